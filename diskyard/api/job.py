@@ -1,0 +1,158 @@
+"""What a worker is asked to do, and what it says when it ends: all that controllers and workers share.
+
+A job crosses as environment variables (the names of CDI's importer, so that its manifests and tools fit),
+the end as the container's termination message.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from diskyard.api.names import cdi
+from diskyard.errors import InvalidRequest
+
+MESSAGE_LIMIT: Final = 4096
+"""Bytes of a termination message that Kubernetes keeps."""
+BLANK: Final = "none"
+
+
+@dataclass(frozen=True)
+class ImportJob:
+    """Fill the volume at /data (or the block device) from `endpoint`."""
+
+    source: str
+    """`http`, or `none` for a blank disk."""
+    endpoint: str = ""
+    image_size: str = ""
+    """The claim's request as a quantity; the disk is grown to what of it is usable."""
+    owner_uid: str = ""
+    overhead: str = "0"
+    """Fraction of a file system that its own structures take; 0 for block devices."""
+    content_type: str = "kubevirt"
+    checksum: str = ""
+    preallocation: bool = False
+    insecure_tls: bool = False
+    cert_dir: str = ""
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+    extra_headers: tuple[str, ...] = field(default=(), repr=False)
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+
+    def to_env(self) -> dict[str, str]:
+        """The environment that says this; what is empty is left out. Secrets are not in it: see `pod.py`."""
+        env = {
+            cdi.ENV_SOURCE: self.source,
+            cdi.ENV_ENDPOINT: self.endpoint,
+            cdi.ENV_CONTENT_TYPE: self.content_type,
+            cdi.ENV_IMAGE_SIZE: self.image_size,
+            cdi.ENV_OWNER_UID: self.owner_uid,
+            cdi.ENV_OVERHEAD: self.overhead,
+            cdi.ENV_INSECURE: _flag(self.insecure_tls),
+            cdi.ENV_PREALLOCATION: _flag(self.preallocation),
+            cdi.ENV_CHECKSUM: self.checksum,
+            cdi.ENV_CERT_DIR: self.cert_dir,
+            cdi.ENV_HTTP_PROXY: self.http_proxy,
+            cdi.ENV_HTTPS_PROXY: self.https_proxy,
+            cdi.ENV_NO_PROXY: self.no_proxy,
+        }
+        headers = {f"{cdi.ENV_EXTRA_HEADER}{n}": line for n, line in enumerate(self.extra_headers)}
+        return {key: text for key, text in (env | headers).items() if text}
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "ImportJob":
+        """The job that an environment says. Raises InvalidRequest."""
+        headers = sorted(
+            (int(key.removeprefix(cdi.ENV_EXTRA_HEADER)), line)
+            for key, line in env.items()
+            if key.startswith(cdi.ENV_EXTRA_HEADER) and key.removeprefix(cdi.ENV_EXTRA_HEADER).isdigit()
+        )
+        return cls(
+            source=env.get(cdi.ENV_SOURCE, "http"),
+            endpoint=env.get(cdi.ENV_ENDPOINT, ""),
+            image_size=env.get(cdi.ENV_IMAGE_SIZE, ""),
+            owner_uid=env.get(cdi.ENV_OWNER_UID, ""),
+            overhead=env.get(cdi.ENV_OVERHEAD, "0"),
+            content_type=env.get(cdi.ENV_CONTENT_TYPE, "kubevirt"),
+            checksum=env.get(cdi.ENV_CHECKSUM, ""),
+            preallocation=_truth(env, cdi.ENV_PREALLOCATION),
+            insecure_tls=_truth(env, cdi.ENV_INSECURE),
+            cert_dir=env.get(cdi.ENV_CERT_DIR, ""),
+            access_key=env.get(cdi.ENV_ACCESS_KEY, ""),
+            secret_key=env.get(cdi.ENV_SECRET_KEY, ""),
+            extra_headers=tuple(line for _, line in headers),
+            http_proxy=env.get(cdi.ENV_HTTP_PROXY, ""),
+            https_proxy=env.get(cdi.ENV_HTTPS_PROXY, ""),
+            no_proxy=env.get(cdi.ENV_NO_PROXY, ""),
+        )
+
+
+@dataclass(frozen=True)
+class TerminationMessage:
+    """How a worker ended. Success keeps CDI's shape; a failure says its reason and whether to retry."""
+
+    message: str
+    reason: str = ""
+    """CamelCase class of the failure; empty on success."""
+    fatal: bool = False
+    """No retry helps."""
+    preallocation_applied: bool = False
+    bytes_fetched: int = 0
+    bytes_written: int = 0
+    digest: str = ""
+
+    def to_text(self) -> str:
+        """JSON of at most MESSAGE_LIMIT bytes; a long message is cut in its middle."""
+        text = self._json(self.message)
+        over = len(text.encode()) - MESSAGE_LIMIT
+        if over > 0:
+            keep = max(0, len(self.message) - over - 40) // 2
+            text = self._json(f"{self.message[:keep]} [...] {self.message[-keep:] if keep else ''}")
+        return text if len(text.encode()) <= MESSAGE_LIMIT else self._json("the message was too long to keep")
+
+    def _json(self, message: str) -> str:
+        said: dict[str, Any] = {
+            "preallocationApplied": self.preallocation_applied,
+            "reason": self.reason,
+            "fatal": self.fatal,
+            "bytesFetched": self.bytes_fetched,
+            "bytesWritten": self.bytes_written,
+            "digest": self.digest,
+        }
+        return json.dumps({key: text for key, text in said.items() if text} | {"message": message})
+
+    @classmethod
+    def from_text(cls, text: str) -> "TerminationMessage":
+        """What a termination message says; plain text (a log's end, a foreign worker) is the message itself."""
+        try:
+            said = json.loads(text)
+        except ValueError:
+            return cls(text.strip())
+        if not isinstance(said, dict):
+            return cls(text.strip())
+        return cls(
+            message=str(said.get("message", "")),
+            reason=str(said.get("reason", "")),
+            fatal=said.get("fatal") is True,
+            preallocation_applied=said.get("preallocationApplied") is True,
+            bytes_fetched=_whole(said.get("bytesFetched")),
+            bytes_written=_whole(said.get("bytesWritten")),
+            digest=str(said.get("digest", "")),
+        )
+
+
+def _flag(truth: bool) -> str:
+    return "true" if truth else "false"
+
+
+def _truth(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "false").lower()
+    if text not in ("true", "false", ""):
+        raise InvalidRequest(f"{name} must be true or false, found {text!r}")
+    return text == "true"
+
+
+def _whole(number: object) -> int:
+    return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else 0

@@ -1,0 +1,1 @@
+"""Every annotation, label, environment name and derived object name, once."""

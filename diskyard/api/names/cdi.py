@@ -1,0 +1,107 @@
+"""CDI's annotations, labels and environment names, as its clients know them."""
+
+from typing import Final
+
+P: Final = "cdi.kubevirt.io/"
+
+# annotations on claims and DataVolumes
+POD_PHASE: Final = P + "storage.pod.phase"
+POD_READY: Final = P + "storage.pod.ready"
+POD_RESTARTS: Final = P + "storage.pod.restarts"
+POD_SCHEDULABLE: Final = P + "storage.pod.schedulable"
+POPULATED_FOR: Final = P + "storage.populatedFor"
+PRE_POPULATED: Final = P + "storage.prePopulated"
+CREATED_FOR: Final = P + "createdForDataVolume"
+ALLOW_ADOPTION: Final = P + "allowClaimAdoption"
+IMMEDIATE_BINDING: Final = P + "storage.bind.immediate.requested"
+RETAIN_POD: Final = P + "storage.pod.retainAfterCompletion"
+USE_POPULATOR: Final = P + "storage.usePopulator"
+CONTENT_TYPE: Final = P + "storage.contentType"
+IMPORT_ENDPOINT: Final = P + "storage.import.endpoint"
+IMPORT_SOURCE: Final = P + "storage.import.source"
+IMPORT_POD: Final = P + "storage.import.importPodName"
+IMPORT_SECRET: Final = P + "storage.import.secretName"
+IMPORT_CERTIFICATES: Final = P + "storage.import.certConfigMap"
+IMPORT_CHECKSUM: Final = P + "storage.import.checksum"
+IMPORT_INSECURE: Final = P + "storage.import.insecureSkipVerify"
+IMPORT_FATAL: Final = P + "storage.import.fatalError"
+EXTRA_HEADER: Final = P + "storage.import.extraHeaders."
+SECRET_EXTRA_HEADER: Final = P + "storage.import.secretExtraHeaders."
+PREALLOCATION_REQUESTED: Final = P + "storage.preallocation.requested"
+PREALLOCATION_APPLIED: Final = P + "storage.preallocation"
+BOUND_CONDITION: Final = P + "storage.condition.bound"
+BOUND_REASON: Final = P + "storage.condition.bound.reason"
+BOUND_MESSAGE: Final = P + "storage.condition.bound.message"
+RUNNING_CONDITION: Final = P + "storage.condition.running"
+RUNNING_REASON: Final = P + "storage.condition.running.reason"
+RUNNING_MESSAGE: Final = P + "storage.condition.running.message"
+PROGRESS: Final = P + "storage.populator.progress"
+CREATED_BY_IMPORT: Final = P + "storage.createdByController"
+POD_PRIORITY: Final = P + "storage.pod.priorityclassname"
+POD_SERVICE_ACCOUNT: Final = P + "storage.pod.serviceAccountName"
+ATTEMPTS: Final = "diskyard.io/attempts"
+"""Ours: every attempt's time, phase, bytes, reason and advice, as JSON."""
+RETRY: Final = "diskyard.io/retry"
+"""Ours: any new value tries a failed import again at once."""
+
+DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+DEFAULT_VIRT_CLASS: Final = "storageclass.kubevirt.io/is-default-virt-class"
+SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
+PROVISIONER: Final = "volume.kubernetes.io/storage-provisioner"
+BOUND_BY_CONTROLLER: Final = "pv.kubernetes.io/bound-by-controller"
+PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
+CLAIM_PROTECTION: Final = "kubernetes.io/pvc-protection"
+
+# annotations that go from a DataVolume through its claim to the pods
+POD_ANNOTATIONS: Final = (
+    "k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network", "sidecar.istio.io/inject",
+    "linkerd.io/inject", POD_PRIORITY, POD_SERVICE_ACCOUNT,
+)  # fmt: skip
+
+# labels
+APP_LABEL: Final = "app"
+APP: Final = "containerized-data-importer"
+COMPONENT_LABEL: Final = "cdi.kubevirt.io"
+IMPORTER: Final = "importer"
+METRICS_LABEL: Final = "prometheus.cdi.kubevirt.io"
+FILLING_UP_LABEL: Final = "alerts.k8s.io/KubePersistentVolumeFillingUp"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+PART_OF_LABEL: Final = "app.kubernetes.io/part-of"
+COMPONENT_OF_LABEL: Final = "app.kubernetes.io/component"
+
+# the importer's environment
+ENV_SOURCE: Final = "IMPORTER_SOURCE"
+ENV_ENDPOINT: Final = "IMPORTER_ENDPOINT"
+ENV_CONTENT_TYPE: Final = "IMPORTER_CONTENTTYPE"
+ENV_IMAGE_SIZE: Final = "IMPORTER_IMAGE_SIZE"
+ENV_OWNER_UID: Final = "OWNER_UID"
+ENV_OVERHEAD: Final = "FILESYSTEM_OVERHEAD"
+ENV_INSECURE: Final = "INSECURE_TLS"
+ENV_PREALLOCATION: Final = "PREALLOCATION"
+ENV_CHECKSUM: Final = "IMPORTER_CHECKSUM"
+ENV_ACCESS_KEY: Final = "IMPORTER_ACCESS_KEY_ID"
+ENV_SECRET_KEY: Final = "IMPORTER_SECRET_KEY"
+ENV_CERT_DIR: Final = "IMPORTER_CERT_DIR"
+ENV_EXTRA_HEADER: Final = "IMPORTER_EXTRA_HEADER_"
+ENV_HTTP_PROXY: Final = "http_proxy"
+ENV_HTTPS_PROXY: Final = "https_proxy"
+ENV_NO_PROXY: Final = "no_proxy"
+
+# where things are in a worker's pod
+DATA_DIR: Final = "/data"
+DISK_FILE: Final = "disk.img"
+BLOCK_DEVICE: Final = "/dev/cdi-block-volume"
+CERT_DIR: Final = "/certs"
+SECRET_HEADERS_DIR: Final = "/extraheaders"
+METRICS_PORT: Final = 8443
+TERMINATION_LOG: Final = "/dev/termination-log"
+DATA_VOLUME_NAME: Final = "cdi-data-vol"
+CERT_VOLUME_NAME: Final = "cdi-cert-vol"
+SECRET_HEADERS_VOLUME: Final = "cdi-secret-extra-headers-vol-"
+
+NAMESPACE: Final = "cdi"
+CONFIG_NAME: Final = "config"
+CDI_NAME: Final = "cdi"
+WAIT_GATE: Final = "HonorWaitForFirstConsumer"
+ADOPTION_GATE: Final = "DataVolumeClaimAdoption"
+PROGRESS_METRIC: Final = "kubevirt_cdi_import_progress_total"

@@ -1,0 +1,48 @@
+"""Names of objects that we make: derived from what they serve, never stored."""
+
+import hashlib
+
+MAX_NAME = 253
+
+
+def fitted(prefix: str, name: str, limit: int = MAX_NAME) -> str:
+    """`prefix-name`; cut, with a hash of the whole in place of what was cut, when longer than `limit`."""
+    whole = f"{prefix}-{name}"
+    if len(whole) <= limit:
+        return whole
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return f"{whole[: limit - 9].rstrip('-.')}-{digest}"
+
+
+def importer_pod(claim: str) -> str:
+    """`importer-<claim>`: the pod that fills a claim."""
+    return fitted("importer", claim)
+
+
+def launcher_pod(instance: str, uid: str) -> str:
+    """`virt-launcher-<instance>-<5 characters of the uid's hash>`: one pod for one life of an instance."""
+    return f"{fitted('virt-launcher', instance, 57)}-{_short(uid)}"
+
+
+def consumer_pod(instance: str, uid: str) -> str:
+    """The pod that only makes WaitForFirstConsumer claims of an instance bind."""
+    return f"{fitted('virt-launcher', instance, 55)}-c{_short(uid)}"
+
+
+def volume(claim_uid: str) -> str:
+    """`pvc-<uid>`: the PersistentVolume provisioned for a claim."""
+    return f"pvc-{claim_uid}"
+
+
+def event(name: str, digest: str) -> str:
+    """The Event about an object: one for each (object, reason, message), its count grows."""
+    return f"{name[:200]}.{digest[:16]}"
+
+
+def domain(namespace: str, name: str) -> str:
+    """`<namespace>_<name>`: the libvirt domain of an instance."""
+    return f"{namespace}_{name}"
+
+
+def _short(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:5]

@@ -1,0 +1,35 @@
+"""KubeVirt's annotations, labels, paths and fixed names, as its clients know them."""
+
+from typing import Final
+
+P: Final = "kubevirt.io/"
+
+APP_LABEL: Final = "kubevirt.io"
+LAUNCHER: Final = "virt-launcher"
+CREATED_BY: Final = P + "created-by"
+DOMAIN: Final = P + "domain"
+NODE_NAME: Final = P + "nodeName"
+VM_LABEL: Final = "vm.kubevirt.io/name"
+VMI_ID_LABEL: Final = "vmi.kubevirt.io/id"
+SCHEDULABLE: Final = P + "schedulable"
+HEARTBEAT: Final = P + "heartbeat"
+EPHEMERAL_PROVISIONING: Final = P + "ephemeral-provisioning"
+DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+INSTANCE_FINALIZER: Final = P + "foregroundDeleteVirtualMachine"
+MACHINE_FINALIZER: Final = P + "virtualMachineControllerFinalize"
+PCI_TOPOLOGY: Final = P + "pci-topology-version"
+ACCELERATION: Final = "diskyard.io/acceleration"
+"""Ours, on instances: `kvm`, or `emulated` with the reason in the condition."""
+
+NAMESPACE: Final = "kubevirt"
+CR_NAME: Final = "kubevirt"
+
+# where things are in a launcher's pod
+COMPUTE: Final = "compute"
+PRIVATE_VOLUME: Final = "private"
+PRIVATE_DIR: Final = "/var/run/kubevirt-private"
+DISKS_DIR: Final = "/var/run/kubevirt-private/vmi-disks"
+INSTANCE_FILE: Final = "instance.json"
+CONTROL_SOCKET: Final = "control.sock"
+QEMU_UID: Final = 107
+VM_NETWORK: Final = "10.0.2.0/24"

@@ -1,0 +1,165 @@
+"""A worker's container and Pod; and back: what a Pod's status says has happened."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from diskyard import IMAGE
+from diskyard.api import meta
+from diskyard.api.meta import Obj
+
+WORKER_UID: Final = 107
+"""The field's own `qemu` user: what volumes are owned by, what workers run as."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One program in one pod."""
+
+    container: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret_env: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Environment name -> (Secret, key)."""
+    mounts: tuple[tuple[str, str], ...] = ()
+    """(volume, path) of file systems."""
+    devices: tuple[tuple[str, str], ...] = ()
+    """(volume, path) of block devices."""
+    volumes: tuple[Obj, ...] = ()
+    """The pod's volumes, as on the wire."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    resources: Obj = field(default_factory=dict)
+    restart_policy: str = "OnFailure"
+    grace: int = 30
+    field_env: Mapping[str, str] = field(default_factory=lambda: {"POD_IP": "status.podIP"})
+    """Environment name -> field path."""
+
+
+def pod(worker: Worker, metadata: Obj, **spec: Any) -> Obj:
+    """The Pod that runs a worker: never root, no capabilities; `spec` adds or overrides fields of its spec."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {
+            "restartPolicy": worker.restart_policy,
+            "terminationGracePeriodSeconds": worker.grace,
+            "enableServiceLinks": False,
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": WORKER_UID,
+                "fsGroup": WORKER_UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container(worker)],
+            "volumes": list(worker.volumes),
+            **spec,
+        },
+    }
+
+
+def container(worker: Worker) -> Obj:
+    """The worker's container, as on the wire."""
+    env: list[Obj] = [{"name": key, "value": text} for key, text in worker.env.items()]
+    env += [
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": entry, "optional": True}}}
+        for key, (secret, entry) in worker.secret_env.items()
+    ]
+    env += [
+        {"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+        for key, path in worker.field_env.items()
+    ]
+    return {
+        "name": worker.container,
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(worker.command),
+        "env": env,
+        "ports": [
+            {"name": key, "containerPort": port, "protocol": "TCP"} for key, port in worker.ports.items()
+        ],
+        "volumeMounts": [{"name": volume, "mountPath": path} for volume, path in worker.mounts],
+        "volumeDevices": [{"name": volume, "devicePath": path} for volume, path in worker.devices],
+        "resources": dict(worker.resources),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "runAsNonRoot": True,
+            "runAsUser": WORKER_UID,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def claim_volume(volume: str, claim: str) -> Obj:
+    """A pod's volume that is a claim."""
+    return {"name": volume, "persistentVolumeClaim": {"claimName": claim}}
+
+
+def claims(pod: Obj) -> Sequence[str]:
+    """The claims that a pod uses, by name."""
+    return [
+        str(volume["persistentVolumeClaim"].get("claimName", ""))
+        for volume in meta.spec(pod).get("volumes") or ()
+        if isinstance(volume.get("persistentVolumeClaim"), dict)
+    ]
+
+
+@dataclass(frozen=True)
+class End:
+    """How a container ended."""
+
+    code: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a Pod's status says, of its first container."""
+
+    phase: str
+    ip: str = ""
+    node: str = ""
+    running: bool = False
+    ready: bool = False
+    restarts: int = 0
+    end: End | None = None
+    """Set while the container is terminated."""
+    last_end: End | None = None
+    """How it ended the time before."""
+    waiting: tuple[str, str] | None = None
+    """(reason, message) while the container waits."""
+    unschedulable: str = ""
+    """Why no node takes the pod; empty where one did."""
+
+
+def facts(pod: Obj) -> Facts:
+    """What has happened to a pod."""
+    status = meta.status(pod)
+    container: Obj = next(iter(status.get("containerStatuses") or ()), {})
+    state: Obj = container.get("state") or {}
+    waiting = state.get("waiting")
+    scheduled = meta.condition(pod, "PodScheduled") or {}
+    refused = scheduled.get("status") == "False"
+    return Facts(
+        phase=meta.phase(pod),
+        ip=str(status.get("podIP") or ""),
+        node=str(meta.spec(pod).get("nodeName") or ""),
+        running=bool(state.get("running") is not None),
+        ready=bool(container.get("ready")),
+        restarts=int(container.get("restartCount") or 0),
+        end=_end(state),
+        last_end=_end(container.get("lastState") or {}),
+        waiting=(str(waiting.get("reason", "")), str(waiting.get("message", ""))) if waiting else None,
+        unschedulable=str(scheduled.get("message") or "unschedulable") if refused else "",
+    )
+
+
+def _end(state: Obj) -> End | None:
+    said = state.get("terminated")
+    if not said:
+        return None
+    return End(int(said.get("exitCode") or 0), str(said.get("reason") or ""), str(said.get("message") or ""))

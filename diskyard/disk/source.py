@@ -1,0 +1,24 @@
+"""Bytes of unknown meaning, from somewhere: what every opener in `importer/` gives.
+
+The suite `tests/disk/source_suite.py` is what each of them must pass.
+"""
+
+from typing import Protocol
+
+
+class Source(Protocol):
+    """A stream of bytes, perhaps one that can be read at any offset."""
+
+    size: int | None
+    """Bytes in all; None where the server does not say."""
+    validator: str | None
+    """A strong ETag, a digest, a version: the same text means the same bytes. None: nothing to resume by."""
+    ranged: bool
+    """True: any offset, from several threads at once, a connection each. False: offsets only go forward."""
+
+    def readinto(self, buf: memoryview, offset: int) -> int | None:
+        """Bytes put at the start of `buf`, read from `offset`: at least 1; 0 at the end; None for a pause
+        (flush and report, then ask again). Raises SourceUnavailable, SourceChanged, SourceMissing, AccessDenied."""
+
+    def close(self) -> None:
+        """Give back connections and files."""
