@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from diskyard.api.names import cdi
+from diskyard.api.names import cdi, kubevirt
 from diskyard.errors import InvalidRequest
 
 MESSAGE_LIMIT: Final = 4096
@@ -87,6 +87,65 @@ class ImportJob:
             https_proxy=env.get(cdi.ENV_HTTPS_PROXY, ""),
             no_proxy=env.get(cdi.ENV_NO_PROXY, ""),
         )
+
+
+@dataclass(frozen=True)
+class LaunchJob:
+    """Run one life of an instance; what it is made of stands in the file that the node's agent keeps current."""
+
+    namespace: str
+    name: str
+    uid: str
+    accelerated: bool = False
+    """By KVM; otherwise by software emulation."""
+
+    def to_env(self) -> dict[str, str]:
+        """The environment that says this."""
+        return {
+            kubevirt.ENV_NAMESPACE: self.namespace,
+            kubevirt.ENV_NAME: self.name,
+            kubevirt.ENV_UID: self.uid,
+            kubevirt.ENV_ACCELERATED: _flag(self.accelerated),
+        }
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "LaunchJob":
+        """The job that an environment says. Raises InvalidRequest."""
+        wanted = (kubevirt.ENV_NAMESPACE, kubevirt.ENV_NAME, kubevirt.ENV_UID)
+        missing = [name for name in wanted if not env.get(name)]
+        if missing:
+            raise InvalidRequest(f"a launcher needs {', '.join(missing)} in its environment")
+        namespace, name, uid = (env[name] for name in wanted)
+        return cls(namespace, name, uid, _truth(env, kubevirt.ENV_ACCELERATED))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a launcher says of its guest while it runs; one line of JSON on its control socket."""
+
+    state: str
+    """`Preparing`, `Running`, `Paused`, `ShuttingDown`, or the last one: `Off`."""
+    reason: str = ""
+    """CamelCase: why it is paused or off."""
+    message: str = ""
+    since: str = ""
+    """When the state began, RFC 3339."""
+
+    def to_text(self) -> str:
+        """JSON without line breaks; what is empty is left out."""
+        said = {"state": self.state, "reason": self.reason, "message": self.message, "since": self.since}
+        return json.dumps({key: text for key, text in said.items() if text})
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> "Report | None":
+        """What a line says; None: nothing that we understand."""
+        try:
+            said = json.loads(text)
+        except ValueError:
+            return None
+        if not isinstance(said, dict) or not isinstance(said.get("state"), str):
+            return None
+        return cls(*(str(said.get(name) or "")[:1024] for name in ("state", "reason", "message", "since")))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,10 @@ INSTANCE_FINALIZER: Final = P + "foregroundDeleteVirtualMachine"
 MACHINE_FINALIZER: Final = P + "virtualMachineControllerFinalize"
 PCI_TOPOLOGY: Final = P + "pci-topology-version"
 ACCELERATION: Final = "diskyard.io/acceleration"
-"""Ours, on instances: `kvm`, or `emulated` with the reason in the condition."""
+"""Ours, on instances: `kvm` or `emulated`; on nodes: what the probe of KVM found, as a sentence."""
+DOMAIN_REPORT: Final = "diskyard.io/domain"
+"""Ours, on launchers' pods: what the launcher last said of its guest, as JSON."""
+KVM_RESOURCE: Final = "devices.kubevirt.io/kvm"
 
 NAMESPACE: Final = "kubevirt"
 CR_NAME: Final = "kubevirt"
@@ -33,3 +36,11 @@ INSTANCE_FILE: Final = "instance.json"
 CONTROL_SOCKET: Final = "control.sock"
 QEMU_UID: Final = 107
 VM_NETWORK: Final = "10.0.2.0/24"
+SERIAL_SOCKET: Final = "virt-serial0"
+VNC_SOCKET: Final = "virt-vnc"
+
+# the launcher's environment
+ENV_NAMESPACE: Final = "LAUNCHER_NAMESPACE"
+ENV_NAME: Final = "LAUNCHER_NAME"
+ENV_UID: Final = "LAUNCHER_UID"
+ENV_ACCELERATED: Final = "LAUNCHER_KVM"

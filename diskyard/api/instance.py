@@ -1,0 +1,260 @@
+"""What we read of a VirtualMachineInstance: its guest's shape, its disks and what lies behind them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING
+from typing import Any, Final
+
+from diskyard.api import meta, quantity
+from diskyard.api.meta import Obj
+
+DEFAULT_GRACE: Final = 30
+"""Seconds that a guest gets to shut down when its spec does not say."""
+FINAL_PHASES: Final = ("Succeeded", "Failed")
+CLAIM_KINDS: Final = ("persistentVolumeClaim", "dataVolume")
+"""The kinds of volume that are a claim."""
+DEVICES: Final = ("disk", "lun", "cdrom")
+BINDINGS: Final = ("bridge", "masquerade", "sriov", "passtBinding", "binding", "slirp", "macvtap", "passt")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What status.volumeStatus knows of the claim behind a volume."""
+
+    name: str
+    block: bool
+    size: int
+    """Bytes: what was asked for, at most what was given; 0 when neither is known."""
+    preallocated: bool = False
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One of spec.volumes."""
+
+    name: str
+    kind: str
+    """The field that is set: `persistentVolumeClaim`, `dataVolume`, ..."""
+    claim: str = ""
+    """The claim's name, for the kinds that are one (a DataVolume's claim has its name)."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One of spec.domain.devices.disks."""
+
+    name: str
+    """Also its volume's."""
+    device: str = "disk"
+    bus: str = "sata"
+    readonly: bool = False
+    boot_order: int | None = None
+    serial: str = ""
+    cache: str = ""
+    io: str = ""
+    shareable: bool = False
+    error_policy: str = ""
+    tray: str = ""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One of spec.domain.devices.interfaces."""
+
+    name: str
+    binding: str = ""
+    model: str = "virtio"
+    mac: str = ""
+    boot_order: int | None = None
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """Virtual processors; a count of 0 reads as 1."""
+
+    sockets: int = 1
+    cores: int = 1
+    threads: int = 1
+    model: str = "host-model"
+    features: tuple[tuple[str, str], ...] = ()
+    """(name, policy)."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.sockets * self.cores * self.threads
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A guest as asked for, and what is known of the claims behind its volumes."""
+
+    namespace: str
+    name: str
+    uid: str
+    memory: int
+    """Bytes."""
+    cpu: Cpu = Cpu()
+    disks: tuple[Disk, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    claims: Mapping[str, Claim] = field(default_factory=dict)
+    """By the volume's name."""
+    machine: str = "q35"
+    firmware_uuid: str = ""
+    firmware_serial: str = ""
+    bios_serial: bool = False
+    grace: int = DEFAULT_GRACE
+    devices: Obj = field(default_factory=dict)
+    """spec.domain.devices as it stands, for the small switches in it."""
+
+    @property
+    def claim_volumes(self) -> tuple[Volume, ...]:
+        """The volumes that are claims."""
+        return tuple(volume for volume in self.volumes if volume.claim)
+
+    def attached(self, switch: str) -> bool:
+        """Whether a device that is there unless switched off is there: `autoattachGraphicsDevice` ..."""
+        return self.devices.get(switch) is not False
+
+
+def instance(obj: Obj) -> Instance:
+    """The instance that an admitted and defaulted object says."""
+    spec = meta.spec(obj)
+    domain = part(spec, "domain")
+    devices = part(domain, "devices")
+    firmware = part(domain, "firmware")
+    return Instance(
+        namespace=meta.namespace(obj),
+        name=meta.name(obj),
+        uid=meta.uid(obj),
+        memory=memory(spec),
+        cpu=cpu(domain),
+        disks=tuple(_disk(each) for each in parts(devices, "disks")),
+        volumes=tuple(volumes(spec)),
+        interfaces=tuple(_interface(each) for each in parts(devices, "interfaces")),
+        claims=dict(_claims(obj)),
+        machine=str(part(domain, "machine").get("type") or "q35"),
+        firmware_uuid=str(firmware.get("uuid") or meta.uid(obj)),
+        firmware_serial=str(firmware.get("serial") or ""),
+        bios_serial=bool(part(part(firmware, "bootloader"), "bios").get("useSerial")),
+        grace=grace(spec),
+        devices=devices,
+    )
+
+
+def portrait(obj: Obj) -> Obj:
+    """What a launcher needs of the object: who it is, what it asks for, what its volumes are."""
+    kept = ("name", "namespace", "uid", "annotations")
+    return {
+        "metadata": {key: value for key, value in meta.meta(obj).items() if key in kept},
+        "spec": meta.spec(obj),
+        "status": {"volumeStatus": meta.status(obj).get("volumeStatus") or []},
+    }
+
+
+def part(obj: Mapping[str, Any], name: str) -> Obj:
+    """The object below `name`; empty where there is none."""
+    found = obj.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def parts(obj: Mapping[str, Any], name: str) -> list[Obj]:
+    """The objects in the list below `name`; empty where there is none."""
+    found = obj.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def grace(spec: Obj) -> int:
+    """Seconds that the guest gets to shut down."""
+    said = spec.get("terminationGracePeriodSeconds")
+    return said if isinstance(said, int) and said >= 0 else DEFAULT_GRACE
+
+
+def memory(spec: Obj) -> int:
+    """The guest's memory in bytes; 0 when nothing says it. Raises InvalidRequest."""
+    domain = part(spec, "domain")
+    resources = part(domain, "resources")
+    said = (
+        part(domain, "memory").get("guest"),
+        part(resources, "requests").get("memory"),
+        part(resources, "limits").get("memory"),
+    )
+    return next((quantity.parse(text) for text in said if text), 0)
+
+
+def cpu(domain: Obj) -> Cpu:
+    """The processors; without any count as many sockets as whole processors are asked for."""
+    said = part(domain, "cpu")
+    counts = [_count(said.get(name)) for name in ("sockets", "cores", "threads")]
+    if not any(counts):
+        resources = part(domain, "resources")
+        asked = part(resources, "limits").get("cpu") or part(resources, "requests").get("cpu") or 1
+        counts[0] = int(quantity.value(asked).to_integral_value(rounding=ROUND_CEILING))
+    sockets, cores, threads = (max(1, count) for count in counts)
+    features = tuple((str(f.get("name")), str(f.get("policy") or "require")) for f in parts(said, "features"))
+    return Cpu(sockets, cores, threads, str(said.get("model") or "host-model"), features)
+
+
+def volumes(spec: Obj) -> Iterator[Volume]:
+    """The volumes that a spec says."""
+    for each in parts(spec, "volumes"):
+        kind = next((key for key, value in each.items() if key != "name" and value is not None), "")
+        source = part(each, kind)
+        claim = {"persistentVolumeClaim": "claimName", "dataVolume": "name"}.get(kind)
+        yield Volume(str(each.get("name") or ""), kind, str(source.get(claim) or "") if claim else "")
+
+
+def device(disk: Obj) -> str:
+    """How the guest sees a disk: `disk`, `lun` or `cdrom`."""
+    return next((kind for kind in DEVICES if isinstance(disk.get(kind), dict)), "disk")
+
+
+def _disk(said: Obj) -> Disk:
+    kind = device(said)
+    target = part(said, kind)
+    return Disk(
+        name=str(said.get("name") or ""),
+        device=kind,
+        bus=str(target.get("bus") or "sata"),
+        readonly=target.get("readonly") is not False if kind == "cdrom" else bool(target.get("readonly")),
+        boot_order=said.get("bootOrder"),
+        serial=str(said.get("serial") or ""),
+        cache=str(said.get("cache") or ""),
+        io=str(said.get("io") or ""),
+        shareable=bool(said.get("shareable")),
+        error_policy=str(said.get("errorPolicy") or ""),
+        tray=str(target.get("tray") or "closed") if kind == "cdrom" else "",
+    )
+
+
+def _interface(said: Obj) -> Interface:
+    return Interface(
+        name=str(said.get("name") or ""),
+        binding=next((kind for kind in BINDINGS if said.get(kind) is not None), ""),
+        model=str(said.get("model") or "virtio"),
+        mac=str(said.get("macAddress") or ""),
+        boot_order=said.get("bootOrder"),
+    )
+
+
+def _claims(obj: Obj) -> Iterator[tuple[str, Claim]]:
+    for volume in meta.status(obj).get("volumeStatus") or ():
+        said = part(volume, "persistentVolumeClaimInfo")
+        if said:
+            sizes = [
+                quantity.parse(part(said, name).get("storage") or 0) for name in ("requests", "capacity")
+            ]
+            yield (
+                str(volume.get("name") or ""),
+                Claim(
+                    name=str(said.get("claimName") or ""),
+                    block=said.get("volumeMode") == "Block",
+                    size=min((size for size in sizes if size), default=0),
+                    preallocated=bool(said.get("preallocated")),
+                ),
+            )
+
+
+def _count(said: object) -> int:
+    return said if isinstance(said, int) and said > 0 else 0
