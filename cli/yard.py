@@ -1,0 +1,71 @@
+"""`diskyard up`: the yard in the foreground."""
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+
+DEFAULT_PORT: Final = 7443
+
+
+@click.command("up")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where objects and disks are kept. Default: $DISKYARD_DATA_DIR, /var/lib/diskyard for root, "
+    "~/.local/share/diskyard for others.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port of the API server on 127.0.0.1; 0 takes a free one.",
+)
+@click.option("--verbose", is_flag=True, help="Log every step to standard error.")
+def up_command(data_dir: Path | None, port: int, verbose: bool) -> None:
+    """Run a yard: an API server, controllers and a node on this machine.
+
+    Ctrl-C stops every pod gracefully, then ends. SIGTERM ends at once and leaves the pods running for the next `up`.
+    """
+    from diskyard import log  # noqa: PLC0415  a command imports what it runs when it runs
+    from standalone import directory  # noqa: PLC0415
+    from standalone.yard import Yard  # noqa: PLC0415
+
+    log.start("DEBUG" if verbose else "WARNING")
+    ends = Ends()
+    with Yard.open(directory.Directory((data_dir or directory.default()).absolute()), port) as yard:
+        click.echo(
+            f"ready: {yard.url} · export KUBECONFIG={yard.kubeconfig} · then: kubectl get dv,vm,vmi -A "
+            "(without kubectl: diskyard get vm)"
+        )
+        yard.say = click.echo
+        if ends.wait() == signal.SIGINT:
+            click.echo("stopping the pods (Ctrl-C again leaves them running) ...")
+            yard.stop_pods(ends.again)
+
+
+class Ends:
+    """The signals that end a yard, as an event to wait for."""
+
+    def __init__(self) -> None:
+        self._first = threading.Event()
+        self.again = threading.Event()
+        self._signal = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def wait(self) -> int:
+        """The first signal that came."""
+        self._first.wait()
+        return self._signal
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self._first.is_set():
+            self.again.set()
+        else:
+            self._signal = number
+            self._first.set()

@@ -1,0 +1,122 @@
+"""Every line of bad input: said at the earliest moment, with the field or cause and the fix; nothing half-done stays."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from tests.flows.yard import Yard, data_volume
+from tests.servers import Nginx
+
+
+def refused(yard: Yard, obj: dict[str, Any]) -> str:
+    with pytest.raises(ApiException) as refusal:
+        yard.create(obj)
+    assert refusal.value.status == 422
+    return str(refusal.value.body)
+
+
+def running_message(dv: dict[str, Any]) -> str:
+    return next((c.get("message", "") for c in dv["status"].get("conditions", []) if c["type"] == "Running"), "")
+
+
+def failed(yard: Yard, name: str) -> str:
+    dv = yard.wait("datavolumes", name, "Failed")
+    return running_message(dv) + "\n" + "\n".join(yard.events(name))
+
+
+def nothing_visible(yard: Yard, claim: str) -> bool:
+    return not list(yard.volume(claim).glob("*.img"))
+
+
+def test_two_sources_are_refused_with_the_field(yard: Yard) -> None:
+    said = refused(yard, data_volume("two", {"blank": {}, "http": {"url": "http://127.0.0.1/x"}}))
+
+    assert "Multiple Data volume sources" in said
+    assert "spec.source" in said
+
+
+def test_a_bad_url_is_refused_with_the_field(yard: Yard) -> None:
+    said = refused(yard, data_volume("url", {"http": {"url": "htp:/nowhere"}}))
+
+    assert "Invalid source URL" in said
+
+
+def test_a_size_below_the_image_fails_at_once_with_both_numbers(
+    yard: Yard, images: Nginx, qcow2: Path
+) -> None:
+    yard.create(data_volume("small", {"http": {"url": images.serve(qcow2)}}, "8Mi"))
+
+    said = failed(yard, "small")
+
+    assert "DataVolume too small to contain image" in said
+    assert str(64 << 20) in said
+    assert nothing_visible(yard, "small")
+
+
+def test_an_unknown_storage_class_is_named_with_those_that_exist(yard: Yard) -> None:
+    dv = data_volume("class", {"blank": {}})
+    dv["spec"]["storage"] |= {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}
+
+    yard.create(dv)
+
+    told = yard.told("class", "fast")
+    assert "local" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "words"),
+    [
+        ("missing", "/missing.qcow2", "404"),
+        ("html", "/page.html", "HTML"),
+        ("backing", "/backing.qcow2", "backing file"),
+    ],
+)
+def test_an_image_that_cannot_be_used_fails_at_once_and_says_why(
+    yard: Yard, images: Nginx, hostile: Callable[[], None], name: str, path: str, words: str
+) -> None:
+    hostile()
+
+    yard.create(data_volume(name, {"http": {"url": images.url + path}}))
+
+    assert words in failed(yard, name)
+    assert nothing_visible(yard, name)
+
+
+def test_a_wrong_checksum_leaves_no_disk(yard: Yard, images: Nginx, qcow2: Path) -> None:
+    wrong = "sha256:" + "0" * 64
+    yard.create(data_volume("sum", {"http": {"url": images.serve(qcow2), "checksum": wrong}}))
+
+    said = failed(yard, "sum")
+
+    assert "0" * 64 in said
+    assert nothing_visible(yard, "sum")
+
+
+def test_a_port_in_use_is_named_with_the_way_out(yard: Yard, tmp_path: Path) -> None:
+    port = yard.port()
+
+    code, said = Yard.refused(tmp_path / "second", "--port", str(port))
+
+    assert code == 4
+    assert str(port) in said
+    assert "--port" in said
+
+
+def test_a_second_yard_on_the_same_directory_names_the_first(yard: Yard) -> None:
+    code, said = Yard.refused(yard.directory, "--port", "0")
+
+    assert code == 4
+    assert str(yard.process.pid) in said
+
+
+def test_a_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "version").write_text("99\n")
+
+    code, said = Yard.refused(tmp_path / "newer", "--port", "0")
+
+    assert code == 3
+    assert "newer" in said

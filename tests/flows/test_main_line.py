@@ -1,0 +1,95 @@
+"""From a manifest to a disk that is exactly the image, and from there to a guest that speaks."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.flows.yard import Yard, data_volume, machine
+from tests.servers import Nginx
+
+ORDER = ["Pending", "ImportScheduled", "ImportInProgress", "Succeeded"]
+
+
+def converted(image: Path, to: Path) -> Path:
+    subprocess.run(["qemu-img", "convert", "-O", "raw", image, to], check=True)
+    return to
+
+
+def condition(obj: dict[str, Any], kind: str) -> tuple[str, str]:
+    found = next(c for c in obj["status"]["conditions"] if c["type"] == kind)
+    return found["status"], found["reason"]
+
+
+def test_the_disk_is_byte_for_byte_the_image_and_holes_are_holes(
+    yard: Yard, images: Nginx, qcow2: Path, tmp_path: Path
+) -> None:
+    yard.create(data_volume("exact", {"http": {"url": images.serve(qcow2)}}))
+
+    yard.wait("datavolumes", "exact", "Succeeded")
+
+    disk = yard.volume("exact") / "disk.img"
+    expected = converted(qcow2, tmp_path / "expected.raw")
+    assert disk.read_bytes()[: expected.stat().st_size] == expected.read_bytes()
+    assert not disk.read_bytes()[expected.stat().st_size :].strip(b"\0")
+    assert disk.stat().st_blocks * 512 <= expected.stat().st_blocks * 512 + (1 << 20)
+
+
+def test_the_status_ends_as_clients_expect_it(yard: Yard, images: Nginx, qcow2: Path) -> None:
+    yard.create(data_volume("status", {"http": {"url": images.serve(qcow2)}}))
+
+    done = yard.wait("datavolumes", "status", "Succeeded")
+
+    assert done["status"]["progress"] == "100.0%"
+    assert done["status"]["claimName"] == "status"
+    assert condition(done, "Bound") == ("True", "Bound")
+    assert condition(done, "Running") == ("False", "Completed")
+    assert condition(done, "Ready")[0] == "True"
+    claim = yard.core().read_namespaced_persistent_volume_claim("status", "default")
+    assert claim.metadata.annotations["cdi.kubevirt.io/storage.pod.phase"] == "Succeeded"
+
+
+def test_phases_are_seen_in_their_order(yard: Yard, images: Nginx, qcow2: Path) -> None:
+    yard.create(data_volume("phases", {"http": {"url": images.serve(qcow2)}}))
+
+    yard.wait("datavolumes", "phases", "Succeeded")
+
+    told = [event.split(":")[0] for event in yard.events("phases")]
+    assert {"ImportScheduled", "ImportInProgress", "ImportSucceeded"} <= set(told)
+
+
+def test_a_blank_disk_has_the_size_that_was_asked_for(yard: Yard) -> None:
+    yard.create(data_volume("blank", {"blank": {}}, "100Mi"))
+
+    yard.wait("datavolumes", "blank", "Succeeded")
+
+    disk = yard.volume("blank") / "disk.img"
+    assert disk.stat().st_size == 100 << 20
+    assert disk.stat().st_blocks == 0
+
+
+def test_a_guest_boots_from_an_imported_disk_and_powers_off(
+    yard: Yard, images: Nginx, guest_image: Path
+) -> None:
+    yard.create(machine("guest", "guest-root", strategy="RerunOnFailure"))
+    yard.create(data_volume("guest-root", {"http": {"url": images.serve(guest_image)}}, "1Gi"))
+
+    said = yard.console_says("guest", "GUEST-IS-UP")
+    running = yard.until("virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Running")
+    yard.patch("virtualmachines", "guest", {"spec": {"runStrategy": "Halted"}})
+    stopped = yard.until("virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Stopped")
+
+    assert said
+    assert running["status"]["ready"] is True
+    assert stopped["status"].get("created", False) is False
+    yard.gone("virtualmachineinstances", "guest")
+
+
+def test_deleting_a_data_volume_takes_its_claim_and_its_bytes(yard: Yard) -> None:
+    yard.create(data_volume("short-lived", {"blank": {}}))
+    yard.wait("datavolumes", "short-lived", "Succeeded")
+    volume = yard.volume("short-lived")
+
+    yard.delete("datavolumes", "short-lived")
+
+    yard.gone("datavolumes", "short-lived")
+    yard.vanishes(volume)

@@ -1,0 +1,229 @@
+"""`diskyard up` as its users run it: a process of its own, reached through its kubeconfig by the official client."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+CDI = ("cdi.kubevirt.io", "v1beta1")
+KUBEVIRT = ("kubevirt.io", "v1")
+READY_WITHIN = 60
+
+
+@dataclass
+class Yard:
+    """A running yard and a client that knows nothing of Diskyard."""
+
+    directory: Path
+    process: "subprocess.Popen[str]"
+    ready: str
+    clients: list[client.ApiClient] = field(default_factory=list)
+
+    @classmethod
+    def up(cls, directory: Path) -> "Yard":
+        """Start it and wait for the one line that says `ready`."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=(directory.parent / f"{directory.name}.log").open("a"),
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("ready"):
+                return cls(directory, process, line)
+        raise AssertionError(f"diskyard up ended with {process.wait()} before it was ready")
+
+    def kill(self) -> None:
+        """kill -9: what the machine's power switch does to it."""
+        self.process.kill()
+        self.process.wait()
+        self._forget()
+
+    def stop(self, signal_: int = signal.SIGINT, within: float = 60) -> int:
+        """Ctrl-C (or another signal); its exit code."""
+        self.process.send_signal(signal_)
+        code = self.process.wait(within)
+        self._forget()
+        return code
+
+    def _forget(self) -> None:
+        for known in self.clients:
+            known.close()
+        self.clients.clear()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    def api(self) -> client.ApiClient:
+        """The official client, by the kubeconfig that the yard wrote."""
+        if not self.clients:
+            self.clients.append(config.new_client_from_config(str(self.directory / "kubeconfig")))
+        return self.clients[0]
+
+    def core(self) -> client.CoreV1Api:
+        """Pods, claims, events ..."""
+        return client.CoreV1Api(self.api())
+
+    def create(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """Create one of our objects."""
+        group, version = obj["apiVersion"].split("/")
+        plural = obj["kind"].lower() + "s"
+        api = client.CustomObjectsApi(self.api())
+        return dict(api.create_namespaced_custom_object(group, version, "default", plural, obj))
+
+    def get(self, plural: str, name: str) -> dict[str, Any]:
+        """One of our objects, by plural and name."""
+        group, version = CDI if plural == "datavolumes" else KUBEVIRT
+        api = client.CustomObjectsApi(self.api())
+        return dict(api.get_namespaced_custom_object(group, version, "default", plural, name))
+
+    def patch(self, plural: str, name: str, patch: dict[str, Any]) -> None:
+        """Merge a patch into one of our objects."""
+        group, version = CDI if plural == "datavolumes" else KUBEVIRT
+        client.CustomObjectsApi(self.api()).patch_namespaced_custom_object(
+            group, version, "default", plural, name, patch
+        )
+
+    def delete(self, plural: str, name: str) -> None:
+        """Ask for the deletion of one of our objects."""
+        group, version = CDI if plural == "datavolumes" else KUBEVIRT
+        client.CustomObjectsApi(self.api()).delete_namespaced_custom_object(
+            group, version, "default", plural, name
+        )
+
+    def wait(self, plural: str, name: str, phase: str, within: float = 60) -> dict[str, Any]:
+        """The object, once `status.phase` is `phase`."""
+        return self.until(plural, name, lambda obj: obj.get("status", {}).get("phase") == phase, within)
+
+    def until(
+        self, plural: str, name: str, holds: Callable[[dict[str, Any]], bool], within: float = 60
+    ) -> dict[str, Any]:
+        """The object, once something holds of it; its last state in the failure."""
+        deadline = time.monotonic() + within
+        seen: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ApiException):
+                seen = self.get(plural, name)
+                if holds(seen):
+                    return seen
+            time.sleep(0.1)
+        raise AssertionError(f"{plural}/{name} after {within} s: {json.dumps(seen.get('status'), indent=1)}")
+
+    def gone(self, plural: str, name: str, within: float = 60) -> None:
+        """Wait until the object is not there."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            try:
+                self.get(plural, name)
+            except ApiException as error:
+                if error.status == 404:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"{plural}/{name} is still there after {within} s")
+
+    def events(self, name: str) -> list[str]:
+        """`Reason: message` of every event about objects of that name."""
+        found = self.core().list_namespaced_event("default", field_selector=f"involvedObject.name={name}")
+        return [f"{event.reason}: {event.message}" for event in found.items]
+
+    def volume(self, claim: str) -> Path:
+        """The directory behind a claim."""
+        bound = self.core().read_namespaced_persistent_volume_claim(claim, "default")
+        return self.directory / "volumes" / str(bound.spec.volume_name)
+
+    def logs(self, pod: str) -> str:
+        """What a pod has said so far."""
+        return str(self.core().read_namespaced_pod_log(pod, "default"))
+
+    def launcher(self, instance: str) -> str:
+        """The name of the pod that a guest runs in."""
+        pods = self.core().list_namespaced_pod("default", label_selector=f"vm.kubevirt.io/name={instance}")
+        return str(pods.items[0].metadata.name)
+
+    def console_says(self, instance: str, words: str, within: float = 120) -> str:
+        """The guest's serial console, once it has said something."""
+        deadline = time.monotonic() + within
+        said = ""
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ApiException, IndexError):
+                said = self.logs(self.launcher(instance))
+                if words in said:
+                    return said
+            time.sleep(0.2)
+        raise AssertionError(f"{instance} never said {words!r}; its console ended with: {said[-2000:]}")
+
+
+@contextlib.contextmanager
+def running(directory: Path) -> Iterator[Yard]:
+    """A yard that leaves nothing running behind it, whatever happens."""
+    yard = Yard.up(directory)
+    try:
+        yield yard
+    finally:
+        if yard.process.poll() is None:
+            yard.stop()
+        sweep(directory)
+
+
+def sweep(directory: Path) -> list[int]:
+    """Kill every process that still knows the directory; their ids (none after a clean stop)."""
+    found = processes(directory)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return found
+
+
+def processes(directory: Path) -> list[int]:
+    """Processes whose command line names the directory."""
+    mark = str(directory).encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+def data_volume(name: str, source: dict[str, Any], size: str = "64Mi", **spec: Any) -> dict[str, Any]:
+    """A DataVolume manifest, as users write it."""
+    return {
+        "apiVersion": "/".join(CDI),
+        "kind": "DataVolume",
+        "metadata": {"name": name},
+        "spec": {"source": source, "storage": {"resources": {"requests": {"storage": size}}}, **spec},
+    }
+
+
+def machine(name: str, claim: str, *, memory: str = "128Mi", strategy: str = "Always") -> dict[str, Any]:
+    """A VirtualMachine manifest that boots from a DataVolume."""
+    return {
+        "apiVersion": "/".join(KUBEVIRT),
+        "kind": "VirtualMachine",
+        "metadata": {"name": name},
+        "spec": {
+            "runStrategy": strategy,
+            "template": {
+                "spec": {
+                    "terminationGracePeriodSeconds": 20,
+                    "domain": {
+                        "devices": {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]},
+                        "resources": {"requests": {"memory": memory}},
+                    },
+                    "volumes": [{"name": "root", "dataVolume": {"name": claim}}],
+                }
+            },
+        },
+    }
