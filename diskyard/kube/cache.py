@@ -144,15 +144,9 @@ class Reflector:
             except Expired:
                 self._since = ""
             except DiskyardError as failure:
+                self._failures += 1
                 _log.warning("lost the server", kind=self._kind, error=failure)
-                self._pause()
-            except Exception:  # noqa: BLE001 - a listener's fault must not end the watch
-                _log.error("a change was not understood", kind=self._kind, exc_info=True)
-                self._pause()
-
-    def _pause(self) -> None:
-        self._failures += 1
-        self._stopped.wait(min(LONGEST_PAUSE, backoff(self._failures, 0.5)))
+                self._stopped.wait(min(LONGEST_PAUSE, backoff(self._failures, 0.5)))
 
     def _relist(self) -> None:
         listing = self._client.list(self._kind)

@@ -62,7 +62,10 @@ class Controllers:
 
     def _notice(self, kind: Kind, objects: Sequence[Obj]) -> None:
         for loop in self._loops:
-            loop.notice(kind, objects)
+            try:
+                loop.notice(kind, objects)
+            except Exception:  # noqa: BLE001 - one reconciler's fault must not end the watch of all
+                _log.error("a change was not understood", kind=kind, key=meta.key(objects[0]), exc_info=True)
 
     def _work(self, loop: "_Loop") -> None:
         self._cache.wait()

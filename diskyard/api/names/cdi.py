@@ -36,11 +36,14 @@ RUNNING_CONDITION: Final = P + "storage.condition.running"
 RUNNING_REASON: Final = P + "storage.condition.running.reason"
 RUNNING_MESSAGE: Final = P + "storage.condition.running.message"
 PROGRESS: Final = P + "storage.populator.progress"
+EXTERNAL_POPULATION: Final = P + "externalPopulation"
 CREATED_BY_IMPORT: Final = P + "storage.createdByController"
 POD_PRIORITY: Final = P + "storage.pod.priorityclassname"
 POD_SERVICE_ACCOUNT: Final = P + "storage.pod.serviceAccountName"
 ATTEMPTS: Final = "diskyard.io/attempts"
 """Ours: every attempt's time, phase, bytes, reason and advice, as JSON."""
+IMPORT_PROGRESS: Final = "diskyard.io/progress"
+"""Ours, on DataVolumes: bytes, speed and time left of the running transfer, as JSON (`progress.Figures`)."""
 RETRY: Final = "diskyard.io/retry"
 """Ours: any new value tries a failed import again at once."""
 
@@ -51,6 +54,10 @@ PROVISIONER: Final = "volume.kubernetes.io/storage-provisioner"
 BOUND_BY_CONTROLLER: Final = "pv.kubernetes.io/bound-by-controller"
 PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
 CLAIM_PROTECTION: Final = "kubernetes.io/pvc-protection"
+
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+MESH_DEFAULTS: Final = {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}
+"""Annotations that keep service meshes out of our pods, unless a DataVolume says otherwise."""
 
 # annotations that go from a DataVolume through its claim to the pods
 POD_ANNOTATIONS: Final = (
@@ -105,3 +112,7 @@ CDI_NAME: Final = "cdi"
 WAIT_GATE: Final = "HonorWaitForFirstConsumer"
 ADOPTION_GATE: Final = "DataVolumeClaimAdoption"
 PROGRESS_METRIC: Final = "kubevirt_cdi_import_progress_total"
+FETCHED_METRIC: Final = "diskyard_import_fetched_bytes_total"
+SOURCE_METRIC: Final = "diskyard_import_source_bytes"
+WRITTEN_METRIC: Final = "diskyard_import_written_bytes_total"
+OWNER_METRIC_LABEL: Final = "ownerUID"
