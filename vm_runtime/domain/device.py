@@ -1,0 +1,86 @@
+"""Everything else on the board: controllers, console, screen, channel, balloon, and the small devices."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from lxml.builder import E
+from lxml.etree import _Element as Element
+
+from diskyard.api.instance import Instance, part, parts
+from diskyard.api.names import kubevirt
+
+USB: Final = "usb"
+
+
+def controllers(instance: Instance) -> Iterator[Element]:
+    """The controllers that the disks and inputs need."""
+    if _needs_usb(instance):
+        yield E.controller(type=USB, index="0", model="qemu-xhci")
+    else:
+        yield E.controller(type=USB, index="0", model="none")
+    if any(disk.bus == "scsi" for disk in instance.disks):
+        yield E.controller(type="scsi", index="0", model="virtio-scsi")
+    yield E.controller(type="virtio-serial", index="0")
+
+
+def devices(instance: Instance, private_dir: str) -> Iterator[Element]:
+    """What the guest has beside disks and interfaces; sockets are made in `private_dir`."""
+    yield E.channel(E.target(type="virtio", name="org.qemu.guest_agent.0"), type="unix")
+    yield from _console(instance, private_dir)
+    yield from _inputs(instance)
+    yield from _screen(instance, private_dir)
+    yield from _watchdog(instance)
+    yield _balloon(instance)
+    if instance.devices.get("rng") is not None:
+        yield E.rng(E.backend("/dev/urandom", model="random"), model="virtio")
+
+
+def _needs_usb(instance: Instance) -> bool:
+    inputs = parts(instance.devices, "inputs")
+    return any(disk.bus == USB for disk in instance.disks) or any(
+        each.get("bus", USB) == USB for each in inputs
+    )
+
+
+def _console(instance: Instance, private_dir: str) -> Iterator[Element]:
+    """The serial port. Its one reader is the launcher, which also bounds what is kept of it."""
+    if not instance.attached("autoattachSerialConsole"):
+        return
+    path = f"{private_dir}/{kubevirt.SERIAL_SOCKET}"
+    source = {"mode": "bind", "path": path}
+    yield E.serial(E.source(**source), E.target(type="isa-serial", port="0"), type="unix")
+    yield E.console(E.source(**source), E.target(type="serial", port="0"), type="unix")
+
+
+def _inputs(instance: Instance) -> Iterator[Element]:
+    for each in parts(instance.devices, "inputs"):
+        yield E.input(
+            E.alias(name=f"ua-{each.get('name')}"),
+            type=str(each.get("type") or "tablet"),
+            bus=str(each.get("bus") or USB),
+        )
+
+
+def _screen(instance: Instance, private_dir: str) -> Iterator[Element]:
+    if not instance.attached("autoattachGraphicsDevice"):
+        return
+    yield E.graphics(E.listen(type="socket", socket=f"{private_dir}/{kubevirt.VNC_SOCKET}"), type="vnc")
+    model = str(part(instance.devices, "video").get("type") or "vga")
+    memory = {"vram": "16384"} if model in ("vga", "cirrus", "bochs") else {}
+    yield E.video(E.model(type=model, heads="1", **memory))
+
+
+def _watchdog(instance: Instance) -> Iterator[Element]:
+    said = part(instance.devices, "watchdog")
+    if said:
+        action = part(said, "i6300esb").get("action") or "reset"
+        yield E.watchdog(E.alias(name=f"ua-{said.get('name')}"), model="i6300esb", action=str(action))
+
+
+def _balloon(instance: Instance) -> Element:
+    found: Element
+    if instance.attached("autoattachMemBalloon"):
+        found = E.memballoon(E.stats(period="10"), model="virtio", freePageReporting="on")
+    else:
+        found = E.memballoon(model="none")
+    return found

@@ -1,0 +1,103 @@
+"""Disks: which file or device, on which bus, in which order, how cached."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from lxml.builder import E
+from lxml.etree import _Element as Element
+
+from diskyard.api.instance import Disk, Instance
+from diskyard.errors import InvalidRequest
+
+PREFIXES: Final = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
+"""Buses and how their devices are called; those that share a prefix share its letters."""
+
+
+@dataclass(frozen=True)
+class Backing:
+    """What lies behind a volume: always raw, as its format is never guessed from what a guest wrote."""
+
+    path: str
+    block: bool = False
+    direct: bool = False
+    """O_DIRECT works there."""
+    preallocated: bool = False
+
+
+def disks(instance: Instance, backings: Mapping[str, Backing]) -> Iterator[Element]:
+    """The disks in their order. Raises InvalidRequest where a wish does not fit what lies behind."""
+    used: Counter[str] = Counter()
+    for each in instance.disks:
+        prefix = PREFIXES.get(each.bus, "vd")
+        yield disk(each, backings[each.name], prefix + letters(used[prefix]))
+        used[prefix] += 1
+
+
+def disk(wanted: Disk, backing: Backing, target: str) -> Element:
+    """One disk, to be seen as `target`."""
+    if wanted.device == "lun" and not backing.block:
+        raise InvalidRequest(
+            f"disk {wanted.name} is a lun, which passes SCSI commands to a block device, and its claim is a "
+            "file system: give the claim volumeMode Block, or make it a disk"
+        )
+    found: Element = E.disk(
+        E.driver(**_driver(wanted, backing)),
+        E.source(dev=backing.path) if backing.block else E.source(file=backing.path),
+        E.target(**_target(wanted, target)),
+        E.alias(name=f"ua-{wanted.name}"),
+        type="block" if backing.block else "file",
+        device=wanted.device,
+    )
+    if wanted.readonly:
+        found.append(E.readonly())
+    if wanted.shareable:
+        found.append(E.shareable())
+    if wanted.serial and wanted.device != "lun":
+        found.append(E.serial(wanted.serial))
+    if wanted.boot_order:
+        found.append(E.boot(order=str(wanted.boot_order)))
+    return found
+
+
+def letters(number: int) -> str:
+    """0 -> `a`, 25 -> `z`, 26 -> `aa`: as Linux counts disks."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(ord("a") + rest) + text
+    return text
+
+
+def _driver(wanted: Disk, backing: Backing) -> dict[str, str]:
+    cache = _cache(wanted, backing)
+    driver = {"name": "qemu", "type": "raw", "cache": cache}
+    native = cache == "none" and (backing.block or backing.preallocated)
+    if wanted.io or native:
+        driver["io"] = wanted.io or "native"
+    if not wanted.readonly:
+        driver["error_policy"] = wanted.error_policy or "stop"
+    if wanted.device != "cdrom" and not backing.preallocated:
+        driver["discard"] = "unmap"
+    return driver
+
+
+def _cache(wanted: Disk, backing: Backing) -> str:
+    if wanted.shareable and wanted.cache not in ("", "none"):
+        raise InvalidRequest(
+            f"a sharable disk requires cache = none got: {wanted.cache} (disk {wanted.name})"
+        )
+    wish = wanted.cache or ("none" if backing.direct or wanted.shareable else "writethrough")
+    if wish == "none" and not backing.direct:
+        raise InvalidRequest(
+            f"Unable to use 'none' cache mode, file system where {backing.path} is stored does not support "
+            f"direct I/O (disk {wanted.name})"
+        )
+    return wish
+
+
+def _target(wanted: Disk, name: str) -> dict[str, str]:
+    target = {"dev": name, "bus": wanted.bus}
+    return {**target, "tray": wanted.tray} if wanted.tray else target

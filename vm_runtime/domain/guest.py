@@ -1,0 +1,46 @@
+"""The whole domain: from an instance and its host's facts to libvirt's XML. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lxml import etree
+from lxml.builder import E
+
+from diskyard.api.instance import Instance
+from diskyard.api.names import derived
+from vm_runtime.domain import cpu, device, disk, firmware, interface
+from vm_runtime.domain.disk import Backing
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the domain's place gives it."""
+
+    accelerated: bool
+    """KVM works here; otherwise the guest is emulated."""
+    private_dir: str
+    """Where the sockets of this guest are."""
+    backings: Mapping[str, Backing]
+    """What lies behind each volume, by the volume's name."""
+
+
+def domain(instance: Instance, host: Host) -> str:
+    """The domain's XML. Format: https://libvirt.org/formatdomain.html."""
+    root = E.domain(
+        E.name(derived.domain(instance.namespace, instance.name)),
+        E.uuid(instance.firmware_uuid),
+        E.memory(str(instance.memory), unit="b"),
+        *cpu.processors(instance.cpu, accelerated=host.accelerated),
+        *firmware.firmware(instance),
+        E.on_poweroff("destroy"),
+        E.on_reboot("restart"),
+        E.on_crash("destroy"),
+        E.devices(
+            *device.controllers(instance),
+            *disk.disks(instance, host.backings),
+            *interface.interfaces(instance),
+            *device.devices(instance, host.private_dir),
+        ),
+        type="kvm" if host.accelerated else "qemu",
+    )
+    return etree.tostring(root, pretty_print=True, encoding="unicode")
