@@ -1,0 +1,142 @@
+"""What of a source is durable on the disk: written beside it, read after a crash, gone when all is done.
+
+One record in one sector, overwritten in place; holding the file open and locked keeps other writers out.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import zlib
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from diskyard.disk.writer import DiskWriter
+from diskyard.errors import Busy, DiskyardError, Refused
+
+STEP: Final = 32 << 20
+"""Bytes of the source between two flushes: half of what a crash may cost."""
+_SECTOR: Final = 512
+
+
+@dataclass(frozen=True)
+class Record:
+    """The first `offset` bytes of this version of this source are on the disk."""
+
+    origin: str
+    """A hash of what the source is called."""
+    validator: str
+    """A hash of the version that the source gave itself."""
+    route: str
+    """How the bytes were laid down; another route cannot go on from them."""
+    offset: int = 0
+
+
+def record(origin: str, validator: str, route: str) -> Record:
+    """The record of a transfer that begins."""
+    return Record(_hash(origin), _hash(validator), route)
+
+
+class Journal:
+    """The journal of one target, held by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and lock. Raises Busy where another process is writing this target."""
+        self.path = path
+        self._fd = _locked(path)
+
+    def read(self) -> Record | None:
+        """What was written last; None where there is nothing, or half of something."""
+        try:
+            checksum, text = os.pread(self._fd, _SECTOR, 0).rstrip(b"\0 ").split(b" ", 1)
+            if int(checksum, 16) != zlib.crc32(text):
+                return None
+            return Record(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+    def write(self, entry: Record) -> None:
+        """Replace the record, durably."""
+        text = json.dumps(asdict(entry)).encode()
+        line = b"%08x %s" % (zlib.crc32(text), text)
+        if len(line) > _SECTOR:
+            raise ValueError(f"a journal's record has {len(line)} bytes, more than a sector")
+        os.pwrite(self._fd, line.ljust(_SECTOR), 0)
+        os.fdatasync(self._fd)
+
+    def clear(self) -> None:
+        """Forget the record, keep the lock."""
+        os.ftruncate(self._fd, 0)
+
+    def remove(self) -> None:
+        """Delete the file; the lock is held until `close`."""
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the lock. An empty journal leaves no file."""
+        if os.fstat(self._fd).st_size == 0:
+            self.remove()
+        os.close(self._fd)
+
+
+class Checkpoint:
+    """Makes a transfer durable in steps, and once more when it is interrupted."""
+
+    def __init__(self, writer: DiskWriter, journal: Journal | None, begun: Record) -> None:
+        """`journal` None: nothing to resume by, so nothing is written down."""
+        self._writer = writer
+        self._journal = journal
+        self._record = begun
+        self._offset = begun.offset
+
+    def passed(self, offset: int) -> None:
+        """The source is written up to here."""
+        self._offset = offset
+        if offset - self._record.offset >= STEP:
+            self._settle()
+
+    def __enter__(self) -> "Checkpoint":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._settle()
+        elif not issubclass(kind, Refused):
+            with suppress(OSError, DiskyardError):
+                self._settle()
+
+    def _settle(self) -> None:
+        if self._journal is None or self._offset == self._record.offset:
+            return
+        self._writer.flush()
+        self._record = replace(self._record, offset=self._offset)
+        self._journal.write(self._record)
+
+
+def _locked(path: Path) -> int:
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(fd)
+            raise Busy(
+                f"another process is writing this disk (it holds {path}): wait for it, or stop it"
+            ) from error
+        if _is_still(path, fd):
+            return fd
+        os.close(fd)
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    """Whether the path leads to what we have locked: its holder may have removed it meanwhile."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

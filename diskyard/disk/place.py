@@ -1,0 +1,178 @@
+"""Where a disk comes to lie: the hidden files around it, its writers, and how it takes its name.
+
+A file is published by its rename. A block device shows at every moment what is on it, so a refusal wipes it.
+"""
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+from diskyard import linux
+from diskyard.disk import space
+from diskyard.disk.inspect import MAX_SIZE
+from diskyard.disk.journal import Journal
+from diskyard.disk.preflight import Preflight, Route
+from diskyard.disk.target import FILE_MODE, Target
+from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter
+from diskyard.errors import InvalidRequest, NoSpace
+
+
+class Place(Protocol):
+    """A file or a block device that shall be the disk."""
+
+    target: Target
+    disk: Path
+    """What is written; not yet what it will be called."""
+
+    def writer(self, path: Path, keep: int, size: int | None, /) -> DiskWriter:
+        """A writer of the disk or the spool that keeps the first `keep` bytes; `size`: of the disk, where known."""
+
+    def cover(self, writer: DiskWriter, size: int) -> None:
+        """Make what lies behind the disk's `size` bytes part of it, as zeros."""
+
+    def converted(self, size: int, /) -> int:
+        """What a conversion has left, taken over: its real size."""
+
+    def publish(self, size: int, /) -> None:
+        """Complete and durable: let it be seen."""
+
+    def discard(self) -> None:
+        """Leave nothing of a transfer."""
+
+
+def opened(target: Target) -> Place:
+    """The place of a target. Raises InvalidRequest where it cannot be written."""
+    folder = target.folder
+    if not folder.is_dir():
+        raise InvalidRequest(
+            f"expected a directory at {folder}, found none: create it, or correct the target"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        facts = folder.stat()
+        raise InvalidRequest(
+            f"cannot write in {folder}: it belongs to {facts.st_uid}:{facts.st_gid} with mode "
+            f"{facts.st_mode & 0o7777:04o}, and this process is {os.geteuid()}:{os.getegid()}. Change the "
+            "directory's owner or mode"
+        )
+    return _Device(target) if linux.is_device(target.path) else _File(target)
+
+
+def journal(target: Target) -> Journal:
+    """The journal of a target, locked. Raises Busy."""
+    return Journal(target.journal)
+
+
+def fetched(place: Place, route: Route) -> Path:
+    """Where the bytes of a source are kept on this route."""
+    return place.target.spool if route is Route.SPOOL else place.disk
+
+
+def holds(path: Path, offset: int) -> bool:
+    """Whether a file or device has at least `offset` bytes."""
+    return linux.is_device(path) or (path.is_file() and path.stat().st_size >= offset)
+
+
+def limit(place: Place, plan: Preflight) -> int:
+    """Bytes behind which a source of unknown length is refused: a bomb, or too large."""
+    if plan.route is Route.STREAM and place.target.room is not None:
+        return place.target.room
+    if plan.virtual_size is not None and plan.route is Route.STREAM:
+        return MAX_SIZE
+    return _room_for(fetched(place, plan.route))
+
+
+def check_spool(place: Place, size: int | None) -> None:
+    """Nothing where an image of `size` bytes can be kept until it is converted. Raises NoSpace."""
+    room = _room_for(place.target.spool)
+    if size is not None and size > room:
+        raise NoSpace(
+            f"no space left on device for the image: it has {size} bytes and is kept in {place.target.folder} until "
+            f"it is converted, where {room} are free. Make room there, or use a larger volume"
+        )
+
+
+def _room_for(path: Path) -> int:
+    return space.free(path.parent) + space.taken(path)
+
+
+class _File:
+    """A file that takes its name when it is complete."""
+
+    def __init__(self, target: Target) -> None:
+        if target.path.is_dir():
+            raise InvalidRequest(f"expected a file at {target.path}, found a directory")
+        self.target = target
+        self.disk = target.part
+
+    def writer(self, path: Path, keep: int, size: int | None, /) -> DiskWriter:
+        wanted = max(size or 0, self.target.size or 0)
+        preallocate = wanted if self.target.preallocate and path == self.disk else 0
+        return FileWriter(path, keep=keep, preallocate=preallocate)
+
+    def cover(self, writer: DiskWriter, size: int) -> None:
+        """The tail of a disk that ends in zeros is a hole."""
+        if isinstance(writer, FileWriter):
+            writer.resize(max(size, self.target.size or 0))
+
+    def converted(self, _size: int, /) -> int:
+        return self.disk.stat().st_size
+
+    def publish(self, size: int, /) -> None:
+        final = max(size, self.target.size or 0)
+        preallocate = final if self.target.preallocate else 0
+        with closing(FileWriter(self.disk, keep=size, preallocate=preallocate)) as writer:
+            writer.resize(final)
+            self.disk.chmod(FILE_MODE)
+            writer.flush()
+        self.target.spool.unlink(missing_ok=True)
+        self.disk.rename(self.target.path)
+        _sync_folder(self.target.folder)
+
+    def discard(self) -> None:
+        self.disk.unlink(missing_ok=True)
+        self.target.spool.unlink(missing_ok=True)
+
+
+class _Device:
+    """A block device: the disk is what is on it, and zeros to its end."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.disk = target.path
+        self._touched = False
+
+    def writer(self, path: Path, keep: int, _size: int | None, /) -> DiskWriter:
+        if path != self.disk:
+            return FileWriter(path, keep=keep)
+        self._touched = True
+        return DeviceWriter(path, preallocate=self.target.preallocate)
+
+    def cover(self, writer: DiskWriter, size: int) -> None:
+        if isinstance(writer, DeviceWriter):
+            writer.zero(size, writer.size - size)
+
+    def converted(self, size: int, /) -> int:
+        self._touched = True
+        with closing(DeviceWriter(self.disk, preallocate=self.target.preallocate)) as writer:
+            writer.zero(size, writer.size - size)
+            writer.flush()
+        return size
+
+    def publish(self, _size: int, /) -> None:
+        self.target.spool.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        self.target.spool.unlink(missing_ok=True)
+        if self._touched:
+            with closing(DeviceWriter(self.disk)) as writer:
+                writer.zero(0, writer.size)
+                writer.flush()
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

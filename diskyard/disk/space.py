@@ -1,0 +1,34 @@
+"""Free bytes, and the one sentence for when they run out."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from diskyard.errors import NoSpace
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a write says when there is no more room (or a limit on the size of files is met)."""
+
+
+def free(folder: Path) -> int:
+    """Bytes that this process may still write to the file system of a folder."""
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize
+
+
+def taken(path: Path) -> int:
+    """Bytes that a file occupies on its file system; 0 where there is none."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def full(path: Path, doing: str) -> NoSpace:
+    """The error that says that there is no room left for `doing`, with the numbers."""
+    facts = os.statvfs(path if path.exists() else path.parent)
+    return NoSpace(
+        f"no space left on device while {doing}: {facts.f_bavail * facts.f_frsize} bytes are free of "
+        f"{facts.f_blocks * facts.f_frsize} on the file system of {path}. Make room, or use a larger volume"
+    )

@@ -1,0 +1,100 @@
+"""Where a disk shall be, what was promised of it, how far it is, and what came out: ingest's values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from diskyard.disk.digest import DEFAULT_ALGORITHM, Expected
+from diskyard.disk.probe import Format
+
+FILE_MODE: Final = 0o660
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that shall be the disk, or a block device."""
+
+    path: Path
+    room: int | None = None
+    """Bytes that the disk may have at most; None: what is free."""
+    size: int | None = None
+    """A file is grown to this many bytes."""
+    preallocate: bool = False
+    scratch: Path | None = None
+    """For a block device: a folder for its journal, and for images that cannot be streamed."""
+
+    @property
+    def folder(self) -> Path:
+        """Where hidden files of the transfer are: beside the file; for a device, in `scratch`."""
+        return self.scratch or self.path.parent
+
+    @property
+    def part(self) -> Path:
+        """The disk while it is not complete."""
+        return self.folder / f".{self.path.name}.part"
+
+    @property
+    def spool(self) -> Path:
+        """The image while it is not converted."""
+        return self.folder / f".{self.path.name}.spool"
+
+    @property
+    def journal(self) -> Path:
+        """What of the source is durable."""
+        return self.folder / f".{self.path.name}.journal"
+
+
+@dataclass(frozen=True)
+class Expect:
+    """What the source is called, and what its bytes must be."""
+
+    origin: str = ""
+    """Identifies the source: the same origin and validator mean the same bytes."""
+    name: str = "the source"
+    """For messages: without credentials."""
+    digest: Expected | None = None
+
+    @property
+    def algorithm(self) -> str:
+        """The digest that is computed."""
+        return self.digest.algorithm if self.digest else DEFAULT_ALGORITHM
+
+
+NOTHING: Final = Expect()
+"""A source without a name, of which nothing was promised."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a transfer is. Bytes, but for the percentage."""
+
+    phase: str = "connecting"
+    """connecting, transferring, converting, complete."""
+    fetched: int = 0
+    """Of the source, from its start, with what an earlier run had fetched."""
+    total: int | None = None
+    written: int = 0
+    percent: float = 0.0
+    """0 to 100 of everything, never falling."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out."""
+
+    format: Format
+    virtual_size: int
+    bytes_fetched: int
+    """By this run, over the network."""
+    bytes_written: int
+    digest: str
+    """`algorithm:hex` of the source's bytes; empty for an image that has no bytes of its own."""
+    resumed_at: int = 0
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def silent(_: Progress) -> None:
+    """For those who do not watch."""

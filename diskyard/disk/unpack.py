@@ -1,0 +1,136 @@
+"""A compressed Source as a Source of what is inside: streamed, with bounded output for every step."""
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from diskyard.disk.probe import Format, probe
+from diskyard.disk.source import Source
+from diskyard.errors import SourceUnavailable, UnsupportedImage
+
+_PACKED: Final = 256 << 10
+"""Bytes asked of the source at once."""
+_MEMORY: Final = 256 << 20
+"""What an xz stream may ask for; `xz -9` asks for 65 MiB."""
+
+
+class _Member(Protocol):
+    """One decompressor of the standard library: input that it has no room for, it keeps."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, packed: bytes, max_length: int, /) -> bytes: ...
+
+
+class _Gunzip:
+    """zlib's object, made to keep its input as those of bz2 and lzma do."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, packed: bytes, max_length: int, /) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + packed, max_length)
+
+
+def _unxz() -> _Member:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY)
+
+
+_OPENERS: Final[dict[Format, Callable[[], _Member]]] = {
+    Format.GZ: _Gunzip,
+    Format.XZ: _unxz,
+    Format.BZ2: bz2.BZ2Decompressor,
+}
+
+
+class Unpacked:
+    """The bytes inside a gz, xz or bz2 source of any number of members; offsets only go forward."""
+
+    size: int | None = None
+    validator: str | None = None
+    ranged = False
+
+    def __init__(self, source: Source, kind: Format) -> None:
+        """Raises UnsupportedImage for what we cannot unpack."""
+        if kind not in _OPENERS:
+            raise UnsupportedImage(
+                f"the source is compressed with {kind}: expected {', '.join(_OPENERS)} or no compression. "
+                "Unpack it, or compress it with one of these"
+            )
+        self._kind = kind
+        self._source = source
+        self._buf = bytearray(_PACKED)
+        self._read = 0
+        self._position = 0
+        self._pending = b""
+        self._full = False
+        self._member: _Member | None = None
+        self._ended = False
+
+    def readinto(self, buf: memoryview, offset: int) -> int | None:
+        if offset != self._position:
+            raise ValueError(
+                f"a compressed source only goes forward: at {self._position}, asked for {offset}"
+            )
+        while not self._ended:
+            if self._member is None:
+                self._next_member()
+                continue
+            out = self._step(self._member, len(buf))
+            if out:
+                buf[: len(out)] = out
+                self._position += len(out)
+                return len(out)
+        return 0
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _step(self, member: _Member, room: int) -> bytes:
+        if not self._full and not self._pending and not self._fetch():
+            raise SourceUnavailable(
+                f"the {self._kind} stream breaks off after {self._read} bytes: the file at the source is cut short"
+            )
+        try:
+            out = member.decompress(self._pending, room)
+        except (zlib.error, lzma.LZMAError, OSError) as error:
+            raise UnsupportedImage(
+                f"the {self._kind} stream is damaged near byte {self._read}: {error}. Pack the image again"
+            ) from error
+        self._pending = b""
+        self._full = len(out) == room
+        if member.eof:
+            self._pending, self._full, self._member = member.unused_data, False, None
+        return out
+
+    def _next_member(self) -> None:
+        """Open what follows; padding and a foreign tail are read, for the digest, and dropped."""
+        self._pending = self._pending.lstrip(b"\0")
+        while len(self._pending) < 16 and self._fetch():
+            self._pending = self._pending.lstrip(b"\0")
+        if probe(self._pending) is self._kind:
+            self._member = _OPENERS[self._kind]()
+            return
+        self._ended = True
+        while self._fetch():
+            self._pending = b""
+
+    def _fetch(self) -> bool:
+        count = None
+        while count is None:
+            count = self._source.readinto(memoryview(self._buf), self._read)
+        self._read += count
+        self._pending += bytes(self._buf[:count])
+        return count > 0

@@ -1,0 +1,231 @@
+"""Where a disk's bytes go: a sparse file or a block device, positional, durable when flushed.
+
+Both write aligned runs past the page cache (O_DIRECT) where the file system lets them: memory stays flat
+and no write-back stalls the copy. What is not aligned, or refused, goes through the cache.
+"""
+
+import errno
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+from diskyard import linux
+from diskyard.disk import space
+from diskyard.disk.extent import Extent, coalesced
+from diskyard.errors import ImageTooLarge
+
+ALIGNMENT: Final = 4096
+_BLOCK: Final = 64 << 10
+_ZEROS: Final = bytes(1 << 20)
+_ZERO_BLOCK: Final = bytes(_BLOCK)
+_ZERO_PAGE: Final = bytes(ALIGNMENT)
+_REFUSED: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
+
+
+class DiskWriter(Protocol):
+    """A disk that is being written. Calls may come from several threads, for ranges that do not overlap."""
+
+    def pwrite(self, buf: memoryview, offset: int) -> None:
+        """All of `buf`, at `offset`. Raises NoSpace."""
+
+    def zero(self, offset: int, length: int) -> None:
+        """Zeros, as a hole where that is possible. Raises NoSpace."""
+
+    def resize(self, size: int) -> None:
+        """A file becomes this long, what is new as a hole; a device stays as it is."""
+
+    def flush(self) -> None:
+        """Durable on return. Raises NoSpace."""
+
+    def close(self) -> None:
+        """Give back the descriptors; flushes nothing."""
+
+
+class FileWriter:
+    """A file that holds a disk: what was never written is a hole."""
+
+    def __init__(self, path: Path, *, keep: int = 0, preallocate: int = 0) -> None:
+        """Open or create; what lies behind the first `keep` bytes is dropped, `preallocate` bytes get room."""
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.ftruncate(self._fd, keep)
+        self._old = keep
+        self._cached = _Cached(self._fd, path)
+        if preallocate:
+            self._preallocate(preallocate)
+
+    def pwrite(self, buf: memoryview, offset: int) -> None:
+        self._cached.pwrite(buf, offset)
+
+    def zero(self, offset: int, length: int) -> None:
+        stale = min(offset + length, self._old) - offset
+        if stale > 0:
+            linux.punch(self._fd, offset, stale)
+
+    def resize(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def flush(self) -> None:
+        self._cached.flush()
+
+    def close(self) -> None:
+        self._cached.close()
+
+    def _preallocate(self, size: int) -> None:
+        try:
+            linux.allocate(self._fd, 0, size)
+        except OSError as error:
+            if error.errno in space.FULL:
+                os.ftruncate(self._fd, self._old)
+                raise space.full(self._path, f"preallocating {size} bytes") from error
+            if error.errno not in _REFUSED:
+                raise
+            self._write_holes(size)
+
+    def _write_holes(self, size: int) -> None:
+        os.ftruncate(self._fd, max(size, self._old))
+        for start, length, hole in linux.extents(self._fd, size):
+            if hole:
+                _write_zeros(self._cached, start, length)
+
+
+class DeviceWriter:
+    """A block device: what it held before is overwritten, with zeros where the disk has none of its own."""
+
+    def __init__(self, path: Path, *, preallocate: bool = False) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_EXCL)
+        self._cached = _Cached(self._fd, path)
+        self._ways = [linux.zero_device] if preallocate else [linux.punch, linux.zero_device]
+        self.size = linux.device_size(self._fd)
+
+    def pwrite(self, buf: memoryview, offset: int) -> None:
+        self._cached.pwrite(buf, offset)
+
+    def zero(self, offset: int, length: int) -> None:
+        start, end = -(-offset // ALIGNMENT) * ALIGNMENT, (offset + length) // ALIGNMENT * ALIGNMENT
+        if start >= end:
+            _write_zeros(self._cached, offset, length)
+            return
+        _write_zeros(self._cached, offset, start - offset)
+        self._zero_aligned(start, end - start)
+        _write_zeros(self._cached, end, offset + length - end)
+
+    def resize(self, size: int) -> None:
+        if size > self.size:
+            raise ImageTooLarge(
+                f"virtual image size {size} is larger than the reported available storage {self.size}. "
+                "A larger PVC is required"
+            )
+
+    def flush(self) -> None:
+        self._cached.flush()
+
+    def close(self) -> None:
+        self._cached.close()
+
+    def _zero_aligned(self, offset: int, length: int) -> None:
+        while self._ways:
+            try:
+                return self._ways[0](self._fd, offset, length)
+            except OSError as error:
+                if error.errno not in _REFUSED:
+                    raise
+                self._ways.pop(0)
+        return _write_zeros(self._cached, offset, length)
+
+
+def write_sparse(writer: DiskWriter, buf: memoryview, offset: int) -> int:
+    """Write what is not zero, zero the rest; bytes written. The grain is 64 KiB, then 4 KiB."""
+    written = 0
+    for run in coalesced(_runs(buf)):
+        if run.zero:
+            writer.zero(offset + run.start, run.length)
+        else:
+            writer.pwrite(buf[run.start : run.end], offset + run.start)
+            written += run.length
+    return written
+
+
+def write_plain(writer: DiskWriter, buf: memoryview, offset: int) -> int:
+    """Write everything, zeros too; bytes written."""
+    writer.pwrite(buf, offset)
+    return len(buf)
+
+
+def _runs(buf: memoryview) -> Iterator[Extent]:
+    """Bytes are compared with bytes: memoryviews compare twenty times slower."""
+    for start in range(0, len(buf), _BLOCK):
+        block = bytes(buf[start : start + _BLOCK])
+        if block == _ZERO_BLOCK[: len(block)]:
+            yield Extent(start, len(block), zero=True)
+            continue
+        for at in range(0, len(block), ALIGNMENT):
+            page = block[at : at + ALIGNMENT]
+            yield Extent(start + at, len(page), zero=page == _ZERO_PAGE[: len(page)])
+
+
+class _Cached:
+    """Positional writes through O_DIRECT where offset, length and buffer allow it, else through the page cache."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd = fd
+        self._path = path
+        self._direct: int | None = None
+        with suppress(OSError):
+            self._direct = os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def pwrite(self, buf: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(buf):
+            try:
+                done += self._pwrite_some(buf[done:], offset + done)
+            except OSError as error:
+                if error.errno in space.FULL:
+                    raise space.full(self._path, f"writing at byte {offset + done}") from error
+                raise
+
+    def _pwrite_some(self, buf: memoryview, offset: int) -> int:
+        whole = len(buf) // ALIGNMENT * ALIGNMENT
+        if self._direct is not None and whole and offset % ALIGNMENT == 0:
+            try:
+                return os.pwrite(self._direct, buf[:whole], offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # EINVAL: this buffer is not aligned
+                    raise
+        return os.pwrite(self._fd, buf, offset)
+
+    def flush(self) -> None:
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            if error.errno in space.FULL:
+                raise space.full(self._path, "flushing") from error
+            raise
+
+    def close(self) -> None:
+        os.close(self._fd)
+        if self._direct is not None:
+            os.close(self._direct)
+
+
+def takes_direct(path: Path) -> bool:
+    """Whether the file system of a file lets writes pass the page cache."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except OSError:
+        return False
+    return True
+
+
+def aligned(size: int) -> mmap.mmap:
+    """A buffer that O_DIRECT takes: anonymous memory that starts on a page."""
+    return mmap.mmap(-1, size)
+
+
+def _write_zeros(writer: _Cached, offset: int, length: int) -> None:
+    for start in range(offset, offset + length, len(_ZEROS)):
+        writer.pwrite(memoryview(_ZEROS)[: min(len(_ZEROS), offset + length - start)], start)

@@ -1,0 +1,85 @@
+"""What Linux offers for disks and Python does not: holes, zeroed ranges, sizes of devices.
+
+The only ioctls and the only ctypes of the project but for saved digest states.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+# include/uapi/linux/falloc.h
+_KEEP_SIZE: Final = 0x01
+_PUNCH_HOLE: Final = 0x02
+# include/uapi/linux/fs.h
+_BLKGETSIZE64: Final = 0x80081272
+_BLKZEROOUT: Final = 0x127F
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+def allocate(fd: int, start: int, length: int) -> None:
+    """Reserve room; what is new reads as zeros. Grows the file. Raises OSError."""
+    _fallocate(fd, 0, start, length)
+
+
+def punch(fd: int, start: int, length: int) -> None:
+    """Make a range read as zeros and give its room back, in a file or (since 4.9) a device. Raises OSError."""
+    _fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, start, length)
+
+
+def zero_device(fd: int, start: int, length: int) -> None:
+    """Make a range of a block device read as zeros, its room kept. In whole sectors. Raises OSError."""
+    fcntl.ioctl(fd, _BLKZEROOUT, struct.pack("=QQ", start, length))
+
+
+def device_size(fd: int) -> int:
+    """Bytes of a block device. Raises OSError."""
+    answer = fcntl.ioctl(fd, _BLKGETSIZE64, bytes(8))
+    return int.from_bytes(answer, "little")
+
+
+def is_device(path: Path) -> bool:
+    """Whether a path leads to a block device."""
+    try:
+        return stat.S_ISBLK(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def extents(fd: int, size: int) -> Iterator[tuple[int, int, bool]]:
+    """(start, length, hole) over the first `size` bytes of a file, in order."""
+    position = 0
+    while position < size:
+        start = _seek(fd, position, os.SEEK_DATA, size)
+        if start > position:
+            yield position, start - position, True
+        if start >= size:
+            return
+        end = _seek(fd, start, os.SEEK_HOLE, size)
+        yield start, end - start, False
+        position = end
+
+
+def _seek(fd: int, offset: int, whence: int, size: int) -> int:
+    try:
+        return min(os.lseek(fd, offset, whence), size)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # no more data: lseek(2)
+            return size
+        if error.errno == errno.EINVAL:  # block devices know no holes: all is data
+            return offset if whence == os.SEEK_DATA else size
+        raise
+
+
+def _fallocate(fd: int, mode: int, start: int, length: int) -> None:
+    while _libc.fallocate(fd, mode, start, length) != 0:
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
