@@ -114,6 +114,8 @@ class End:
     code: int
     reason: str
     message: str
+    finished: str = ""
+    """When, as the node says it."""
 
 
 @dataclass(frozen=True)
@@ -162,4 +164,9 @@ def _end(state: Obj) -> End | None:
     said = state.get("terminated")
     if not said:
         return None
-    return End(int(said.get("exitCode") or 0), str(said.get("reason") or ""), str(said.get("message") or ""))
+    return End(
+        code=int(said.get("exitCode") or 0),
+        reason=str(said.get("reason") or ""),
+        message=str(said.get("message") or ""),
+        finished=str(said.get("finishedAt") or ""),
+    )

@@ -90,7 +90,7 @@ def storage_class(obj: Obj) -> StorageClass:
 def claim(obj: Obj) -> Claim:
     """What an object of the kind PersistentVolumeClaim says."""
     spec = meta.spec(obj)
-    owners = meta.meta(obj).get("ownerReferences") or ()
+    owners: list[Obj] = meta.meta(obj).get("ownerReferences") or []
     controller = meta.controller_of(obj) or {}
     requests = (spec.get("resources") or {}).get("requests") or {}
     return Claim(

@@ -45,6 +45,11 @@ class Memory:
             found = self._objects.get(key)
         return None if found is None else _copy(found)
 
+    def keys(self) -> list[Key]:
+        """Where the objects are."""
+        with self._lock:
+            return list(self._objects)
+
     def listing(self, namespace: str | None, fits: Callable[[Obj], bool]) -> Listing:
         """Copies of those that fit, in order of namespace and name."""
         with self._lock:

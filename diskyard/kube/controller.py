@@ -14,7 +14,7 @@ from diskyard.errors import AlreadyExists, Conflict, DiskyardError
 from diskyard.kube.cache import Cache, CachedClient, WriteThrough
 from diskyard.kube.client import Client
 from diskyard.kube.queue import Queue
-from diskyard.kube.reconcile import NOTHING, Plan, Reconciler
+from diskyard.kube.reconcile import EVERY, NOTHING, Plan, Reconciler
 
 _log = log.logger("controller")
 
@@ -26,7 +26,7 @@ class Controllers:
         kinds = [kind for each in reconcilers for kind in (each.kind, *each.wakes)]
         self._cache = Cache(client, kinds, self._notice)
         server = WriteThrough(client, self._cache)
-        self._loops = [_Loop(each, CachedClient(server, self._cache), server) for each in reconcilers]
+        self._loops = [_Loop(each, self._cache, server) for each in reconcilers]
         self._workers = workers
         self._threads: list[threading.Thread] = []
 
@@ -79,19 +79,26 @@ class Controllers:
 class _Loop:
     """One reconciler and its queue."""
 
-    def __init__(self, reconciler: Reconciler[Any], cached: Client, server: Client) -> None:
+    def __init__(self, reconciler: Reconciler[Any], cache: Cache, server: Client) -> None:
         self.reconciler = reconciler
         self.queue: Queue[Key] = Queue()
-        self._cached = cached
+        self._cache = cache
+        self._cached = CachedClient(server, cache)
         self._server = server
 
     def notice(self, kind: Kind, objects: Sequence[Obj]) -> None:
         if kind == self.reconciler.kind:
             self.queue.add(meta.key(objects[0]))
         wakes = self.reconciler.wakes.get(kind)
-        if wakes:
-            for key in {key for obj in objects for key in wakes(obj)}:
-                self.queue.add(key)
+        if not wakes:
+            return
+        for key in {key for obj in objects for key in wakes(obj)}:
+            for woken in self._roots() if key == EVERY else (key,):
+                self.queue.add(woken)
+
+    def _roots(self) -> list[Key]:
+        memory = self._cache.memory(self.reconciler.kind)
+        return memory.keys() if memory else []
 
     def step(self, key: Key) -> None:
         try:

@@ -108,6 +108,8 @@ class Plan:
 
 
 NOTHING = Plan()
+EVERY = Key("*")
+"""In `wakes`: every root there is."""
 
 
 def event(tell: Tell, key: Key, now: str) -> Obj:
@@ -170,3 +172,13 @@ def owners(kind: Kind) -> Callable[[Obj], Iterable[Key]]:
 def same_name(obj: Obj) -> Iterable[Key]:
     """For `wakes`: the root of the same name."""
     yield meta.key(obj)
+
+
+def everything(_: Obj) -> Iterable[Key]:
+    """For `wakes`: every root there is (of settings and classes, which change seldom)."""
+    yield EVERY
+
+
+def nothing(_: Obj) -> Iterable[Key]:
+    """For `wakes`: no root; the kind is only kept in memory for `gather`."""
+    return ()

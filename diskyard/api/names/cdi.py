@@ -55,7 +55,6 @@ BOUND_BY_CONTROLLER: Final = "pv.kubernetes.io/bound-by-controller"
 PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
 CLAIM_PROTECTION: Final = "kubernetes.io/pvc-protection"
 
-LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 MESH_DEFAULTS: Final = {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}
 """Annotations that keep service meshes out of our pods, unless a DataVolume says otherwise."""
 
@@ -72,6 +71,8 @@ COMPONENT_LABEL: Final = "cdi.kubevirt.io"
 IMPORTER: Final = "importer"
 METRICS_LABEL: Final = "prometheus.cdi.kubevirt.io"
 FILLING_UP_LABEL: Final = "alerts.k8s.io/KubePersistentVolumeFillingUp"
+MANAGED_BY: Final = "cdi-controller"
+STORAGE: Final = "storage"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 PART_OF_LABEL: Final = "app.kubernetes.io/part-of"
 COMPONENT_OF_LABEL: Final = "app.kubernetes.io/component"

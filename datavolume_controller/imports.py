@@ -1,0 +1,302 @@
+"""Claims that are to be filled by an importer: its pod comes, works, is told about, and goes.
+
+Everything is kept in the claim's annotations, as CDI's clients read it; DataVolumes take it from there.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from datavolume_controller import attempt, importer
+from datavolume_controller.attempt import Attempt
+from datavolume_controller.refusal import CreateOrExplain
+from diskyard.api import meta
+from diskyard.api import pod as pods
+from diskyard.api.config import Config, config
+from diskyard.api.job import TerminationMessage
+from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, Key, Kind, Obj
+from diskyard.api.names import cdi
+from diskyard.api.pod import Facts
+from diskyard.api.storage import Claim, claim
+from diskyard.errors import NotFound
+from diskyard.kube.client import Client, Deletion, Selection
+from diskyard.kube.queue import backoff
+from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything
+
+RUNNING: Final = "Pod is running"
+IMAGE_TROUBLE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+CRASHING: Final = "CrashLoopBackOff"
+IN_USE_PAUSE: Final = 2.0
+
+
+@dataclass(frozen=True)
+class World:
+    """One claim and its importer, as they stand."""
+
+    obj: Obj
+    claim: Claim
+    config: Config
+    pod: Obj | None
+    users: tuple[Key, ...]
+    """Other pods that use the claim and have not ended."""
+    now: str
+
+    @property
+    def facts(self) -> Facts:
+        """What has happened to the pod."""
+        return pods.facts(self.pod or {})
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The tries that are recorded."""
+        return attempt.attempts(self.claim.annotations.get(cdi.ATTEMPTS, ""))
+
+    @property
+    def retained(self) -> bool:
+        """Whether pods are to stay when they have ended."""
+        return self.claim.annotations.get(cdi.RETAIN_POD) == "true"
+
+
+def _claims(pod: Obj) -> Iterable[Key]:
+    return (Key(name, meta.namespace(pod)) for name in pods.claims(pod))
+
+
+class Imports:
+    """Gives each claim that asks for an import its importer."""
+
+    kind: Kind = CLAIM
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: _claims, CDI_CONFIG: everything}
+
+    def gather(self, client: Client, key: Key) -> World | None:
+        """The claim, its pod and who else uses it; None: not a claim for us."""
+        try:
+            obj = client.get(CLAIM, key)
+        except NotFound:
+            return None
+        found = claim(obj)
+        if not _ours(found):
+            return None
+        pod = _get(client, POD, Key(importer.pod_name(found), key.namespace))
+        others = client.list(POD, Selection(namespace=key.namespace)).items if pod is None else ()
+        return World(
+            obj=obj,
+            claim=found,
+            config=config(_get(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
+            pod=pod,
+            users=tuple(
+                meta.key(other)
+                for other in others
+                if key.name in pods.claims(other) and meta.phase(other) not in ("Succeeded", "Failed")
+            ),
+            now=meta.timestamp(datetime.now(UTC)),
+        )
+
+    def decide(self, world: World) -> Plan:
+        """What to do next."""
+        return next(plan for rule in RULES if (plan := rule(world)) is not None)
+
+
+def _ours(claim: Claim) -> bool:
+    asked = cdi.IMPORT_ENDPOINT in claim.annotations or cdi.IMPORT_SOURCE in claim.annotations
+    return asked and cdi.EXTERNAL_POPULATION not in claim.annotations
+
+
+def _leaving(world: World) -> Plan | None:
+    """The claim is to go: so is what works on it, retained or not."""
+    if world.claim.deleting:
+        return Plan((_end_of(world.pod),)) if _present(world.pod) else NOTHING
+    return None
+
+
+def _foreign(world: World) -> Plan | None:
+    """A pod of that name that is not this claim's: of a claim that has gone, or somebody's own."""
+    if world.pod is None or meta.owned_by(world.pod, world.obj):
+        return None
+    return NOTHING
+
+
+def _over(world: World) -> Plan | None:
+    """Filled, or never to be filled."""
+    if world.claim.pod_phase == "Succeeded" or world.claim.fatal:
+        gone = not _present(world.pod) or world.retained
+        return NOTHING if gone else Plan((_end_of(world.pod),))
+    return None
+
+
+def _absent(world: World) -> Plan | None:
+    """No pod: make one, as soon as it may be."""
+    if world.pod is not None:
+        return None
+    held_back = world.config.honours_waiting and not world.claim.immediate and not world.claim.bound
+    if held_back:
+        return NOTHING
+    if world.users:
+        message = f"pod {world.users[0]} using PersistentVolumeClaim {world.claim.key.name}"
+        return Plan((Tell(CLAIM, world.obj, "ImportTargetInUse", message, warning=True),), IN_USE_PAUSE)
+    failures = sum(1 for each in world.attempts if each.failed)
+    wait = attempt.pause(world.attempts, world.now, backoff(failures, 0.5)) if failures else 0.0
+    if wait:
+        return Plan(requeue_after=wait)
+    name = importer.pod_name(world.claim)
+    named = _annotated(world, {cdi.IMPORT_POD: name})
+    create = CreateOrExplain(
+        Create(POD, importer.pod(world.obj, world.claim, world.config)), CLAIM, world.obj, _refused(name)
+    )
+    return Plan((*named, create))
+
+
+def _ended(world: World) -> Plan | None:
+    """The container has ended for good: with a disk, or with a reason why there can be none."""
+    end = world.facts.end
+    if end is None:
+        return None
+    said = TerminationMessage.from_text(end.message)
+    if end.code == 0 and not said.fatal:
+        if world.facts.phase != "Succeeded":
+            return None
+        success = {
+            cdi.POD_PHASE: "Succeeded",
+            cdi.PREALLOCATION_APPLIED: "true" if said.preallocation_applied else None,
+            **_running("false", attempt.SUCCEEDED, said.message or "Import Complete"),
+        }
+        return _finish(world, success, Tell(CLAIM, world.obj, "ImportSucceeded", "Import Successful"))
+    if said.fatal:
+        failure = {
+            cdi.POD_PHASE: "Failed",
+            cdi.IMPORT_FATAL: "true",
+            **_running("false", _reason(said), attempt.simplified(said)),
+        }
+        return _finish(world, failure)
+    return None
+
+
+def _lost(world: World) -> Plan | None:
+    """The pod has failed as a whole, not the import: another one is to go on."""
+    if world.facts.phase != "Failed":
+        return None
+    return Plan((*_said(world, _state(world)), _end_of(world.pod)))
+
+
+def _working(world: World) -> Plan | None:
+    """The pod waits, works, or is started again by its node."""
+    return Plan(_said(world, _state(world)))
+
+
+RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
+    _leaving, _foreign, _over, _absent, _ended, _lost, _working,
+)  # fmt: skip
+
+
+def _finish(world: World, annotations: Mapping[str, str | None], *tell: Tell) -> Plan:
+    """Say how it ended, then let the pod go."""
+    actions = (*tell, *_said(world, annotations))
+    return Plan(actions if world.retained else (*actions, _end_of(world.pod)))
+
+
+def _said(world: World, state: Mapping[str, str | None]) -> tuple[Action, ...]:
+    """The claim says what the pod does; a failed try is told when it is recorded. The event comes first:
+    told twice is better than never."""
+    one = _last(world)
+    known = one is None or any(each.run == one.run for each in world.attempts)
+    history = (
+        {} if one is None or known else {cdi.ATTEMPTS: attempt.text(attempt.recorded(world.attempts, one))}
+    )
+    said = _annotated(world, {**_facts(world), **history, **state})
+    if one is None or known or not one.failed:
+        return said
+    return (Tell(CLAIM, world.obj, "ErrImportFailed", one.message, warning=True), *said)
+
+
+def _facts(world: World) -> dict[str, str | None]:
+    """Restarts and whether a node takes the pod."""
+    facts = world.facts
+    before = world.claim.annotations.get(cdi.POD_RESTARTS, "0")
+    restarts = max(facts.restarts, int(before) if before.isdecimal() else 0)
+    return {
+        cdi.POD_RESTARTS: str(restarts),
+        cdi.POD_SCHEDULABLE: "false" if facts.unschedulable else None,
+    }
+
+
+def _last(world: World) -> Attempt | None:
+    """The try that ended last."""
+    end = world.facts.end or world.facts.last_end
+    if end is None:
+        return None
+    run = f"{meta.uid(world.pod or {})}/{end.finished}"
+    said = TerminationMessage.from_text(end.message)
+    return attempt.attempt(run, end.finished or world.now, said, end.code)
+
+
+def _state(world: World) -> dict[str, str | None]:
+    """The pod's phase, and what the Running condition is made of."""
+    return {cdi.POD_PHASE: world.facts.phase or "Pending", **_condition(world)}
+
+
+def _condition(world: World) -> dict[str, str | None]:
+    facts = world.facts
+    if facts.running:
+        return _running("true", RUNNING, "")
+    if facts.unschedulable:
+        return _running("false", "Unschedulable", "Importer pod cannot be scheduled")
+    end = facts.end or facts.last_end
+    if facts.waiting and facts.waiting[0] in IMAGE_TROUBLE:
+        return _running("false", "ImagePullFailed", facts.waiting[1] or "failed to pull image")
+    if end and end.code:
+        said = TerminationMessage.from_text(end.message)
+        return _running("false", _reason(said), attempt.simplified(said) or end.reason)
+    if facts.waiting and facts.waiting[0] != CRASHING:
+        return _running("false", *facts.waiting)
+    return {}
+
+
+def _reason(said: TerminationMessage) -> str:
+    """Reasons that clients know; every other failure is an `Error`."""
+    if said.reason == "ChecksumError":
+        return said.reason
+    return "ImagePullFailed" if "failed to pull image" in said.message else attempt.FAILED
+
+
+def _running(status: str, reason: str, message: str) -> dict[str, str | None]:
+    return {
+        cdi.RUNNING_CONDITION: status,
+        cdi.RUNNING_REASON: reason,
+        cdi.RUNNING_MESSAGE: message,
+    }
+
+
+def _refused(name: str) -> Callable[[str, str], Obj]:
+    """What a claim says when its pod may not be made."""
+
+    def patch(reason: str, message: str) -> Obj:
+        quota = reason == "ErrExceededQuota"
+        text = message if quota else f"Error starting pod '{name}': {message}"
+        said = _running("false", reason if quota else "ErrStartingPod", text)
+        return {"metadata": {"annotations": said}}
+
+    return patch
+
+
+def _annotated(world: World, said: Mapping[str, str | None]) -> tuple[Action, ...]:
+    """The patch that makes the claim say that; none where it does."""
+    changed = {key: text for key, text in said.items() if world.claim.annotations.get(key) != text}
+    if not changed:
+        return ()
+    return (Merge(CLAIM, world.claim.key, {"metadata": {"annotations": changed}}),)
+
+
+def _present(pod: Obj | None) -> bool:
+    return pod is not None and not meta.deleting(pod)
+
+
+def _end_of(pod: Obj | None) -> Delete:
+    found = pod or {}
+    return Delete(POD, meta.key(found), Deletion(uid=meta.uid(found)))
+
+
+def _get(client: Client, kind: Kind, key: Key) -> Obj | None:
+    try:
+        return client.get(kind, key)
+    except NotFound:
+        return None
