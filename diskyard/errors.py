@@ -13,7 +13,8 @@
     │   ├── SourceUnavailable   no connection, a broken one, or a server in trouble
     │   ├── SourceChanged       the source is another one than when we began
     │   ├── NoSpace             the target's file system is full
-    │   └── Busy                someone else holds what we need
+    │   ├── Busy                someone else holds what we need
+    │   └── GuestFailed         the hypervisor could not start the guest, or lost it
     └── ApiError                an answer of an API server; `code` is its HTTP status
         ├── BadRequest 400      Unauthorized 401     Forbidden 403     NotFound 404
         ├── MethodNotAllowed 405                     Conflict 409      AlreadyExists 409
@@ -113,6 +114,12 @@ class Busy(Passing):
     """Someone else holds what we need."""
 
     reason = "Busy"
+
+
+class GuestFailed(Passing):
+    """The hypervisor could not start the guest, or lost it."""
+
+    reason = "GuestFailed"
 
 
 @dataclass(frozen=True)

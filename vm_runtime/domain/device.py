@@ -25,7 +25,11 @@ def controllers(instance: Instance) -> Iterator[Element]:
 
 def devices(instance: Instance, private_dir: str) -> Iterator[Element]:
     """What the guest has beside disks and interfaces; sockets are made in `private_dir`."""
-    yield E.channel(E.target(type="virtio", name="org.qemu.guest_agent.0"), type="unix")
+    yield E.channel(
+        E.source(mode="bind", path=f"{private_dir}/{kubevirt.AGENT_SOCKET}"),
+        E.target(type="virtio", name="org.qemu.guest_agent.0"),
+        type="unix",
+    )
     yield from _console(instance, private_dir)
     yield from _inputs(instance)
     yield from _screen(instance, private_dir)

@@ -38,6 +38,7 @@ QEMU_UID: Final = 107
 VM_NETWORK: Final = "10.0.2.0/24"
 SERIAL_SOCKET: Final = "virt-serial0"
 VNC_SOCKET: Final = "virt-vnc"
+AGENT_SOCKET: Final = "virt-agent"
 
 # the launcher's environment
 ENV_NAMESPACE: Final = "LAUNCHER_NAMESPACE"

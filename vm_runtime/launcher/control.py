@@ -1,0 +1,102 @@
+"""The launcher's door: one JSON object a line, in and out, on a socket that only its agent can reach.
+
+{"do": "observe"}   answered by the present report, and by each one that follows
+{"do": "stop"}      shuts the guest down gracefully, as SIGTERM does
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from diskyard.api.job import Report
+
+LINE_LIMIT: Final = 4096
+SEND_TIMEOUT: Final = 2.0
+"""Seconds after which an observer that does not read is let go."""
+
+
+class Control:
+    """The socket, and what is said on it."""
+
+    def __init__(self, path: Path, on_stop: Callable[[], None]) -> None:
+        self._path = path
+        self._on_stop = on_stop
+        self._lock = threading.Lock()
+        self._report = Report("Preparing")
+        self._observers: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+    def __enter__(self) -> Self:
+        self._path.unlink(missing_ok=True)
+        self._listener.bind(str(self._path))
+        self._listener.listen()
+        threading.Thread(target=self._accept, name="control", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)
+        self._listener.close()
+        with self._lock:
+            for client in self._observers:
+                client.close()
+            self._observers.clear()
+
+    def publish(self, report: Report) -> None:
+        """Say it to every observer, and to those to come; on return the present ones have been sent it."""
+        with self._lock:
+            self._report = report
+            self._observers[:] = [client for client in self._observers if _sent(client, report.to_text())]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            client.settimeout(None)
+            threading.Thread(target=self._serve, args=(client,), name="control-client", daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError), client.makefile("rb") as lines:
+            while line := lines.readline(LINE_LIMIT):
+                self._answer(client, line)
+        with self._lock:
+            if client in self._observers:
+                self._observers.remove(client)
+            client.close()
+
+    def _answer(self, client: socket.socket, line: bytes) -> None:
+        match _verb(line):
+            case "observe":
+                with self._lock:
+                    if _sent(client, self._report.to_text()):
+                        self._observers.append(client)
+            case "stop":
+                self._on_stop()
+            case verb:
+                with self._lock:
+                    _sent(
+                        client, json.dumps({"error": f"unknown request {verb!r}: expected observe or stop"})
+                    )
+
+
+def _verb(line: bytes) -> str:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return ""
+    return str(said.get("do", "")) if isinstance(said, dict) else ""
+
+
+def _sent(client: socket.socket, text: str) -> bool:
+    try:
+        client.settimeout(SEND_TIMEOUT)
+        client.sendall(text.encode() + b"\n")
+        client.settimeout(None)
+    except OSError:
+        return False
+    return True

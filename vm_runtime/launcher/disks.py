@@ -1,0 +1,102 @@
+"""What lies behind the guest's volumes: found, checked, and made where an empty claim has no disk yet."""
+
+import mmap
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from diskyard import log
+from diskyard.api.instance import Claim, Instance, Volume
+from diskyard.api.names.cdi import DISK_FILE
+from diskyard.api.quantity import MIB, round_down
+from diskyard.errors import InvalidRequest, NoSpace
+from vm_runtime.domain.disk import Backing
+
+_log = log.logger("disks")
+
+TOLERATED: Final = 10
+"""Per cent of a claim's size that may be missing (KubeVirt's pvcTolerateLessSpaceUpToPercent)."""
+RESERVED: Final = 131072
+"""Bytes left free beside a disk that we make (KubeVirt's minimumReservePVCBytes)."""
+
+
+def backings(instance: Instance, disks: Path, devices: Path) -> Mapping[str, Backing]:
+    """The backing of each volume by name; an empty claim gets its disk. Raises InvalidRequest, NoSpace."""
+    found = {}
+    for volume in instance.claim_volumes:
+        claim = instance.claims[volume.name]
+        path = devices / volume.name if claim.block else disks / volume.name / DISK_FILE
+        if not claim.block and not os.path.lexists(path):
+            make(path, claim)
+        _check(path, volume, claim)
+        found[volume.name] = Backing(str(path), claim.block, direct(path), claim.preallocated)
+    return found
+
+
+def make(path: Path, claim: Claim) -> None:
+    """A sparse disk of the claim's size, or of what room there is within the tolerance. Raises NoSpace."""
+    size = room(claim.size, _free(path.parent))
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)
+    try:
+        os.ftruncate(handle, size)
+    finally:
+        os.close(handle)
+    _log.info("made an empty disk", path=path, size=size)
+
+
+def room(wanted: int, free: int) -> int:
+    """The size of a disk where `wanted` bytes were asked for and `free` are there. Raises NoSpace."""
+    size = round_down(wanted)
+    usable = round_down(max(0, free - RESERVED))
+    if size <= usable:
+        return size
+    if not size or usable < size * (100 - TOLERATED) // 100 or usable < MIB:
+        raise NoSpace(
+            f"unable to create {DISK_FILE}, not enough space, demanded size {size} B is bigger than available "
+            f"space {usable} B, also after taking {TOLERATED} % toleration into account"
+        )
+    _log.warning(
+        f"PV size too small: expected {size} B, found {usable} B. Using it anyway, it is within "
+        f"{TOLERATED} % toleration"
+    )
+    return usable
+
+
+def direct(path: Path) -> bool:
+    """Whether O_DIRECT reads work on the file or device."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    except OSError:
+        return False
+    try:
+        with mmap.mmap(-1, mmap.PAGESIZE) as page:
+            os.preadv(handle, [page], 0)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _check(path: Path, volume: Volume, claim: Claim) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except OSError as failure:
+        raise InvalidRequest(
+            f"volume {volume.name}: {path} of claim {claim.name} cannot be read: {failure.strerror}"
+        ) from failure
+    if claim.block != stat.S_ISBLK(mode) or not (claim.block or stat.S_ISREG(mode)):
+        wanted = "a block device" if claim.block else "a plain file"
+        raise InvalidRequest(f"volume {volume.name}: {path} of claim {claim.name} is not {wanted}")
+    if not os.access(path, os.R_OK):
+        raise InvalidRequest(
+            f"volume {volume.name}: {path} of claim {claim.name} cannot be read by user {os.getuid()}: "
+            "give the file to that user"
+        )
+
+
+def _free(directory: Path) -> int:
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize

@@ -1,0 +1,144 @@
+"""The one place that speaks with libvirt: start a domain, hear what becomes of it, stop it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import libvirt
+
+from diskyard.errors import GuestFailed
+
+KEEPALIVE: Final = (5, 5)
+"""Seconds between questions, and how many may stay unanswered."""
+
+OFF: Final = "Off"
+RUNNING: Final = "Running"
+PAUSED: Final = "Paused"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The domain's state has changed."""
+
+    state: str
+    """`Running`, `Paused` or `Off`."""
+    reason: str = ""
+
+
+_STOPPED: Final = {
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "Shutdown",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "Destroyed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "Crashed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "Crashed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED: "Migrated",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED: "Saved",
+}
+_SUSPENDED: Final = {
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED: "PausedByUser",
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR: "PausedIOError",
+}
+
+
+class Hypervisor:
+    """A connection to the guest's own libvirt, and the one domain on it."""
+
+    def __init__(self, uri: str, on_turn: Callable[[Turn], None]) -> None:
+        self._uri = uri
+        self._on_turn = on_turn
+        self._connection: Any = None
+        self._domain: Any = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="libvirt", daemon=True)
+
+    def __enter__(self) -> Self:
+        libvirt.registerErrorHandler(_say_nothing, None)
+        libvirt.virEventRegisterDefaultImpl()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        libvirt.virEventAddTimeout(0, _say_nothing, None)
+        self._thread.join(timeout=5)
+
+    def connect(self) -> None:
+        """Open the connection, also again after the daemon was started anew. Raises GuestFailed."""
+        with _Spoken("libvirt's daemon cannot be reached"):
+            self._connection = libvirt.open(self._uri)
+            self._connection.setKeepAlive(*KEEPALIVE)
+            self._connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+            )
+
+    def start(self, xml: str) -> None:
+        """Start the domain, its processors still halted. Raises GuestFailed."""
+        with _Spoken("libvirt did not start the guest"):
+            self._domain = self._connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
+
+    def resume(self) -> None:
+        """Let the processors run. Raises GuestFailed."""
+        with _Spoken("libvirt did not let the guest run"):
+            self._domain.resume()
+
+    def find(self, name: str) -> Turn:
+        """The state of the domain of that name: `Off` and crashed when there is none."""
+        try:
+            self._domain = self._connection.lookupByName(name)
+            state, _ = self._domain.state()
+        except libvirt.libvirtError:
+            return Turn(OFF, "Crashed")
+        return Turn(PAUSED) if state == libvirt.VIR_DOMAIN_PAUSED else Turn(RUNNING)
+
+    def xml(self) -> str:
+        """What runs, as libvirt completed it. Raises GuestFailed."""
+        with _Spoken("libvirt did not show the guest"):
+            text: str = self._domain.XMLDesc()
+            return text
+
+    def shutdown(self) -> None:
+        """Ask the guest to power off; whether it listens shows later. A guest that is gone already is fine."""
+        _tried(self._domain.shutdown)
+
+    def destroy(self) -> None:
+        """Take the guest's power away. A guest that is gone already is fine."""
+        _tried(self._domain.destroy)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            libvirt.virEventRunDefaultImpl()
+
+    def _lifecycle(self, _connection: Any, _domain: Any, event: int, detail: int, _opaque: Any) -> None:
+        if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            self._on_turn(Turn(OFF, _STOPPED.get(detail, "Crashed")))
+        elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
+            self._on_turn(Turn(RUNNING))
+        elif event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
+            self._on_turn(Turn(PAUSED, _SUSPENDED.get(detail, "Paused")))
+        elif event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
+            self._on_turn(Turn(OFF, "Crashed"))
+
+
+class _Spoken:
+    """libvirt's errors, said as ours."""
+
+    def __init__(self, failure: str) -> None:
+        self._failure = failure
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if isinstance(error, libvirt.libvirtError):
+            raise GuestFailed(f"{self._failure}: {error}") from error
+
+
+def _tried(ask: Callable[[], Any]) -> None:
+    try:
+        ask()
+    except libvirt.libvirtError:
+        return
+
+
+def _say_nothing(*_: object) -> None:
+    """libvirt prints every error beside raising it; a timer needs something to call."""

@@ -1,0 +1,231 @@
+"""One life of a guest: its instance arrives, its libvirt starts, its disks are there, it runs, it ends."""
+
+import json
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import BinaryIO, Final
+
+from diskyard import log
+from diskyard.api import instance as instances
+from diskyard.api import meta
+from diskyard.api.instance import Instance
+from diskyard.api.job import LaunchJob, Report, TerminationMessage
+from diskyard.api.names import derived, kubevirt
+from diskyard.errors import GuestFailed, InvalidRequest
+from vm_runtime.domain.guest import Host, domain
+from vm_runtime.launcher import disks
+from vm_runtime.launcher.console import Console
+from vm_runtime.launcher.control import Control
+from vm_runtime.launcher.daemon import Daemon
+from vm_runtime.launcher.hypervisor import OFF, RUNNING, Hypervisor, Turn
+
+_log = log.logger("launcher")
+
+ASK_AGAIN: Final = 5.0
+"""Seconds between two requests to the guest to power off: an early one finds nobody listening."""
+GLANCE: Final = 0.05
+"""Seconds between two looks for the instance's file."""
+INSTANCE_LIMIT: Final = 4 << 20
+DAEMON_LIVES: Final = 3
+"""How often libvirt's daemon may end during one life of the guest."""
+LAST_WORDS: Final = 2.0
+DESTRUCTION: Final = 10.0
+"""Seconds that the emulator gets to go away."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Someone asked for the guest's end."""
+
+
+@dataclass(frozen=True)
+class DaemonEnded:
+    """libvirt's daemon is gone; the emulator may still run."""
+
+
+Happening = Turn | Stop | DaemonEnded
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are in the launcher's pod."""
+
+    private: Path = Path(kubevirt.PRIVATE_DIR)
+    disks: Path = Path(kubevirt.DISKS_DIR)
+    devices: Path = Path("/dev")
+
+
+@dataclass
+class Ending:
+    """A guest on its way down."""
+
+    deadline: float
+    ask_at: float = 0.0
+    destroyed: bool = False
+
+
+@dataclass
+class Launcher:
+    """Runs one guest from its instance's arrival to its end."""
+
+    job: LaunchJob
+    place: Place
+    out: BinaryIO
+    """Where the guest's serial port is heard."""
+    _happenings: SimpleQueue[Happening] = field(default_factory=SimpleQueue)
+    _ending: Ending | None = None
+    _ran: bool = False
+    """It begins halted, which is no pause that anyone asked for."""
+
+    def stop(self, *_: object) -> None:
+        """Ask for the guest's end; safe in a signal handler."""
+        self._happenings.put(Stop())
+
+    def run(self) -> TerminationMessage:
+        """How the guest ended; `reason` is empty when it ended well. Raises DiskyardError when it never ran."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
+        with ExitStack() as stack:
+            control = stack.enter_context(Control(self.place.private / kubevirt.CONTROL_SOCKET, self.stop))
+            daemon = stack.enter_context(
+                Daemon(self.place.private / "libvirt", lambda: self._happenings.put(DaemonEnded()))
+            )
+            instance = self._arrival()
+            if instance is None:
+                return TerminationMessage("asked to stop before the guest was started")
+            hypervisor = stack.enter_context(Hypervisor(daemon.uri, self._happenings.put))
+            console = self._start(instance, daemon, hypervisor)
+            end = self._follow(control, daemon, hypervisor)
+            if console:
+                console.drain(LAST_WORDS)
+            return end
+
+    def _arrival(self) -> Instance | None:
+        """The instance, once its file is complete; None: asked to stop meanwhile."""
+        while (instance := self._instance()) is None:
+            try:
+                happening = self._happenings.get(timeout=GLANCE)
+            except Empty:
+                continue
+            if isinstance(happening, Stop):
+                return None
+            raise GuestFailed("libvirt's daemon ended before the guest was started: see the lines above")
+        return instance
+
+    def _instance(self) -> Instance | None:
+        try:
+            with (self.place.private / kubevirt.INSTANCE_FILE).open("rb") as file:
+                obj = json.loads(file.read(INSTANCE_LIMIT))
+        except FileNotFoundError:
+            return None
+        except ValueError as failure:
+            raise InvalidRequest(f"{kubevirt.INSTANCE_FILE} is not JSON: {failure}") from failure
+        if meta.uid(obj) != self.job.uid:
+            return None
+        instance = instances.instance(obj)
+        known = all(volume.name in instance.claims for volume in instance.claim_volumes)
+        return instance if known else None
+
+    def _start(self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor) -> Console | None:
+        """The guest runs on return; its serial port was being read before its first instruction."""
+        backings = disks.backings(instance, self.place.disks, self.place.devices)
+        host = Host(self.job.accelerated, str(self.place.private), backings)
+        xml = domain(instance, host)
+        daemon.wait()
+        hypervisor.connect()
+        hypervisor.start(xml)
+        _log.info("domain defined", domain=derived.domain(instance.namespace, instance.name))
+        _log.debug(hypervisor.xml())
+        console = None
+        if instance.attached("autoattachSerialConsole"):
+            console = Console(self.place.private / kubevirt.SERIAL_SOCKET, self.out)
+        hypervisor.resume()
+        return console
+
+    def _follow(self, control: Control, daemon: Daemon, hypervisor: Hypervisor) -> TerminationMessage:
+        daemon_lives = DAEMON_LIVES
+        while True:
+            match self._next():
+                case Turn(state="Off") as turn:
+                    end = self._end(turn.reason)
+                    control.publish(_report(OFF, turn.reason, end.message))
+                    return end
+                case Turn(state=state, reason=reason) if self._ran or state == RUNNING:
+                    self._ran = True
+                    _log.info("the guest's state", state=state, reason=reason)
+                    control.publish(_report("ShuttingDown" if self._ending else state, reason))
+                case Stop() if self._ending is None:
+                    self._ending = Ending(time.monotonic() + self._grace())
+                    control.publish(_report("ShuttingDown"))
+                case DaemonEnded():
+                    daemon_lives -= 1
+                    self._happenings.put(self._recovered(daemon, hypervisor, daemon_lives))
+                case _:
+                    pass
+            if self._ending:
+                self._press(self._ending, hypervisor)
+
+    def _next(self) -> Happening | None:
+        """What happened next; None: time to press on with an ending."""
+        try:
+            return self._happenings.get(timeout=self._pause())
+        except Empty:
+            return None
+
+    def _pause(self) -> float | None:
+        if self._ending is None:
+            return None
+        due = (
+            self._ending.deadline
+            if self._ending.destroyed
+            else min(self._ending.deadline, self._ending.ask_at)
+        )
+        return max(0.01, due - time.monotonic())
+
+    def _press(self, ending: Ending, hypervisor: Hypervisor) -> None:
+        """Ask the guest to power off, again and again; after its time, take the power away."""
+        now = time.monotonic()
+        if now >= ending.deadline:
+            if ending.destroyed:
+                raise GuestFailed("the emulator did not go away when it was destroyed")
+            _log.info("the guest's time to shut down is over: its power is taken away")
+            ending.destroyed, ending.deadline = True, now + DESTRUCTION
+            hypervisor.destroy()
+        elif now >= ending.ask_at and not ending.destroyed:
+            ending.ask_at = now + ASK_AGAIN
+            hypervisor.shutdown()
+
+    def _recovered(self, daemon: Daemon, hypervisor: Hypervisor, lives: int) -> Turn:
+        """libvirt's daemon is started anew and finds the guest that kept running, or finds it gone."""
+        if lives <= 0:
+            raise GuestFailed(f"libvirt's daemon ended {DAEMON_LIVES} times: the guest is given up")
+        _log.warning("libvirt's daemon ended; it is started anew")
+        daemon.start()
+        daemon.wait()
+        hypervisor.connect()
+        return hypervisor.find(derived.domain(self.job.namespace, self.job.name))
+
+    def _grace(self) -> int:
+        """Seconds as the instance says now: a stop can come with a shorter time of its own."""
+        instance = self._instance()
+        return instance.grace if instance else instances.DEFAULT_GRACE
+
+    def _end(self, reason: str) -> TerminationMessage:
+        _log.info("the guest is off", reason=reason)
+        if reason == "Crashed":
+            return TerminationMessage("the guest's emulator ended unexpectedly", "GuestCrashed")
+        if reason == "Destroyed" and self._ending and self._grace():
+            return TerminationMessage(
+                f"the guest did not power off within {self._grace()} s and was destroyed",
+                "GracePeriodExpired",
+            )
+        return TerminationMessage("the guest powered off")
+
+
+def _report(state: str, reason: str = "", message: str = "") -> Report:
+    return Report(state, reason, message, meta.timestamp(datetime.now(UTC)))
