@@ -7,6 +7,8 @@ import pytest
 
 from standalone.store.objects import Objects
 
+pytest_plugins = ["tests.guest"]
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Objects]:
