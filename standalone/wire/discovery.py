@@ -1,0 +1,141 @@
+"""What is served, as clients ask for it: group by group, or all at once. Pure."""
+
+from typing import Any
+
+from diskyard.api.meta import Obj
+from standalone.wire.catalogue import VERBS, Catalogue, Resource
+
+AGGREGATED = "as=APIGroupDiscoveryList"
+_SUBRESOURCE_VERBS = {"log": ("get",), "finalize": ("update",), "status": ("get", "patch", "update")}
+REVIEWS: dict[str, tuple[tuple[str, str], ...]] = {
+    "authorization.k8s.io": (("SelfSubjectAccessReview", "selfsubjectaccessreviews"),
+                             ("SelfSubjectRulesReview", "selfsubjectrulesreviews")),
+    "authentication.k8s.io": (("SelfSubjectReview", "selfsubjectreviews"),),
+}  # fmt: skip
+"""Questions that are answered and not kept, all in v1."""
+
+
+def versions(host: str) -> Obj:
+    """`/api`."""
+    addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": host}]
+    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
+
+
+def groups(catalogue: Catalogue) -> Obj:
+    """`/apis`."""
+    found = [group(name, versions) for name, versions in _named(catalogue)]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
+
+
+def group(name: str, served: tuple[str, ...]) -> Obj:
+    """`/apis/GROUP`, and an entry of `/apis`."""
+    known = [{"groupVersion": f"{name}/{version}", "version": version} for version in served]
+    return {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": name,
+        "versions": known,
+        "preferredVersion": known[0],
+    }
+
+
+def resources(catalogue: Catalogue, name: str, version: str) -> Obj | None:
+    """`/api/v1` and `/apis/GROUP/VERSION`; None: no such version."""
+    found = [entry for resource in catalogue.of(name, version) for entry in _entries(resource)]
+    found += [_review(kind, plural) for kind, plural in REVIEWS.get(name, ()) if version == "v1"]
+    if not found:
+        return None
+    spoken = f"{name}/{version}" if name else version
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": spoken, "resources": found}
+
+
+def aggregated(catalogue: Catalogue, version: str, *, core: bool) -> Obj:
+    """`/api` (core) or `/apis` in the form that says everything in one answer."""
+    chosen = (("", ("v1",)),) if core else _named(catalogue)
+    items = [
+        {
+            "metadata": {"name": name} if name else {},
+            "versions": [
+                {"version": v, "freshness": "Current", "resources": _discovered(catalogue, name, v)}
+                for v in served
+            ],
+        }
+        for name, served in chosen
+    ]
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": f"apidiscovery.k8s.io/{version}",
+        "metadata": {},
+        "items": items,
+    }
+
+
+def _named(catalogue: Catalogue) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    served = {name: versions for name, versions in catalogue.versions().items() if name}
+    return (*served.items(), *((name, ("v1",)) for name in REVIEWS if name not in served))
+
+
+def _entries(resource: Resource) -> list[dict[str, Any]]:
+    kind = resource.kind
+    whole = {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": list(VERBS),
+        **({"shortNames": list(kind.short)} if kind.short else {}),
+        **({"categories": list(kind.categories)} if kind.categories else {}),
+    }
+    parts = [
+        {
+            "name": f"{kind.plural}/{part}",
+            "singularName": "",
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": list(_SUBRESOURCE_VERBS[part]),
+        }
+        for part in resource.subresources
+    ]
+    return [whole, *parts]
+
+
+def _review(kind: str, plural: str) -> dict[str, Any]:
+    return {
+        "name": plural,
+        "singularName": kind.lower(),
+        "namespaced": False,
+        "kind": kind,
+        "verbs": ["create"],
+    }
+
+
+def _discovered(catalogue: Catalogue, name: str, version: str) -> list[dict[str, Any]]:
+    found = [_whole(resource) for resource in catalogue.of(name, version)]
+    return found + [
+        {
+            "resource": plural,
+            "responseKind": {"group": name, "version": version, "kind": kind},
+            "scope": "Cluster",
+            "singularResource": kind.lower(),
+            "verbs": ["create"],
+        }
+        for kind, plural in REVIEWS.get(name, ())
+    ]
+
+
+def _whole(resource: Resource) -> dict[str, Any]:
+    kind = resource.kind
+    spoken = {"group": kind.group, "version": resource.version, "kind": kind.kind}
+    return {
+        "resource": kind.plural,
+        "responseKind": spoken,
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular,
+        "verbs": list(VERBS),
+        **({"shortNames": list(kind.short)} if kind.short else {}),
+        **({"categories": list(kind.categories)} if kind.categories else {}),
+        "subresources": [
+            {"subresource": part, "responseKind": spoken, "verbs": list(_SUBRESOURCE_VERBS[part])}
+            for part in resource.subresources
+        ],
+    }

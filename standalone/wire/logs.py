@@ -1,0 +1,121 @@
+"""`kubectl logs`: a container's output, streamed."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Protocol
+
+from aiohttp import web
+
+from diskyard.api import meta
+from diskyard.api.meta import POD, Obj
+from diskyard.errors import BadRequest, TooManyRequests
+from diskyard.web.bridge import call
+from standalone.node.log import LogOptions
+from standalone.store.objects import Objects
+from standalone.wire import body
+from standalone.wire.verbs import Asked
+
+LIMIT = 16
+"""So many logs are read at once; each holds a thread while it waits for lines."""
+
+
+class Logs(Protocol):
+    """Reads a container's log.
+
+    Raises NotFound or BadRequest when called, not while iterating. With `follow`, yields b"" now and then while
+    nothing is said, so that whoever has lost interest can stop.
+    """
+
+    def __call__(self, pod: Obj, options: LogOptions) -> Iterator[bytes]: ...
+
+
+class LogStreams:
+    """The logs that are being read."""
+
+    def __init__(self, objects: Objects, logs: Logs) -> None:
+        self._objects = objects
+        self._logs = logs
+        self._open = 0
+        self._closing = False
+
+    async def get(self, asked: Asked) -> web.StreamResponse:
+        """The log, as plain text, for as long as it is wanted."""
+        if self._open >= LIMIT:
+            raise TooManyRequests(f"{LIMIT} logs are being read already; close some, or come back later")
+        self._open += 1
+        try:
+            pod = await call(self._objects.get, POD, asked.target.key)
+            chosen = options(asked.request, pod)
+            chunks = await call(self._logs, pod, chosen)
+            response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+            response.enable_chunked_encoding()
+            await response.prepare(asked.request)
+            with suppress(ConnectionError):
+                await self._pass_on(chunks, response)
+                await response.write_eof()
+            return response
+        finally:
+            self._open -= 1
+
+    def close(self) -> None:
+        """End them all."""
+        self._closing = True
+
+    async def _pass_on(self, chunks: Iterator[bytes], response: web.StreamResponse) -> None:
+        while not self._closing:
+            chunk = await call(_gathered, chunks)
+            if chunk is None:
+                return
+            if chunk:
+                await response.write(chunk)
+
+
+def options(request: web.Request, pod: Obj) -> LogOptions:
+    """PodLogOptions from the query. Raises BadRequest."""
+    container = request.query.get("container", "")
+    names = [
+        str(c.get("name"))
+        for part in ("containers", "initContainers")
+        for c in meta.spec(pod).get(part) or ()
+    ]
+    if container and container not in names:
+        raise BadRequest(f"container {container} is not valid for pod {meta.name(pod)}")
+    if not container and len(meta.spec(pod).get("containers") or ()) > 1:
+        choices = " ".join(names)
+        raise BadRequest(
+            f"a container name must be specified for pod {meta.name(pod)}, choose one of: [{choices}]"
+        )
+    return LogOptions(
+        container=container,
+        follow=body.flag(request, "follow"),
+        tail=body.number(request, "tailLines"),
+        since=_since(request),
+        timestamps=body.flag(request, "timestamps"),
+        previous=body.flag(request, "previous"),
+        limit_bytes=body.number(request, "limitBytes"),
+    )
+
+
+def _since(request: web.Request) -> float | None:
+    seconds = body.number(request, "sinceSeconds")
+    if seconds is not None:
+        return time.time() - seconds
+    text = request.query.get("sinceTime")
+    if not text:
+        return None
+    try:
+        return meta.moment(text).timestamp()
+    except ValueError as error:
+        raise BadRequest(f"sinceTime: expected a time as in RFC 3339, found {text[:60]!r}") from error
+
+
+def _gathered(chunks: Iterator[bytes]) -> bytes | None:
+    """The next piece, larger ones of many lines; empty: nothing for now; None: the end."""
+    found, size = [], 0
+    for chunk in chunks:
+        found.append(chunk)
+        size += len(chunk)
+        if not chunk or size >= 64 * 1024:
+            return b"".join(found)
+    return b"".join(found) if found else None

@@ -1,0 +1,202 @@
+"""The embedded API server's wire: Kubernetes' paths, each led to the store. Decides nothing itself."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from diskyard import VERSION
+from diskyard.errors import ApiError, MethodNotAllowed, Unauthorized
+from diskyard.log import logger
+from diskyard.web.bridge import call
+from standalone.access import reviews
+from standalone.access.tokens import Tokens
+from standalone.store.objects import Objects
+from standalone.wire import body, discovery, openapi
+from standalone.wire.answer import refusal, reply
+from standalone.wire.catalogue import Catalogue, Catalogues, missing
+from standalone.wire.logs import Logs, LogStreams
+from standalone.wire.target import Target, target
+from standalone.wire.verbs import Asked, Verbs
+from standalone.wire.watches import Watches
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+_KUBERNETES = ("1", "32")
+"""The version of Kubernetes' API that we speak; kubectl compares it with its own."""
+
+log = logger("wire")
+
+
+def application(objects: Objects, logs: Logs, tokens: Tokens, version: str = VERSION) -> web.Application:
+    """The API server over that store, for whoever bears one of the tokens."""
+    server = _Server(objects, logs, version)
+    app = web.Application(middlewares=[_errors, _authentication(tokens)], client_max_size=body.BODY_LIMIT)
+    for path in ("/healthz", "/livez", "/readyz"):
+        app.router.add_get(path, _alive)
+        app.router.add_get(path + "/{check:.*}", _alive)
+    app.router.add_get("/version", server.version)
+    app.router.add_get("/api", server.core)
+    app.router.add_get("/apis", server.groups)
+    app.router.add_get("/api/{version}", server.resources)
+    app.router.add_get("/apis/{group}", server.group)
+    app.router.add_get("/apis/{group}/{version}", server.resources)
+    app.router.add_get("/openapi/v2", server.swagger)
+    app.router.add_get("/openapi/v3", server.documents)
+    app.router.add_get("/openapi/v3/api/{version}", server.document)
+    app.router.add_get("/openapi/v3/apis/{group}/{version}", server.document)
+    app.router.add_get("/", server.paths)
+    app.router.add_route("*", "/api/{version}/{rest:.+}", server.resource)
+    app.router.add_route("*", "/apis/{group}/{version}/{rest:.+}", server.resource)
+    app.on_shutdown.append(server.close)
+    return app
+
+
+class _Server:
+    def __init__(self, objects: Objects, logs: Logs, version: str) -> None:
+        self._catalogues = Catalogues(objects)
+        self._verbs = Verbs(objects)
+        self._watches = Watches(objects)
+        self._logs = LogStreams(objects, logs)
+        self._version = version
+
+    async def close(self, _: web.Application) -> None:
+        self._watches.close()
+        self._logs.close()
+
+    async def version(self, _: web.Request) -> web.StreamResponse:
+        major, minor = _KUBERNETES
+        return reply(
+            {"major": major, "minor": minor, "gitVersion": f"v{major}.{minor}.0+diskyard-{self._version}"}
+        )
+
+    async def paths(self, _: web.Request) -> web.StreamResponse:
+        served = self._catalogues.now().versions()
+        groups = [f"/apis/{group}/{version}" for group, vs in served.items() if group for version in vs]
+        return reply({"paths": ["/api", "/api/v1", "/apis", *groups, *_PUBLIC, "/openapi/v2", "/openapi/v3"]})
+
+    async def core(self, request: web.Request) -> web.StreamResponse:
+        return self._all(request, core=True) or reply(discovery.versions(request.host))
+
+    async def groups(self, request: web.Request) -> web.StreamResponse:
+        return self._all(request, core=False) or reply(discovery.groups(self._catalogues.now()))
+
+    def _all(self, request: web.Request, *, core: bool) -> web.Response | None:
+        for wanted in request.headers.get("Accept", "").split(","):
+            if discovery.AGGREGATED not in wanted:
+                continue
+            version = "v2" if "v=v2;" in wanted.replace(" ", "") + ";" else "v2beta1"
+            found = reply(discovery.aggregated(self._catalogues.now(), version, core=core))
+            found.headers["Content-Type"] = (
+                f"application/json;g=apidiscovery.k8s.io;v={version};{discovery.AGGREGATED}"
+            )
+            return found
+        return None
+
+    async def group(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["group"]
+        found = discovery.groups(self._catalogues.now())["groups"]
+        for one in found:
+            if one["name"] == name:
+                return reply(one)
+        raise missing()
+
+    async def resources(self, request: web.Request) -> web.StreamResponse:
+        name, version = request.match_info.get("group", ""), request.match_info["version"]
+        found = discovery.resources(self._catalogues.now(), name, version)
+        if found is None:
+            raise missing()
+        return reply(found)
+
+    async def swagger(self, _: web.Request) -> web.StreamResponse:
+        return reply(
+            {
+                "swagger": "2.0",
+                "info": {"title": "Diskyard", "version": VERSION},
+                "paths": {},
+                "definitions": {},
+            }
+        )
+
+    async def documents(self, _: web.Request) -> web.StreamResponse:
+        return reply(await call(openapi.index, self._catalogues.now()))
+
+    async def document(self, request: web.Request) -> web.StreamResponse:
+        catalogue: Catalogue = self._catalogues.now()
+        group, version = request.match_info.get("group", ""), request.match_info["version"]
+        if not catalogue.of(group, version):
+            raise missing()
+        return reply(await call(openapi.document, catalogue, group, version))
+
+    async def resource(self, request: web.Request) -> web.StreamResponse:
+        wanted = target(request.rel_url.raw_path)
+        if wanted is None:
+            raise missing()
+        if wanted.plural in {plural for _, plural in discovery.REVIEWS.get(wanted.group, ())}:
+            return await _review(request, wanted)
+        asked = Asked(request, self._catalogues.now().find(wanted), wanted)
+        return await self._verb(asked)(asked)
+
+    def _verb(self, asked: Asked) -> Callable[[Asked], Awaitable[web.StreamResponse]]:
+        """What the method means: on a collection, on an object, on a subresource. Raises MethodNotAllowed."""
+        verbs, wanted = self._verbs, asked.target
+        watching = body.flag(asked.request, "watch")
+        known: dict[str, Callable[[Asked], Awaitable[web.StreamResponse]]]
+        if wanted.subresource == "log":
+            known = {"GET": self._logs.get}
+        elif wanted.subresource:
+            known = {"GET": verbs.get, "PUT": verbs.update, "PATCH": verbs.patch}
+        elif wanted.name:
+            read = self._watches.watch if watching else verbs.get
+            known = {"GET": read, "PUT": verbs.update, "PATCH": verbs.patch, "DELETE": verbs.delete}
+        else:
+            read = self._watches.watch if watching else verbs.list
+            known = {"GET": read, "POST": verbs.create, "DELETE": verbs.delete_collection}
+        found = known.get(asked.request.method)
+        if found is None:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        return found
+
+
+async def _alive(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="ok")
+
+
+async def _review(request: web.Request, wanted: Target) -> web.StreamResponse:
+    if request.method != "POST" or wanted.name or wanted.version != "v1":
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+    return reply(reviews.answered(wanted.plural, await body.obj(request)), 201)
+
+
+def _authentication(tokens: Tokens) -> Any:
+    @web.middleware
+    async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path not in _PUBLIC and not request.path.startswith(("/livez/", "/readyz/", "/healthz/")):
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not tokens.known(token.strip()):
+                raise Unauthorized("Unauthorized")
+        return await handler(request)
+
+    return authenticated
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure as a Status."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return refusal(error)
+    except web.HTTPRequestEntityTooLarge:
+        return refusal(TooLarge(f"Request entity too large: limit is {body.BODY_LIMIT}"))
+    except web.HTTPNotFound:
+        return refusal(missing())
+    except web.HTTPMethodNotAllowed:
+        return refusal(MethodNotAllowed("the server does not allow this method on the requested resource"))
+
+
+class TooLarge(ApiError):
+    """413: the body has more bytes than we read."""
+
+    code = 413
+    reason = "RequestEntityTooLarge"

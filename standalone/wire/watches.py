@@ -1,0 +1,147 @@
+"""Watches on the wire: one JSON line for each change, for as long as the client listens.
+
+A watch costs a queue in the store and a coroutine here, no thread.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from contextlib import suppress
+
+import orjson
+from aiohttp import web
+
+from diskyard.api import meta
+from diskyard.api.names.kubernetes import INITIAL_EVENTS_END
+from diskyard.errors import ApiError, TooManyRequests
+from diskyard.web.bridge import call
+from standalone.store.objects import Objects
+from standalone.store.watch import Sent, Stream
+from standalone.wire import body
+from standalone.wire.answer import JSON, Shape, encoded
+from standalone.wire.columns import columns
+from standalone.wire.table import partial, table
+from standalone.wire.verbs import Asked
+
+LIMIT = 1000
+"""So many watches at once; the next is asked to come back later."""
+BOOKMARK = 60.0
+_SHORTEST, _LONGEST = 1800, 3600
+
+
+class Watches:
+    """Every watch of the server."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._open: set[Stream] = set()
+
+    async def watch(self, asked: Asked) -> web.StreamResponse:
+        """Changes after `resourceVersion`; with none, or with `sendInitialEvents`, first all that is there."""
+        if len(self._open) >= LIMIT:
+            raise TooManyRequests(f"{LIMIT} watches are open already; close some, or come back later")
+        ready = asyncio.Event()
+        stream = await call(self._begun, asked, asyncio.get_running_loop(), ready)
+        self._open.add(stream)
+        try:
+            response = web.StreamResponse(
+                headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+            )
+            response.enable_chunked_encoding()
+            await response.prepare(asked.request)
+            with suppress(ConnectionError):
+                await _Telling(asked, response, stream, ready).run()
+                await response.write_eof()
+            return response
+        finally:
+            self._open.discard(stream)
+            stream.close()
+
+    def close(self) -> None:
+        """End them all: the clients come back to the next server."""
+        for stream in tuple(self._open):
+            stream.close()
+
+    def _begun(self, asked: Asked, loop: asyncio.AbstractEventLoop, ready: asyncio.Event) -> Stream:
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has ended: nobody listens any more
+                loop.call_soon_threadsafe(ready.set)
+
+        since = asked.request.query.get("resourceVersion", "")
+        if body.flag(asked.request, "sendInitialEvents"):
+            since = ""
+        return self._objects.stream(asked.resource.kind, since, asked.selection, wake)
+
+
+class _Telling:
+    """One watch while it lasts."""
+
+    def __init__(
+        self, asked: Asked, response: web.StreamResponse, stream: Stream, ready: asyncio.Event
+    ) -> None:
+        self._asked = asked
+        self._response = response
+        self._stream = stream
+        self._ready = ready
+        self._marks = body.flag(asked.request, "allowWatchBookmarks")
+        self._announced = False
+        seconds = body.number(asked.request, "timeoutSeconds") or random.randint(_SHORTEST, _LONGEST)
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + seconds
+
+    async def run(self) -> None:
+        """Tell until the time is over, the stream is closed or the client has gone."""
+        mark_at = self._loop.time() + BOOKMARK
+        initial = body.flag(self._asked.request, "sendInitialEvents")
+        while not self._stream.closed and self._loop.time() < self._end:
+            self._ready.clear()
+            try:
+                sent = self._stream.take()
+            except ApiError as error:
+                await self._response.write(_line("ERROR", encoded(error.status())))
+                return
+            await self._tell(sent)
+            if initial:
+                initial = not await self._mark({INITIAL_EVENTS_END: "true"})
+            elif self._marks and self._loop.time() >= mark_at:
+                await self._mark({})
+                mark_at = self._loop.time() + BOOKMARK
+            elif not sent:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(self._end, mark_at)):
+                        await self._ready.wait()
+
+    async def _tell(self, sent: Iterable[Sent]) -> None:
+        lines = b"".join(_line(one.type, self._shown(one.body)) for one in sent)
+        if lines:
+            await self._response.write(lines)
+
+    async def _mark(self, annotations: dict[str, str]) -> bool:
+        """Say how far the client has seen; False: something else is waiting to be told first."""
+        mark = self._stream.bookmark()
+        if mark is None:
+            return False
+        obj = orjson.loads(mark.body)
+        obj["metadata"]["annotations"] = annotations
+        await self._response.write(_line("BOOKMARK", self._shown(encoded(obj))))
+        return True
+
+    def _shown(self, stored: bytes) -> bytes:
+        """The object in the version and shape that was asked for; as stored, untouched, where that is the same."""
+        wanted = self._asked.form
+        if wanted.shape is Shape.WHOLE and self._asked.resource.stored:
+            return stored
+        obj = self._asked.shown(orjson.loads(stored))
+        if wanted.shape is Shape.TABLE:
+            include = self._asked.request.query.get("includeObject", "Metadata")
+            shown = table(columns(self._asked.resource), [obj], include)
+            if self._announced:
+                shown["columnDefinitions"] = None
+            self._announced = True
+            shown["metadata"] = {"resourceVersion": meta.meta(obj).get("resourceVersion", "")}
+            return encoded(shown)
+        return encoded(obj if wanted.shape is Shape.WHOLE else partial(obj, wanted.version))
+
+
+def _line(kind: str, shown: bytes) -> bytes:
+    return b'{"type":"' + kind.encode() + b'","object":' + shown + b"}\n"
