@@ -1,6 +1,30 @@
-"""Kubernetes' own annotations and labels, as far as we serve them."""
+"""Kubernetes' own labels and names, as far as a server, a node and its storage speak them."""
 
 from typing import Final
+
+# what a server writes into objects
+NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
+NAMESPACE_FINALIZER: Final = "kubernetes"
+ORPHAN: Final = "orphan"
+FOREGROUND: Final = "foregroundDeletion"
+
+HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
+ARCH_LABEL: Final = "kubernetes.io/arch"
+OS_LABEL: Final = "kubernetes.io/os"
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+# the yard's storage
+PROVISIONER: Final = "diskyard.io/local"
+LOCAL_CLASS: Final = "local"
+LOCAL_WAIT_CLASS: Final = "local-wait"
+VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"
+CLASS_ANNOTATION: Final = "volume.beta.kubernetes.io/storage-class"
+BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
+
+# devices that a pod asks for in `resources.limits`
+KVM_DEVICE: Final = "devices.kubevirt.io/kvm"
+TUN_DEVICE: Final = "devices.kubevirt.io/tun"
+VHOST_NET_DEVICE: Final = "devices.kubevirt.io/vhost-net"
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 """On the bookmark that ends the first part of a watch with `sendInitialEvents`."""
