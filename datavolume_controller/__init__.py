@@ -1,0 +1,15 @@
+"""The program that gives each DataVolume its claim and has it filled."""
+
+from typing import Any
+
+from datavolume_controller.configs import Configs
+from datavolume_controller.datavolumes import DataVolumes
+from datavolume_controller.imports import Imports
+from datavolume_controller.profiles import Profiles
+from datavolume_controller.progress import Scraper
+from diskyard.kube.reconcile import Reconciler
+
+
+def reconcilers(scraper: Scraper) -> list[Reconciler[Any]]:
+    """Everything that this program does, for `Controllers`. Who made the scraper closes it."""
+    return [DataVolumes(scraper), Imports(), Configs(), Profiles()]

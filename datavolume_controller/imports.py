@@ -19,10 +19,9 @@ from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.api.pod import Facts
 from diskyard.api.storage import Claim, claim
-from diskyard.errors import NotFound
 from diskyard.kube.client import Client, Deletion, Selection
 from diskyard.kube.queue import backoff
-from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything
+from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything, find
 
 RUNNING: Final = "Pod is running"
 IMAGE_TROUBLE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
@@ -70,19 +69,16 @@ class Imports:
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The claim, its pod and who else uses it; None: not a claim for us."""
-        try:
-            obj = client.get(CLAIM, key)
-        except NotFound:
+        obj = find(client, CLAIM, key)
+        found = claim(obj) if obj else None
+        if obj is None or found is None or not _ours(found):
             return None
-        found = claim(obj)
-        if not _ours(found):
-            return None
-        pod = _get(client, POD, Key(importer.pod_name(found), key.namespace))
+        pod = find(client, POD, Key(importer.pod_name(found), key.namespace))
         others = client.list(POD, Selection(namespace=key.namespace)).items if pod is None else ()
         return World(
             obj=obj,
             claim=found,
-            config=config(_get(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
+            config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
             pod=pod,
             users=tuple(
                 meta.key(other)
@@ -293,10 +289,3 @@ def _present(pod: Obj | None) -> bool:
 def _end_of(pod: Obj | None) -> Delete:
     found = pod or {}
     return Delete(POD, meta.key(found), Deletion(uid=meta.uid(found)))
-
-
-def _get(client: Client, kind: Kind, key: Key) -> Obj | None:
-    try:
-        return client.get(kind, key)
-    except NotFound:
-        return None

@@ -182,3 +182,11 @@ def everything(_: Obj) -> Iterable[Key]:
 def nothing(_: Obj) -> Iterable[Key]:
     """For `wakes`: no root; the kind is only kept in memory for `gather`."""
     return ()
+
+
+def find(client: Client, kind: Kind, key: Key) -> Obj | None:
+    """For `gather`: the object, or None where there is none."""
+    try:
+        return client.get(kind, key)
+    except NotFound:
+        return None

@@ -1,0 +1,70 @@
+"""How far a transfer is: from its controller to whoever shows it, as one annotation."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+UNKNOWN: Final = "N/A"
+COMPLETE: Final = "100.0%"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a running transfer has done so far."""
+
+    percent: float | None = None
+    fetched: int = 0
+    """Bytes of the source."""
+    total: int | None = None
+    """Bytes of the source in all; None where it does not say."""
+    written: int = 0
+    """Bytes of the disk."""
+    rate: float | None = None
+    """Bytes of the source per second; None: not known yet."""
+
+    @property
+    def seconds_left(self) -> int | None:
+        """What remains at this speed."""
+        if not self.rate or self.total is None:
+            return None
+        return max(0, round((self.total - self.fetched) / self.rate))
+
+    def to_text(self) -> str:
+        """The annotation."""
+        said = {
+            "percent": None if self.percent is None else round(self.percent, 2),
+            "fetched": self.fetched,
+            "total": self.total,
+            "written": self.written,
+            "rate": None if self.rate is None else round(self.rate),
+            "secondsLeft": self.seconds_left,
+        }
+        return json.dumps({key: number for key, number in said.items() if number is not None})
+
+    @classmethod
+    def from_text(cls, text: str) -> "Figures | None":
+        """What the annotation says; None where it says nothing."""
+        try:
+            said = json.loads(text)
+        except ValueError:
+            return None
+        if not isinstance(said, dict):
+            return None
+        return cls(
+            percent=_number(said.get("percent")),
+            fetched=int(_number(said.get("fetched")) or 0),
+            total=None if said.get("total") is None else int(_number(said["total"]) or 0),
+            written=int(_number(said.get("written")) or 0),
+            rate=_number(said.get("rate")),
+        )
+
+
+def percentage(percent: float | None, before: str = "") -> str:
+    """`45.00%`, as every client reads it; `before` where there is nothing better. 100 is kept for the end."""
+    if percent is None or percent >= 100:
+        return before or UNKNOWN
+    return f"{percent:.2f}%"
+
+
+def _number(found: Any) -> float | None:
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
