@@ -86,7 +86,7 @@ class _Visit:
     def image(self, image: Image) -> Result:
         """Write what already is a flat disk, publish."""
         check_room(image.size, self._room)
-        self._progress = Progress("transferring", total=image.size)
+        self._said(Progress("transferring", total=image.size))
         sparse = not self._spot.target.preallocate
         with closing(self._spot.writer(self._spot.disk, 0, image.size)) as writer:
             copy_image(image, writer, sparse=sparse, on_chunk=self._moved)
@@ -127,7 +127,7 @@ class _Visit:
         """Bring the body here, durably; its length."""
         streams = plan.route is Route.STREAM
         self._share = 100.0 if streams else _FETCHING_SHARE
-        self._progress = Progress("transferring", fetched=tap.position, total=tap.size)
+        self._said(Progress("transferring", fetched=tap.position, total=tap.size))
         if not streams:
             place.check_spool(self._spot, tap.size)
         limit = place.limit(self._spot, plan)

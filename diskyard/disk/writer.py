@@ -212,6 +212,15 @@ class _Cached:
             os.close(self._direct)
 
 
+def device_size(path: Path) -> int:
+    """Bytes of a block device."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return linux.device_size(fd)
+    finally:
+        os.close(fd)
+
+
 def takes_direct(path: Path) -> bool:
     """Whether the file system of a file lets writes pass the page cache."""
     try:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+GROUP: Final = "cdi.kubevirt.io"
 P: Final = "cdi.kubevirt.io/"
 
 # annotations on claims and DataVolumes
@@ -95,10 +96,19 @@ ENV_HTTP_PROXY: Final = "http_proxy"
 ENV_HTTPS_PROXY: Final = "https_proxy"
 ENV_NO_PROXY: Final = "no_proxy"
 
+# ours, for running a worker by hand: where it finds what a pod would have at fixed places
+ENV_DATA_DIR: Final = "DISKYARD_DATA_DIR"
+ENV_BLOCK_DEVICE: Final = "DISKYARD_BLOCK_DEVICE"
+ENV_SCRATCH_DIR: Final = "DISKYARD_SCRATCH_DIR"
+ENV_TERMINATION_LOG: Final = "DISKYARD_TERMINATION_LOG"
+ENV_METRICS_PORT: Final = "DISKYARD_METRICS_PORT"
+ENV_POD_IP: Final = "POD_IP"
+
 # where things are in a worker's pod
 DATA_DIR: Final = "/data"
 DISK_FILE: Final = "disk.img"
 BLOCK_DEVICE: Final = "/dev/cdi-block-volume"
+SCRATCH_DIR: Final = "/scratch"
 CERT_DIR: Final = "/certs"
 SECRET_HEADERS_DIR: Final = "/extraheaders"
 METRICS_PORT: Final = 8443

@@ -1,0 +1,119 @@
+"""`diskyard import`: the importer's engine with no yard at all. Heavy imports wait until it is called."""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from diskyard.api.job import ImportJob
+    from diskyard.disk.target import Result, Target
+
+FATAL: Final = 3
+PASSING: Final = 4
+STOPPED: Final = 130
+
+
+@click.command("import")
+@click.argument("source")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--size", default="", metavar="SIZE", help="The disk's size, such as 10Gi: a smaller one is grown."
+)
+@click.option(
+    "--checksum", default="", metavar="ALGO:HEX", help="Of the source's bytes: md5, sha1, sha256 or sha512."
+)
+@click.option("--preallocate", is_flag=True, help="Reserve all of the disk's room at once.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output when done.")
+def import_command(source: str, target: Path, size: str, checksum: str, **flags: bool) -> None:
+    """Import a disk image: SOURCE becomes the raw disk TARGET.
+
+    SOURCE is an http:// or https:// URL or a local file: raw, ISO, qcow2, vmdk, vdi, vhd or vhdx, also inside gz, xz
+    or bz2. TARGET is a file that is not there yet, a block device, or a directory, which gets a disk.img. The disk
+    takes its name when it is complete and verified. Interrupted, the same command goes on where it stopped.
+
+    \b
+    Exit codes:
+      0    done
+      2    the command line is wrong
+      3    this can never work as asked
+      4    this may work when it is tried again
+      130  stopped by Ctrl-C
+    """
+    from diskyard.api.job import ImportJob
+    from diskyard.errors import DiskyardError
+
+    kind = "http" if source.lower().startswith(("http://", "https://")) else "file"
+    job = ImportJob(
+        kind, source, checksum=checksum, preallocation=flags["preallocate"],
+        http_proxy=_env("http_proxy"), https_proxy=_env("https_proxy"), no_proxy=_env("no_proxy"),
+    )  # fmt: skip
+    try:
+        begun = time.monotonic()
+        result = _run(job, _target(target, size, preallocate=flags["preallocate"]))
+        _say(source, result, time.monotonic() - begun, as_json=flags["as_json"])
+    except DiskyardError as error:
+        click.echo(f"diskyard: {error}", err=True)
+        if not error.fatal:
+            click.echo("diskyard: it may work when you run the same command again", err=True)
+        sys.exit(FATAL if error.fatal else PASSING)
+    except KeyboardInterrupt:
+        click.echo("diskyard: stopped; run the same command again to go on from there", err=True)
+        sys.exit(STOPPED)
+
+
+def _run(job: "ImportJob", target: "Target") -> "Result":
+    from cli.progress import shown
+    from importer.transfer import transfer
+
+    with shown() as on_progress:
+        return transfer(job, target, on_progress)
+
+
+def _target(path: Path, size: str, *, preallocate: bool) -> "Target":
+    """Where the disk goes. Raises InvalidRequest."""
+    from diskyard import linux
+    from diskyard.api import quantity
+    from diskyard.disk.target import Target
+    from diskyard.disk.writer import device_size
+    from diskyard.errors import InvalidRequest
+
+    room = quantity.parse(size) if size else None
+    if linux.is_device(path):
+        scratch = Path(tempfile.gettempdir())
+        return Target(path, room=device_size(path), preallocate=preallocate, scratch=scratch)
+    if path.is_dir():
+        path /= "disk.img"
+    if path.exists():
+        raise InvalidRequest(f"{path} is there already: remove it, or give another name")
+    return Target(path, room=room, size=room, preallocate=preallocate)
+
+
+def _env(name: str) -> str:
+    return os.environ.get(name) or os.environ.get(name.upper(), "")
+
+
+def _say(source: str, result: "Result", seconds: float, *, as_json: bool) -> None:
+    from diskyard.api.quantity import human
+
+    if as_json:
+        said = {
+            "source": source,
+            "format": result.format,
+            "virtualSize": result.virtual_size,
+            "bytesFetched": result.bytes_fetched,
+            "bytesWritten": result.bytes_written,
+            "digest": result.digest,
+            "seconds": round(seconds, 3),
+        }
+        click.echo(json.dumps(said))
+        return
+    click.echo(
+        f"{result.format}, {human(result.virtual_size)}, {human(result.bytes_written)} written in {seconds:.1f} s"
+    )
+    click.echo(result.digest)

@@ -1,0 +1,116 @@
+"""The importer's pod: environment in, a disk out, the end said in exit code and termination message.
+
+Exit codes: 0 done, 3 can never work as asked, 4 may work when tried again, 143 told to stop.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from diskyard import log
+from diskyard.api.job import ImportJob, TerminationMessage
+from diskyard.api.names import cdi
+from diskyard.disk.target import Result
+from diskyard.errors import AccessDenied, DiskyardError, SourceMissing, SourceUnavailable
+from importer.report import Report
+from importer.transfer import transfer
+from importer.volume import target
+
+DONE: Final = 0
+FATAL: Final = 3
+PASSING: Final = 4
+STOPPED: Final = 128 + signal.SIGTERM
+_OPENING: Final = (SourceMissing, AccessDenied, SourceUnavailable)
+"""Errors that CDI meets when it connects, and words so."""
+
+logger = log.logger("importer")
+
+
+def main() -> int:
+    """Run the job that the environment says; the process's exit code."""
+    log.start()
+    signal.signal(signal.SIGTERM, _stop)
+    code, message = _run(os.environ)
+    _leave(message, Path(os.environ.get(cdi.ENV_TERMINATION_LOG, cdi.TERMINATION_LOG)))
+    return code
+
+
+def _run(env: Mapping[str, str]) -> tuple[int, TerminationMessage]:
+    try:
+        job = _job(env)
+        start = time.monotonic()
+        result = transfer(job, target(job, env), _report(job, env).update)
+        _say(result, time.monotonic() - start)
+        return DONE, _success(job, result)
+    except DiskyardError as error:
+        logger.warning(str(error), reason=error.reason, fatal=error.fatal)
+        return (FATAL if error.fatal else PASSING), _failure(error)
+    except SystemExit:
+        logger.warning("told to stop: what is durable is kept, the next run goes on from there")
+        return STOPPED, TerminationMessage("stopped before the import was complete", reason="Stopped")
+    except Exception as error:
+        logger.error("a fault of the importer's own", exc_info=True)
+        return PASSING, TerminationMessage(f"Unable to process data: {error!r}", reason="InternalError")
+
+
+def _job(env: Mapping[str, str]) -> ImportJob:
+    """The job, with the header lines that lie in mounted secrets: every key of each holds one."""
+    job = ImportJob.from_env(env)
+    files = sorted(Path(cdi.SECRET_HEADERS_DIR).glob("*/[!.]*"))
+    return replace(job, extra_headers=(*job.extra_headers, *(file.read_text() for file in files)))
+
+
+def _report(job: ImportJob, env: Mapping[str, str]) -> Report:
+    host = env.get(cdi.ENV_POD_IP, "")
+    port = int(env.get(cdi.ENV_METRICS_PORT, cdi.METRICS_PORT))
+
+    def serve(report: Report) -> None:
+        from importer.metrics import serve
+
+        serve(report, host, port)
+
+    return Report(job.owner_uid, serve if host else None)
+
+
+def _success(job: ImportJob, result: Result) -> TerminationMessage:
+    return TerminationMessage(
+        "Import Complete",
+        preallocation_applied=job.preallocation,
+        bytes_fetched=result.bytes_fetched,
+        bytes_written=result.bytes_written,
+        digest=result.digest,
+    )
+
+
+def _failure(error: DiskyardError) -> TerminationMessage:
+    prefix = (
+        "Unable to connect to http data source" if isinstance(error, _OPENING) else "Unable to process data"
+    )
+    return TerminationMessage(f"{prefix}: {error}", reason=error.reason, fatal=error.fatal)
+
+
+def _say(result: Result, seconds: float) -> None:
+    logger.info(
+        "import complete", format=result.format, virtual_size=result.virtual_size, fetched=result.bytes_fetched,
+        written=result.bytes_written, digest=result.digest, seconds=f"{seconds:.2f}",
+    )  # fmt: skip
+
+
+def _leave(message: TerminationMessage, path: Path) -> None:
+    with suppress(OSError):  # run by hand there is none, and the log has said it
+        path.write_text(message.to_text())
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(STOPPED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""HTTP(S) as a Source. The first request is a ranged GET, never a HEAD: presigned URLs allow nothing else."""
+
+import re
+import threading
+from contextlib import suppress
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from diskyard.errors import AccessDenied, SourceChanged, SourceMissing, SourceUnavailable
+from importer.request import Access, Answer, get, shown
+
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_KEPT: Final = 8
+"""Connections that wait for their next byte to be asked for."""
+_STRONG_AFTER: Final = 60.0
+"""Seconds from Last-Modified to Date that make the former a strong validator: RFC 9110 §8.8.2.2."""
+
+
+class _Stream:
+    """A body that is being read: where it is, and where it must end."""
+
+    def __init__(self, answer: Answer, position: int, end: int | None) -> None:
+        self.position = position
+        self.end = end
+        self.answer = answer
+
+    def readinto(self, buf: memoryview) -> int:
+        """Bytes read; 0 only at the true end. Raises SourceUnavailable where the body breaks off."""
+        count = self.answer.readinto(buf)
+        self.position += count
+        if not count and self.end is not None and self.position != self.end:
+            raise SourceUnavailable(
+                f"the connection to {shown(self.answer.url)} broke off at byte {self.position} of {self.end}"
+            )
+        return count
+
+
+class HttpSource:
+    """The bytes of a URL."""
+
+    def __init__(self, url: str, access: Access) -> None:
+        """Ask for the first byte. Raises SourceMissing, AccessDenied, SourceUnavailable, InvalidRequest."""
+        self._url = url
+        self._resolved = url
+        self._access = access
+        self._lock = threading.Lock()
+        self._streams: list[_Stream] = []
+        self.validator: str | None = None
+        answer = get(url, access, {"Range": "bytes=0-"})
+        self._resolved = answer.url
+        self.validator = _validator(answer.headers)
+        self.ranged = answer.status == 206 or answer.headers.get("Accept-Ranges", "").strip() == "bytes"
+        self.size = _size(answer)
+        if answer.status == 416:  # there is no byte 0
+            answer.close()
+        else:
+            self._streams.append(_Stream(answer, 0, self.size))
+
+    def readinto(self, buf: memoryview, offset: int) -> int | None:
+        if self.size is not None and offset >= self.size:
+            return 0
+        stream = self._taken(offset) or self._opened(offset)
+        try:
+            count = stream.readinto(buf)
+        except BaseException:
+            stream.answer.close()
+            raise
+        self._keep(stream)
+        return count
+
+    def close(self) -> None:
+        with self._lock:
+            streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.answer.close()
+
+    def _taken(self, offset: int) -> _Stream | None:
+        """The connection that is at this offset, for the caller alone."""
+        with self._lock:
+            for place, stream in enumerate(self._streams):
+                if stream.position == offset:
+                    return self._streams.pop(place)
+        return None
+
+    def _keep(self, stream: _Stream) -> None:
+        with self._lock:
+            self._streams.append(stream)
+            oldest = self._streams.pop(0) if len(self._streams) > _KEPT else None
+        if oldest:
+            oldest.answer.close()
+
+    def _opened(self, offset: int) -> _Stream:
+        if offset and not self.ranged:
+            raise SourceUnavailable(
+                f"the connection to {shown(self._url)} broke off at byte {offset}, and the server cannot go on from "
+                "there (it offers no ranges): the transfer starts over"
+            )
+        headers = {"Range": f"bytes={offset}-"}
+        if self.validator:
+            headers["If-Range"] = self.validator
+        answer = self._asked(headers)
+        try:
+            self._check(answer, offset)
+        except BaseException:
+            answer.close()
+            raise
+        return _Stream(answer, offset, self.size)
+
+    def _asked(self, headers: dict[str, str]) -> Answer:
+        """The answer of where we were sent; when that link has expired, of where we were sent from."""
+        if self._resolved != self._url:
+            with suppress(AccessDenied, SourceMissing):
+                return get(self._resolved, self._access_elsewhere(), headers)
+        answer = get(self._url, self._access, headers)
+        self._resolved = answer.url
+        return answer
+
+    def _access_elsewhere(self) -> Access:
+        """Where a redirect led, nothing secret goes along."""
+        access = self._access
+        return Access(
+            ca_dir=access.ca_dir, insecure=access.insecure, proxies=access.proxies, no_proxy=access.no_proxy
+        )
+
+    def _check(self, answer: Answer, offset: int) -> None:
+        """Nothing where the answer is the rest of what we began with."""
+        name = shown(self._url)
+        version = _validator(answer.headers)
+        if (answer.status == 200 and offset) or (version and self.validator and version != self.validator):
+            raise SourceChanged(
+                f"{name} has changed while it was read: expected version {self.validator or 'as before'}, found "
+                f"{version or 'another one'}. The transfer starts over with the new one"
+            )
+        if answer.status == 416 or _size(answer) != self.size:
+            raise SourceChanged(
+                f"{name} has changed while it was read: it has another size than {self.size} bytes"
+            )
+        if answer.status == 206 and _first(answer) != offset:
+            raise SourceUnavailable(
+                f"{name} answered with other bytes than asked for: expected Content-Range from {offset}, found "
+                f"{answer.headers.get('Content-Range')!r}. A proxy or the server is at fault"
+            )
+
+
+def _size(answer: Answer) -> int | None:
+    if answer.status == 416:
+        return 0
+    if answer.status == 206:
+        match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+        if not match:
+            raise SourceUnavailable(
+                f"{shown(answer.url)} answered 206 with Content-Range {answer.headers.get('Content-Range')!r}: "
+                "expected 'bytes FIRST-LAST/SIZE'. A proxy or the server is at fault"
+            )
+        return None if match[3] == "*" else int(match[3])
+    length = answer.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() and "Transfer-Encoding" not in answer.headers else None
+
+
+def _first(answer: Answer) -> int:
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+    return int(match[1]) if match else -1
+
+
+def _validator(headers: Message) -> str | None:
+    """A strong validator, as `If-Range` takes it."""
+    tag = headers.get("ETag", "").strip()
+    if tag and not tag.startswith("W/"):
+        return str(tag)
+    changed, now = headers.get("Last-Modified"), headers.get("Date")
+    if tag or not changed or not now:
+        return None
+    try:
+        age = parsedate_to_datetime(now) - parsedate_to_datetime(changed)
+    except (ValueError, TypeError):
+        return None
+    return str(changed) if age.total_seconds() >= _STRONG_AFTER else None
