@@ -1,0 +1,76 @@
+"""Admission of claims, as far as a Kubernetes server decides it: defaults, and what can never work. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from diskyard.api import meta, quantity
+from diskyard.api.meta import Obj
+from diskyard.api.names import kubernetes
+from diskyard.api.storage import ACCESS_MODES, BLOCK, FILESYSTEM, StorageClass, default_class
+from diskyard.errors import Cause, InvalidRequest
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What had to be looked up."""
+
+    classes: tuple[StorageClass, ...] = ()
+
+
+def defaults(obj: Obj, facts: Facts) -> Obj:
+    """The claim as it is stored: the default class where none is named, a file system where no mode is."""
+    spec = {"volumeMode": FILESYSTEM, **meta.spec(obj)}
+    if spec.get("storageClassName") is None and kubernetes.CLASS_ANNOTATION not in meta.annotations(obj):
+        chosen = default_class(facts.classes, virt=False)
+        spec |= {"storageClassName": chosen.name} if chosen else {}
+    return {**obj, "spec": spec}
+
+
+def causes(obj: Obj, old: Obj | None, facts: Facts) -> Sequence[Cause]:  # noqa: ARG001 - the shape of all rules
+    """What is wrong with a claim; nothing: it is admitted."""
+    return (*_shape(meta.spec(obj)), *(_frozen(meta.spec(obj), meta.spec(old)) if old else ()))
+
+
+def _shape(spec: Obj) -> Iterable[Cause]:
+    modes = spec.get("accessModes") or ()
+    if not modes:
+        yield Cause(
+            "Required value: at least 1 access mode is required", "spec.accessModes", "FieldValueRequired"
+        )
+    for mode in modes:
+        if mode not in ACCESS_MODES:
+            known = ", ".join(f'"{each}"' for each in ACCESS_MODES)
+            text = f'Unsupported value: "{mode}": supported values: {known}'
+            yield Cause(text, "spec.accessModes", "FieldValueNotSupported")
+    if spec.get("volumeMode") not in (None, FILESYSTEM, BLOCK):
+        text = f'Unsupported value: "{spec["volumeMode"]}": supported values: "{BLOCK}", "{FILESYSTEM}"'
+        yield Cause(text, "spec.volumeMode", "FieldValueNotSupported")
+    yield from _size(spec)
+
+
+def _size(spec: Obj) -> Iterable[Cause]:
+    field = "spec.resources.requests.storage"
+    requests = (spec.get("resources") or {}).get("requests") or {}
+    if "storage" not in requests:
+        yield Cause("Required value", field, "FieldValueRequired")
+        return
+    try:
+        if quantity.value(requests["storage"]) <= 0:
+            yield Cause(f'Invalid value: "{requests["storage"]}": must be greater than zero', field)
+    except InvalidRequest as wrong:
+        yield Cause(str(wrong), field)
+
+
+def _frozen(spec: Obj, old: Obj) -> Iterable[Cause]:
+    """A bound claim may only grow; its binding is set once."""
+    for name in ("accessModes", "volumeMode", "selector"):
+        if spec.get(name) != old.get(name):
+            yield Cause(
+                "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName "
+                "for bound claims",
+                f"spec.{name}",
+                "FieldValueForbidden",
+            )
+    for name in ("volumeName", "storageClassName"):
+        if old.get(name) and spec.get(name) != old.get(name):
+            yield Cause("Invalid value: field is immutable once set", f"spec.{name}")
