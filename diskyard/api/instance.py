@@ -1,6 +1,8 @@
 """What we read of a VirtualMachineInstance: its guest's shape, its disks and what lies behind them."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING
 from typing import Any, Final
@@ -14,6 +16,8 @@ FINAL_PHASES: Final = ("Succeeded", "Failed")
 CLAIM_KINDS: Final = ("persistentVolumeClaim", "dataVolume")
 """The kinds of volume that are a claim."""
 DEVICES: Final = ("disk", "lun", "cdrom")
+PREFIXES: Final = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
+"""Buses and how their devices are called; those that share a prefix share its letters."""
 BINDINGS: Final = ("bridge", "masquerade", "sriov", "passtBinding", "binding", "slirp", "macvtap", "passt")
 
 
@@ -208,6 +212,35 @@ def volumes(spec: Obj) -> Iterator[Volume]:
 def device(disk: Obj) -> str:
     """How the guest sees a disk: `disk`, `lun` or `cdrom`."""
     return next((kind for kind in DEVICES if isinstance(disk.get(kind), dict)), "disk")
+
+
+def mac(instance: Instance, interface: Interface) -> str:
+    """The MAC address: as asked, else derived, so that a guest meets the same card at each start."""
+    if interface.mac:
+        return interface.mac.lower().replace("-", ":")
+    digest = hashlib.sha256(f"{instance.firmware_uuid}/{interface.name}".encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+
+
+def targets(disks: Iterable[Disk]) -> dict[str, str]:
+    """How each disk is called in the domain, by the disk's name: `vda`, `sdb`; letters by order on the bus."""
+    used: Counter[str] = Counter()
+    found = {}
+    for disk in disks:
+        prefix = PREFIXES.get(disk.bus, "vd")
+        found[disk.name] = prefix + letters(used[prefix])
+        used[prefix] += 1
+    return found
+
+
+def letters(number: int) -> str:
+    """0 -> `a`, 25 -> `z`, 26 -> `aa`: as Linux counts disks."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(ord("a") + rest) + text
+    return text
 
 
 def _disk(said: Obj) -> Disk:

@@ -1,18 +1,13 @@
 """Disks: which file or device, on which bus, in which order, how cached."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from lxml.builder import E
 from lxml.etree import _Element as Element
 
-from diskyard.api.instance import Disk, Instance
+from diskyard.api.instance import Disk, Instance, targets
 from diskyard.errors import InvalidRequest
-
-PREFIXES: Final = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
-"""Buses and how their devices are called; those that share a prefix share its letters."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +23,9 @@ class Backing:
 
 def disks(instance: Instance, backings: Mapping[str, Backing]) -> Iterator[Element]:
     """The disks in their order. Raises InvalidRequest where a wish does not fit what lies behind."""
-    used: Counter[str] = Counter()
+    names = targets(instance.disks)
     for each in instance.disks:
-        prefix = PREFIXES.get(each.bus, "vd")
-        yield disk(each, backings[each.name], prefix + letters(used[prefix]))
-        used[prefix] += 1
+        yield disk(each, backings[each.name], names[each.name])
 
 
 def disk(wanted: Disk, backing: Backing, target: str) -> Element:
@@ -59,16 +52,6 @@ def disk(wanted: Disk, backing: Backing, target: str) -> Element:
     if wanted.boot_order:
         found.append(E.boot(order=str(wanted.boot_order)))
     return found
-
-
-def letters(number: int) -> str:
-    """0 -> `a`, 25 -> `z`, 26 -> `aa`: as Linux counts disks."""
-    text = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        text = chr(ord("a") + rest) + text
-    return text
 
 
 def _driver(wanted: Disk, backing: Backing) -> dict[str, str]:

@@ -1,0 +1,206 @@
+"""The reconciler of instances, and the only writer of their status: volumes, then a pod, then its guest."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from diskyard.api import instance as instances
+from diskyard.api import meta
+from diskyard.api.instance import FINAL_PHASES, Instance, Volume
+from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, KUBEVIRT, NODE, POD, Key, Kind, Obj
+from diskyard.api.names import derived, kubevirt
+from diskyard.api.pod import claims
+from diskyard.errors import InvalidRequest, NotFound
+from diskyard.kube.client import DELETE, Client, Deletion, Selection
+from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, owners
+from vm_runtime.controller import gate, phases, supply
+from vm_runtime.controller.configuration import acceleration
+from vm_runtime.controller.gate import World
+from vm_runtime.controller.interest import ANY, Interest
+from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
+from vm_runtime.controller.supply import Supply
+
+SETTINGS = Key(kubevirt.CR_NAME, kubevirt.NAMESPACE)
+
+
+class Instances:
+    """VirtualMachineInstance -> launcher's pod, and back: pod -> status."""
+
+    kind = INSTANCE
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._interest = Interest()
+        self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
+            kind: self._interest.roots(kind) for kind in (CLAIM, DATA_VOLUME, KUBEVIRT, NODE)
+        } | {POD: self._pods}
+
+    def gather(self, client: Client, key: Key) -> World | None:
+        """The instance, its claims and what fills them, its pods, and what the nodes offer."""
+        try:
+            obj = client.get(INSTANCE, key)
+        except NotFound:
+            self._interest.note(key, ())
+            return None
+        try:
+            asked, problem = instances.instance(obj), ""
+        except InvalidRequest as failure:
+            asked, problem = None, str(failure)
+        supplies = self._supplies(client, asked) if asked else ()
+        uid = meta.uid(obj)
+        return World(
+            obj=obj,
+            instance=replace(asked, claims=_known(obj, asked, supplies)) if asked else None,
+            problem=problem,
+            supplies=supplies,
+            pod=_owned(client, Key(derived.launcher_pod(key.name, uid), key.namespace), obj),
+            consumer=_owned(client, Key(derived.consumer_pod(key.name, uid), key.namespace), obj),
+            acceleration=acceleration(_found(client, KUBEVIRT, SETTINGS), client.list(NODE).items),
+            now=self._clock(),
+        )
+
+    def decide(self, world: World) -> Plan:
+        """Take away what is deleted; report on what has a pod; give a pod to what is ready for one."""
+        obj = world.obj
+        if meta.deleting(obj):
+            return _deletion(world)
+        if kubevirt.INSTANCE_FINALIZER not in (meta.meta(obj).get("finalizers") or []):
+            return Plan((_finalizers(obj, add=True),))
+        if meta.phase(obj) in FINAL_PHASES:
+            return NOTHING
+        if world.pod is not None or meta.phase(obj) not in ("", "Pending"):
+            return Plan((*_retired(world.consumer), *_reported(world, phases.of_pod(obj, world.pod))))
+        return _admission(world)
+
+    def _supplies(self, client: Client, instance: Instance) -> tuple[Supply, ...]:
+        volumes = instance.claim_volumes
+        keys = [Key(volume.claim, instance.namespace) for volume in volumes]
+        root = Key(instance.name, instance.namespace)
+        self._interest.note(root, _interests(keys))
+        found = {key: _found(client, CLAIM, key) for key in keys}
+        fillers = {
+            volume.name: Key(supply.filler(found[key], volume), key.namespace)
+            for volume, key in zip(volumes, keys, strict=True)
+        }
+        pods = _others(client, instance)
+        self._interest.note(
+            root, [*_interests([*keys, *fillers.values()]), *((POD, meta.key(p)) for p in pods)]
+        )
+        return tuple(
+            Supply(
+                volume,
+                found[key],
+                _found(client, DATA_VOLUME, fillers[volume.name]),
+                _holder(instance, volume, pods),
+            )
+            for volume, key in zip(volumes, keys, strict=True)
+        )
+
+    def _pods(self, pod: Obj) -> Iterable[Key]:
+        """The instance that a pod runs, and those that wait for what it uses."""
+        return {*owners(INSTANCE)(pod), *self._interest.roots(POD)(pod)}
+
+
+def _interests(keys: Iterable[Key]) -> list[tuple[Kind, Key]]:
+    listed = list(keys)
+    about = [(kind, key) for kind in (CLAIM, DATA_VOLUME) for key in listed]
+    return [*about, (KUBEVIRT, SETTINGS), (NODE, ANY)]
+
+
+def _known(obj: Obj, asked: Instance, supplies: Sequence[Supply]) -> Mapping[str, instances.Claim]:
+    status = {**meta.status(obj), "volumeStatus": supply.volume_status(asked, supplies)}
+    return instances.instance({**obj, "status": status}).claims
+
+
+def _admission(world: World) -> Plan:
+    """The gates before a pod, in their order: the first that is closed says why."""
+    closed = gate.closed(world)
+    stage = closed.stage if closed else phases.waiting()
+    actions: list[Action] = [*_reported(world, stage)]
+    if closed is None and world.instance is not None:
+        pod = launcher_pod(world.obj, world.instance, accelerated=world.acceleration.kvm)
+        actions += [
+            Create(POD, pod),
+            Tell(INSTANCE, world.obj, "SuccessfulCreate", f"Created virtual machine pod {meta.name(pod)}"),
+        ]
+        return Plan((*_retired(world.consumer), *actions))
+    if closed and closed.consumer and world.instance is not None and world.consumer is None:
+        actions.append(Create(POD, consumer_pod(world.obj, world.instance)))
+    if world.consumer is not None and not (closed and closed.consumer):
+        actions += _retired(world.consumer)
+    if closed and closed.event and phases.news(world.obj, closed.stage):
+        actions.append(Tell(INSTANCE, world.obj, closed.event, closed.message, warning=True))
+    return Plan(tuple(actions))
+
+
+def _deletion(world: World) -> Plan:
+    """The pod goes first, with time for the guest to shut down; then nothing holds the instance any more."""
+    actions: list[Action] = [*_retired(world.consumer)]
+    if world.pod is not None:
+        if not meta.deleting(world.pod):
+            grace = world.instance.grace if world.instance else instances.DEFAULT_GRACE
+            deletion = Deletion(uid=meta.uid(world.pod), grace=grace + EXTRA_GRACE)
+            actions.append(Delete(POD, meta.key(world.pod), deletion))
+            actions.append(Tell(INSTANCE, world.obj, "ShuttingDown", "Signaled graceful shutdown"))
+        actions += _reported(world, phases.of_pod(world.obj, world.pod))
+    elif world.consumer is None and kubevirt.INSTANCE_FINALIZER in (
+        meta.meta(world.obj).get("finalizers") or []
+    ):
+        actions.append(_finalizers(world.obj, add=False))
+    return Plan(tuple(actions))
+
+
+def _reported(world: World, stage: phases.Stage) -> list[Action]:
+    status = phases.status(
+        phases.Subject(world.obj, world.instance, world.supplies, world.pod), stage, world.now
+    )
+    actions: list[Action] = []
+    if status != meta.status(world.obj):
+        patch = {
+            "metadata": {"resourceVersion": meta.meta(world.obj).get("resourceVersion")},
+            "status": status,
+        }
+        actions.append(Merge(INSTANCE, meta.key(world.obj), patch, "status"))
+    if stage.phase != meta.phase(world.obj) and stage.event:
+        reason, message, warning = stage.event
+        actions.append(Tell(INSTANCE, world.obj, reason, message, warning))
+    return actions
+
+
+def _retired(pod: Obj | None) -> list[Action]:
+    if pod is None or meta.deleting(pod):
+        return []
+    return [Delete(POD, meta.key(pod), replace(DELETE, uid=meta.uid(pod), grace=0))]
+
+
+def _finalizers(obj: Obj, *, add: bool) -> Merge:
+    others = [name for name in meta.meta(obj).get("finalizers") or [] if name != kubevirt.INSTANCE_FINALIZER]
+    wanted = [*others, kubevirt.INSTANCE_FINALIZER] if add else others
+    version = meta.meta(obj).get("resourceVersion")
+    return Merge(INSTANCE, meta.key(obj), {"metadata": {"finalizers": wanted, "resourceVersion": version}})
+
+
+def _others(client: Client, instance: Instance) -> list[Obj]:
+    """Launchers of other guests in the namespace that are not over."""
+    chosen = Selection(instance.namespace, f"{kubevirt.APP_LABEL}={kubevirt.LAUNCHER}")
+    pods = [pod for pod in client.list(POD, chosen).items if is_launcher(pod)]
+    return supply.holders(pods, instance.uid)
+
+
+def _holder(instance: Instance, volume: Volume, pods: Sequence[Obj]) -> str:
+    if not supply.contested(instance, volume):
+        return ""
+    holding = (pod for pod in pods if volume.claim in claims(pod))
+    return next((str((meta.controller_of(pod) or {}).get("name") or meta.name(pod)) for pod in holding), "")
+
+
+def _owned(client: Client, key: Key, owner: Obj) -> Obj | None:
+    pod = _found(client, POD, key)
+    return pod if pod is not None and meta.owned_by(pod, owner) else None
+
+
+def _found(client: Client, kind: Kind, key: Key) -> Obj | None:
+    with suppress(NotFound):
+        return client.get(kind, key)
+    return None

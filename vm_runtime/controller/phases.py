@@ -1,0 +1,258 @@
+"""An instance's phase and status: from its pod and from what the launcher says of its guest. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from diskyard.api import instance as instances
+from diskyard.api import meta
+from diskyard.api import pod as pods
+from diskyard.api.instance import Instance
+from diskyard.api.job import Report, TerminationMessage
+from diskyard.api.meta import Obj
+from diskyard.api.names import kubevirt
+from diskyard.api.quantity import canonical
+from vm_runtime.controller import supply
+from vm_runtime.controller.supply import Supply
+
+ALIVE: Final = ("Running", "Paused", "ShuttingDown")
+"""What a launcher says of a guest that runs."""
+PULL_PROBLEMS: Final = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One of status.conditions, without its times."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where an instance stands."""
+
+    phase: str
+    conditions: tuple[Condition, ...] = ()
+    reason: str = ""
+    """status.reason: why it failed."""
+    event: tuple[str, str, bool] | None = None
+    """(reason, message, warning) to tell when the phase is new."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a status is about."""
+
+    obj: Obj
+    instance: Instance | None
+    supplies: Sequence[Supply]
+    pod: Obj | None
+
+
+def waiting() -> Stage:
+    """Nothing keeps it from getting its pod."""
+    return Stage("Pending")
+
+
+def of_pod(obj: Obj, pod: Obj | None) -> Stage:
+    """What the pod and the launcher's report say; a pod that is gone takes its guest with it."""
+    if pod is None:
+        return _failed("PodNotExists", "the launcher's pod is gone")
+    facts = pods.facts(pod)
+    if facts.phase == "Succeeded":
+        return Stage("Succeeded", event=("Stopped", "The guest powered off", False))
+    if facts.phase == "Failed":
+        return _ended(facts.end)
+    report = report_of(pod)
+    if facts.running and report and report.state in ALIVE:
+        return _alive(report)
+    if meta.phase(obj) == "Running":
+        # The agent has not spoken yet since it was started anew: the guest is as it was.
+        return Stage("Running", _kept(obj, "Paused"))
+    if facts.running:
+        return Stage("Scheduled")
+    return Stage("Scheduling", tuple(_pod_troubles(facts)))
+
+
+def report_of(pod: Obj) -> Report | None:
+    """What the launcher last said, as its agent wrote it down."""
+    text = meta.annotations(pod).get(kubevirt.DOMAIN_REPORT)
+    return Report.from_text(text) if text else None
+
+
+def news(obj: Obj, stage: Stage) -> bool:
+    """Whether the stage says something that the object's conditions do not say yet."""
+    return any(
+        (meta.condition(obj, each.type) or {}).get("message") != each.message for each in stage.conditions
+    )
+
+
+def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
+    """The whole status, as `stage` has it; what has not changed keeps its times."""
+    obj, pod = subject.obj, subject.pod
+    before = meta.status(obj)
+    after: Obj = {
+        **{key: value for key, value in before.items() if key not in ("reason", "conditions")},
+        "phase": stage.phase,
+        "conditions": _timed(obj, _conditions(subject, stage), now),
+        "phaseTransitionTimestamps": _transitions(before, stage.phase, now),
+        "runtimeUser": kubevirt.QEMU_UID,
+    }
+    if stage.reason:
+        after["reason"] = stage.reason
+    if subject.instance:
+        after |= _shape(subject.instance, subject.supplies)
+    if pod is not None:
+        after |= _of_pod(pod)
+    return after
+
+
+def patch(before: Obj, after: Obj) -> Obj:
+    """The merge patch from one status to another."""
+    return {**dict.fromkeys(before.keys() - after.keys()), **after}
+
+
+def _alive(report: Report) -> Stage:
+    started = ("Started", "VirtualMachineInstance started.", False)
+    if report.state != "Paused":
+        return Stage("Running", event=started)
+    io_error = report.reason == "PausedIOError"
+    text = "VMI was paused, low-level IO error detected" if io_error else "VMI was paused by user"
+    return Stage(
+        "Running", (Condition("Paused", "True", report.reason or "PausedByUser", text),), event=started
+    )
+
+
+def _ended(end: pods.End | None) -> Stage:
+    if end is None:
+        return _failed("PodFailed", "the launcher's pod failed without saying why")
+    said = TerminationMessage.from_text(end.message)
+    message = said.message or f"the launcher ended with code {end.code} and said nothing"
+    return _failed(said.reason or end.reason or "PodFailed", message)
+
+
+def _failed(reason: str, message: str) -> Stage:
+    told = Condition("Synchronized", "False", reason, message)
+    return Stage("Failed", (told,), reason, ("Failed", message, True))
+
+
+def _pod_troubles(facts: pods.Facts) -> list[Condition]:
+    found = []
+    if facts.unschedulable:
+        found.append(Condition("PodScheduled", "False", "Unschedulable", facts.unschedulable))
+    if facts.waiting and facts.waiting[0] in PULL_PROBLEMS:
+        found.append(Condition("Synchronized", "False", *facts.waiting))
+    return found
+
+
+def _kept(obj: Obj, type_: str) -> tuple[Condition, ...]:
+    said = meta.condition(obj, type_)
+    if not said:
+        return ()
+    return (Condition(type_, *(str(said.get(key) or "") for key in ("status", "reason", "message"))),)
+
+
+def _conditions(subject: Subject, stage: Stage) -> list[Condition]:
+    found = [_ready(subject, stage), *stage.conditions]
+    filled = [each for each in subject.supplies if each.data_volume is not None]
+    if filled:
+        ready = all(each.ready for each in filled)
+        text = (
+            "All of the VMI's DVs are bound and not running"
+            if ready
+            else "Not all of the VMI's DVs are ready"
+        )
+        reason = "AllDVsReady" if ready else "NotAllDVsReady"
+        found.append(Condition("DataVolumesReady", str(ready), reason, text))
+    if subject.pod is not None:
+        found += _surroundings(subject.pod, subject.instance)
+    return found
+
+
+def _ready(subject: Subject, stage: Stage) -> Condition:
+    if subject.pod is None:
+        return Condition("Ready", "False", "PodNotExists", "virt-launcher pod has not yet been scheduled")
+    if meta.deleting(subject.pod):
+        return Condition("Ready", "False", "PodTerminating", "virt-launcher pod is terminating")
+    if stage.phase != "Running":
+        return Condition("Ready", "False", "GuestNotRunning", "Guest VM is not reported as running")
+    if any(each.type == "Paused" for each in stage.conditions):
+        return Condition("Ready", "False", "GuestNotRunning", "Guest VM is paused")
+    return Condition("Ready", "True")
+
+
+def _surroundings(pod: Obj, instance: Instance | None) -> list[Condition]:
+    """What a guest's user should know of the place where it runs."""
+    found = [Condition("LiveMigratable", "False", "NotMigratable", "live migration is not built yet")]
+    if not accelerated(pod):
+        text = "the guest is emulated in software, which is slow: KVM does not work on its node"
+        found.append(Condition("SoftwareEmulation", "True", "KVMNotAvailable", text))
+    if instance and instance.interfaces:
+        text = (
+            "the guest reaches out through its host (it gets 10.0.2.15; the host itself is 10.0.2.2 to it) and "
+            "nothing reaches in: bridge and masquerade are not built yet"
+        )
+        found.append(Condition("UserModeNetworking", "True", "NoPodNetwork", text))
+    return found
+
+
+def accelerated(pod: Obj) -> bool:
+    """Whether a launcher's pod has KVM."""
+    container: Obj = next(iter(meta.spec(pod).get("containers") or ()), {})
+    return kubevirt.KVM_RESOURCE in instances.part(instances.part(container, "resources"), "limits")
+
+
+def _timed(obj: Obj, conditions: Sequence[Condition], now: datetime) -> list[Obj]:
+    found = []
+    for each in conditions:
+        before = meta.condition(obj, each.type)
+        same = before is not None and before.get("status") == each.status
+        stamp = before.get("lastTransitionTime") if before and same else None
+        entry: Obj = {
+            "type": each.type,
+            "status": each.status,
+            "lastTransitionTime": stamp or meta.timestamp(now),
+        }
+        if each.reason:
+            entry["reason"] = each.reason
+        if each.message:
+            entry["message"] = each.message
+        found.append(entry)
+    return found
+
+
+def _transitions(before: Obj, phase: str, now: datetime) -> list[Obj]:
+    known: list[Obj] = list(before.get("phaseTransitionTimestamps") or [])
+    if any(each.get("phase") == phase for each in known):
+        return known
+    return [*known, {"phase": phase, "phaseTransitionTimestamp": meta.timestamp(now)}]
+
+
+def _shape(instance: Instance, supplies: Sequence[Supply]) -> Obj:
+    size = canonical(instance.memory)
+    cpu = instance.cpu
+    return {
+        "volumeStatus": supply.volume_status(instance, supplies),
+        "machine": {"type": instance.machine},
+        "memory": {"guestAtBoot": size, "guestCurrent": size, "guestRequested": size},
+        "currentCPUTopology": {"sockets": cpu.sockets, "cores": cpu.cores, "threads": cpu.threads},
+        "interfaces": [
+            {"name": each.name, "infoSource": "domain", "mac": instances.mac(instance, each), "queueCount": 1}
+            for each in instance.interfaces
+        ],
+    }
+
+
+def _of_pod(pod: Obj) -> dict[str, Any]:
+    facts = pods.facts(pod)
+    container: Obj = next(iter(meta.spec(pod).get("containers") or ()), {})
+    return {
+        "nodeName": facts.node,
+        "activePods": {meta.uid(pod): facts.node},
+        "qosClass": str(meta.status(pod).get("qosClass") or "Burstable"),
+        "launcherContainerImageVersion": str(container.get("image") or ""),
+    }

@@ -1,0 +1,136 @@
+"""The launcher's pod: what a guest needs to run on a node. Pure."""
+
+from typing import Final
+
+from diskyard.api import meta
+from diskyard.api.instance import Claim, Instance
+from diskyard.api.job import LaunchJob
+from diskyard.api.meta import INSTANCE, Obj
+from diskyard.api.names import derived, kubevirt
+from diskyard.api.pod import Worker, claim_volume, pod
+from diskyard.api.quantity import MIB
+
+LAUNCHER: Final = "diskyard-launcher"
+CONSUME: Final = "--consume"
+EXTRA_GRACE: Final = 30
+"""Seconds that the launcher gets beside the guest's own time to shut down."""
+CPU_RATIO: Final = 10
+"""Virtual processors to one that is asked of the node (KubeVirt's cpuAllocationRatio)."""
+
+
+def overhead(memory: int, processors: int) -> int:
+    """Bytes that a guest of that memory needs around it: KubeVirt's formula for the parts that we have."""
+    fixed = 25 + 100 + 25 + 40 + 50  # monitor, launcher, log daemon, libvirt, qemu
+    return memory // 512 + (fixed + 8 * processors + 8 + 32) * MIB  # + I/O thread and video
+
+
+def launcher_pod(obj: Obj, instance: Instance, *, accelerated: bool) -> Obj:
+    """The pod that runs the guest."""
+    job = LaunchJob(instance.namespace, instance.name, instance.uid, accelerated)
+    worker = Worker(
+        container=kubevirt.COMPUTE,
+        command=(LAUNCHER,),
+        env=job.to_env(),
+        mounts=((kubevirt.PRIVATE_VOLUME, kubevirt.PRIVATE_DIR), *_mounts(instance)),
+        devices=_devices(instance),
+        volumes=({"name": kubevirt.PRIVATE_VOLUME, "emptyDir": {}}, *_volumes(instance)),
+        resources=_resources(obj, instance, accelerated=accelerated),
+        restart_policy="Never",
+        grace=instance.grace + EXTRA_GRACE,
+    )
+    name = derived.launcher_pod(instance.name, instance.uid)
+    return pod(worker, _metadata(obj, name), **_placement(obj, instance))
+
+
+def consumer_pod(obj: Obj, instance: Instance) -> Obj:
+    """The pod that only uses the claims, so that those that wait for a first consumer are bound."""
+    worker = Worker(
+        container=kubevirt.COMPUTE,
+        command=(LAUNCHER, CONSUME),
+        mounts=_mounts(instance),
+        devices=_devices(instance),
+        volumes=_volumes(instance),
+        restart_policy="Never",
+        grace=0,
+    )
+    metadata = _metadata(obj, derived.consumer_pod(instance.name, instance.uid))
+    metadata["annotations"][kubevirt.EPHEMERAL_PROVISIONING] = "true"
+    return pod(worker, metadata, **_placement(obj, instance))
+
+
+def is_launcher(obj: Obj) -> bool:
+    """Whether a pod runs a guest (or has run one)."""
+    return meta.labels(obj).get(
+        kubevirt.APP_LABEL
+    ) == kubevirt.LAUNCHER and kubevirt.EPHEMERAL_PROVISIONING not in meta.annotations(obj)
+
+
+def _metadata(obj: Obj, name: str) -> Obj:
+    kept = {
+        key: text
+        for key, text in meta.annotations(obj).items()
+        if not key.startswith("kubectl.kubernetes.io/") and key != kubevirt.ACCELERATION
+    }
+    return {
+        "name": name,
+        "namespace": meta.namespace(obj),
+        "labels": {
+            **meta.labels(obj),
+            kubevirt.APP_LABEL: kubevirt.LAUNCHER,
+            kubevirt.CREATED_BY: meta.uid(obj),
+            kubevirt.VM_LABEL: meta.name(obj)[:63].rstrip("-."),
+        },
+        "annotations": {
+            **kept,
+            kubevirt.DOMAIN: meta.name(obj),
+            kubevirt.DEFAULT_CONTAINER: kubevirt.COMPUTE,
+        },
+        "ownerReferences": [meta.owner_reference(INSTANCE, obj)],
+    }
+
+
+def _placement(obj: Obj, instance: Instance) -> Obj:
+    spec = meta.spec(obj)
+    said = ("affinity", "tolerations", "schedulerName", "topologySpreadConstraints", "priorityClassName")
+    hostname = str(spec.get("hostname") or instance.name).split(".")[0][:63].rstrip("-")
+    return {
+        "hostname": hostname,
+        "nodeSelector": {kubevirt.SCHEDULABLE: "true", **(spec.get("nodeSelector") or {})},
+        **{name: spec[name] for name in said if spec.get(name)},
+    }
+
+
+def _file_or_device(instance: Instance, *, block: bool) -> list[tuple[str, Claim]]:
+    return [
+        (volume.name, instance.claims[volume.name])
+        for volume in instance.claim_volumes
+        if volume.name in instance.claims and instance.claims[volume.name].block == block
+    ]
+
+
+def _mounts(instance: Instance) -> tuple[tuple[str, str], ...]:
+    files = _file_or_device(instance, block=False)
+    return tuple((name, f"{kubevirt.DISKS_DIR}/{name}") for name, _ in files)
+
+
+def _devices(instance: Instance) -> tuple[tuple[str, str], ...]:
+    return tuple((name, f"/dev/{name}") for name, _ in _file_or_device(instance, block=True))
+
+
+def _volumes(instance: Instance) -> tuple[Obj, ...]:
+    return tuple(claim_volume(volume.name, volume.claim) for volume in instance.claim_volumes)
+
+
+def _resources(obj: Obj, instance: Instance, *, accelerated: bool) -> Obj:
+    asked: Obj = ((meta.spec(obj).get("domain") or {}).get("resources")) or {}
+    around = overhead(instance.memory, instance.cpu.count)
+    requests = {
+        "cpu": str((asked.get("requests") or {}).get("cpu") or f"{1000 * instance.cpu.count // CPU_RATIO}m"),
+        "memory": str(instance.memory + around),
+    }
+    limits: Obj = {}
+    if (asked.get("limits") or {}).get("cpu"):
+        limits["cpu"] = asked["limits"]["cpu"]
+    if accelerated:
+        limits[kubevirt.KVM_RESOURCE] = requests[kubevirt.KVM_RESOURCE] = "1"
+    return {"requests": requests, **({"limits": limits} if limits else {})}
