@@ -60,18 +60,17 @@ def probed(accelerator: str) -> Acceleration:
             return Acceleration(kvm=False, reason=f"{EMULATOR} is not installed")
     if code == _SUCCESS:
         return Acceleration(kvm=True, reason="a machine ran on it, with paging, interrupts and user mode")
-    ending = f"ended with code {code}" if code >= 0 else f"was stopped after at most {PATIENCE:.0f} seconds"
+    ending = complaint or (f"it ended with code {code}" if code >= 0 else "it hung")
     return Acceleration(
         kvm=False,
-        reason=f"{DEVICE} opens, but a tiny machine on it {ending}"
-        + (f": {complaint}" if complaint else "")
-        + ". This is usual inside a virtual machine whose host offers no nested virtualization",
+        reason=f"{DEVICE} opens, but a tiny machine does not get through its first second on it ({ending}): "
+        "usual inside a virtual machine whose host offers no nested virtualization",
     )
 
 
 def _unusable() -> str:
     if not DEVICE.exists():
-        return f"{DEVICE} does not exist: the processor has no virtualization, or the firmware or this machine's host keeps it off"
+        return f"{DEVICE} does not exist: the processor, its firmware or this machine's host offers no virtualization"
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         return f"{DEVICE} may not be opened by this user: sudo usermod -aG kvm $USER, then log in again"
     return ""
@@ -105,27 +104,19 @@ def _run(accelerator: str, rom: Path) -> tuple[int, str]:
     command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     complaint = ""
     with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, errors="replace"
     ) as machine:
         deadline = threading.Timer(PATIENCE, machine.kill)
         deadline.start()
         try:
-            assert machine.stderr is not None
-            for line in machine.stderr:
-                complaint = complaint or (
-                    "" if "warning:" in line else line.strip().removeprefix(f"{EMULATOR}: ")
-                )
+            for line in machine.stderr or ():
+                if not complaint and "warning:" not in line:
+                    complaint = line.strip().removeprefix(f"{EMULATOR}: ")
                 if (
                     _STOPPED in line
                 ):  # the machine stands still from here on, and qemu waits for someone to look
                     machine.kill()
+            return machine.wait(), complaint
         finally:
             deadline.cancel()
-            if machine.poll() is None and deadline.finished.is_set():
-                machine.wait(PATIENCE)
-    return machine.returncode, complaint
+            machine.kill()
