@@ -1,0 +1,151 @@
+"""What the node does to the machine: each a value that can be carried out twice."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from diskyard.api import meta
+from diskyard.api.meta import POD, Obj
+from diskyard.api.names import kubernetes
+from diskyard.api.pod import WORKER_UID
+from diskyard.errors import Passing, Refused
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import Tell
+from standalone.node import environment, sandbox, schedule, volume
+from standalone.node.process import TERMINATION_LOG, Order
+from standalone.node.restart import Next
+from standalone.node.runtime import Home, Runtime
+from standalone.node.sandbox import Bind, Host, Sandbox
+from standalone.node.volume import Volume
+
+DEVICES: Final = {
+    kubernetes.KVM_DEVICE: "/dev/kvm",
+    kubernetes.TUN_DEVICE: "/dev/net/tun",
+    kubernetes.VHOST_NET_DEVICE: "/dev/vhost-net",
+}
+DEFAULT_GRACE: Final = 30
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Give a pod its directory and its address."""
+
+    runtime: Runtime
+    pod: Obj
+
+    def carry_out(self, _: Client) -> None:
+        """Make the directory; look at the pod again."""
+        self.runtime.wake(self.runtime.settle(self.pod))
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Ask every process of a pod to end within so many seconds."""
+
+    runtime: Runtime
+    home: Home
+    grace: float
+
+    def carry_out(self, _: Client) -> None:
+        """Ask them."""
+        self.runtime.stop(self.home, self.grace)
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Take away what a pod that is gone has left; nothing of it runs any more."""
+
+    runtime: Runtime
+    home: Home
+
+    def carry_out(self, _: Client) -> None:
+        """Take it away; look at the name again."""
+        self.runtime.remove(self.home)
+        self.runtime.wake(self.home)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Begin a life of a container."""
+
+    runtime: Runtime
+    host: Host
+    home: Home
+    pod: Obj
+    container: Obj
+    next: Next
+    volumes: tuple[Volume, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def carry_out(self, client: Client) -> None:
+        """Make its mounts ready and start it; what hinders becomes an event."""
+        try:
+            self._start()
+        except (OSError, Refused, Passing) as error:
+            Tell(POD, self.pod, "Failed", f"Error: {error}", warning=True).carry_out(client)
+            raise Passing(
+                f"container {self.container['name']} of pod {self.home.key} does not start: {error}"
+            ) from error
+
+    def _start(self) -> None:
+        name = str(self.container["name"])
+        env = sandbox.environment(self.host) | dict(self.env)
+        env.setdefault("HOSTNAME", self._hostname())
+        box = Sandbox(
+            command=environment.command(self.container, env),
+            hostname=self._hostname(),
+            binds=(*self._etc(), *self._devices(), *self._mounts(), self._termination_log()),
+            working_dir=str(self.container.get("workingDir") or "/"),
+        )
+        grace = meta.spec(self.pod).get("terminationGracePeriodSeconds")
+        order = Order(
+            argv=sandbox.command_line(box, self.host),
+            env=env,
+            grace=DEFAULT_GRACE if grace is None else float(grace),
+            backoff=self.next.backoff,
+        )
+        self.runtime.start(self.home, name, self.next.number, order)
+
+    def _hostname(self) -> str:
+        return str(meta.spec(self.pod).get("hostname") or self.home.key.name)[:63].rstrip("-.")
+
+    def _mounts(self) -> tuple[Bind, ...]:
+        return volume.binds(self.container, self.volumes, self.home)
+
+    def _devices(self) -> list[Bind]:
+        wanted = [DEVICES[name] for name in schedule.limits(self.container) if name in DEVICES]
+        return [
+            Bind(
+                volume.device_node(self.home, Path(path).name, Path(path)), path, read_only=False, device=True
+            )
+            for path in wanted
+        ]
+
+    def _termination_log(self) -> Bind:
+        life = self.runtime.life(self.home, str(self.container["name"]), self.next.number)
+        life.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = life / TERMINATION_LOG
+        file.touch(mode=0o600)
+        if os.geteuid() == 0:
+            os.chown(file, WORKER_UID, WORKER_UID)
+        return Bind(
+            file, str(self.container.get("terminationMessagePath") or "/dev/termination-log"), read_only=False
+        )
+
+    def _etc(self) -> list[Bind]:
+        folder = self.home.path / "etc"
+        folder.mkdir(mode=0o755, exist_ok=True)
+        hosts = Path("/etc/hosts")
+        texts = {
+            "passwd": f"root:x:0:0::/:/usr/sbin/nologin\nqemu:x:{WORKER_UID}:{WORKER_UID}::/tmp:/usr/sbin/nologin\n",
+            "group": f"root:x:0:\nqemu:x:{WORKER_UID}:\n",
+            "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+            "hostname": f"{self._hostname()}\n",
+            "hosts": (hosts.read_text() if hosts.exists() else "127.0.0.1 localhost\n")
+            + f"{self.home.address} {self._hostname()}\n",
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        return [Bind(folder / name, f"/etc/{name}") for name in texts]

@@ -1,0 +1,378 @@
+"""Runs this machine's pods: binds them, starts and restarts their containers, ends them, and says how it goes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from diskyard import IMAGE
+from diskyard.api import meta
+from diskyard.api import pod as api_pod
+from diskyard.api.meta import CLAIM, CONFIG_MAP, POD, SECRET, STORAGE_CLASS, Key, Kind, Obj
+from diskyard.api.names import cdi
+from diskyard.errors import NotFound
+from diskyard.kube.client import Client, Deletion
+from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell
+from standalone.node import environment, restart, sandbox, schedule, status, volume
+from standalone.node.action import Remove, Settle, Start, Stop
+from standalone.node.environment import Missing
+from standalone.node.process import Life
+from standalone.node.restart import KUBELET, Backoff
+from standalone.node.runtime import Home, Runtime
+from standalone.node.sandbox import Host
+from standalone.node.schedule import Claim
+from standalone.node.status import View, Wait
+from standalone.node.uses import Uses
+from standalone.node.volume import Scene, Volume
+from standalone.storage.place import Place
+
+LOOK_AGAIN: Final = 5.0
+"""Seconds until a pod that misses something is looked at again, should no watch have brought it."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a container needs to start, or the sentence that says what is missing."""
+
+    env: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    missing_env: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    missing_volume: str = ""
+
+
+@dataclass(frozen=True)
+class World:
+    """A pod and everything that decides over it."""
+
+    key: Key
+    now: datetime
+    node: schedule.Node
+    runtime: Runtime
+    host: Host
+    backoff: Backoff = KUBELET
+    pod: Obj | None = None
+    home: Home | None = None
+    lives: Mapping[str, Sequence[Life]] = field(default_factory=dict)
+    strays: tuple[tuple[Home, bool], ...] = ()
+    """What earlier pods of this name have left, and whether it runs."""
+    claims: tuple[Claim, ...] = ()
+    materials: Materials = Materials()
+
+
+class Pods:
+    """The reconciler of pods for one node."""
+
+    kind = POD
+
+    def __init__(
+        self, node: schedule.Node, runtime: Runtime, place: Place, backoff: Backoff = KUBELET
+    ) -> None:
+        self.node = node
+        self.runtime = runtime
+        self._place = place
+        self._backoff = backoff
+        self._host = sandbox.host()
+        self._uses = Uses()
+        self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
+            kind: self._uses.users(kind) for kind in (CLAIM, SECRET, CONFIG_MAP)
+        }
+
+    def gather(self, client: Client, key: Key) -> World | None:
+        """The pod, its claims, its processes, and what its containers need."""
+        try:
+            pod = client.get(POD, key)
+        except NotFound:
+            pod = None
+            self._uses.forget(key)
+        strays = tuple(
+            (home, self.runtime.running(home))
+            for home in self.runtime.homes()
+            if home.key == key and (pod is None or home.uid != meta.uid(pod))
+        )
+        world = World(
+            key, datetime.now(UTC), self.node, self.runtime, self._host, self._backoff, pod, strays=strays
+        )
+        if pod is None or meta.spec(pod).get("nodeName") not in (None, "", self.node.name):
+            return world if strays else None
+        self._uses.note(key, pod)
+        home = self.runtime.home(meta.uid(pod))
+        if home is None:
+            return replace(world, claims=_claims(client, pod))
+        return self._with_processes(client, world, pod, home)
+
+    def decide(self, world: World) -> Plan:
+        """The first rule that speaks."""
+        return next((plan for rule in RULES if (plan := rule(world)) is not None), NOTHING)
+
+    def _with_processes(self, client: Client, world: World, pod: Obj, home: Home) -> World:
+        lives = {
+            str(each["name"]): self.runtime.lives(
+                home, str(each["name"]), each.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+            )
+            for each in schedule.containers(pod)
+        }
+        world = replace(world, home=home, lives=lives)
+        idle = any(not (found and found[-1].running) for found in lives.values())
+        if not idle or meta.deleting(pod) or meta.phase(pod) in status.TERMINAL:
+            return world
+        fields = {
+            "status.podIP": home.address, "status.podIPs": home.address,
+            "status.hostIP": status.HOST_ADDRESS, "status.hostIPs": status.HOST_ADDRESS,
+        }  # fmt: skip
+        return replace(world, materials=_materials(Scene(pod, home, self._place, client, fields)))
+
+
+def _claims(client: Client, pod: Obj) -> tuple[Claim, ...]:
+    found = []
+    for name in api_pod.claims(pod):
+        try:
+            claim = client.get(CLAIM, Key(name, meta.namespace(pod)))
+        except NotFound:
+            found.append(Claim(name, None))
+        else:
+            found.append(Claim(name, claim, _waits(client, claim)))
+    return tuple(found)
+
+
+def _waits(client: Client, claim: Obj) -> bool:
+    try:
+        found = client.get(STORAGE_CLASS, Key(str(meta.spec(claim).get("storageClassName") or "")))
+    except NotFound:
+        return False
+    return found.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+
+def _materials(scene: Scene) -> Materials:
+    env: dict[str, Mapping[str, str]] = {}
+    missing: dict[str, str] = {}
+    for container in schedule.containers(scene.pod):
+        try:
+            env[str(container["name"])] = environment.environment(
+                container, scene.pod, scene.fields, scene.look
+            )
+        except Missing as error:
+            missing[str(container["name"])] = str(error)
+    try:
+        return Materials(env, missing, volume.volumes(scene))
+    except Missing as error:
+        return Materials(env, missing, missing_volume=str(error))
+
+
+def _strays(world: World) -> Plan | None:
+    """What is left of an earlier pod of this name ends first: two pods never write to one claim."""
+    if not world.strays:
+        return None
+    return Plan(
+        tuple(
+            Stop(world.runtime, home, 0) if running else Remove(world.runtime, home)
+            for home, running in world.strays
+        )
+    )
+
+
+def _gone(world: World) -> Plan | None:
+    return NOTHING if world.pod is None else None
+
+
+def _deleting(world: World) -> Plan | None:
+    pod = _pod(world)
+    if not meta.deleting(pod):
+        return None
+    grace = float(meta.meta(pod).get("deletionGracePeriodSeconds") or 0)
+    running = [lives[-1] for lives in world.lives.values() if lives and lives[-1].running]
+    if running and world.home:
+        if all(life.grace is not None and life.grace <= grace for life in running):
+            return NOTHING
+        told = [
+            Tell(POD, pod, "Killing", f"Stopping container {name}")
+            for name, lives in world.lives.items() if lives and lives[-1].running
+        ]  # fmt: skip
+        return Plan((Stop(world.runtime, world.home, grace), *told))
+    if grace == 0 and meta.meta(pod).get("finalizers"):
+        return NOTHING
+    last = _written(world, {}) if world.home else ()
+    return Plan((*last, Delete(POD, world.key, Deletion(uid=meta.uid(pod), grace=0))))
+
+
+def _over(world: World) -> Plan | None:
+    return NOTHING if meta.phase(_pod(world)) in status.TERMINAL else None
+
+
+def _unscheduled(world: World) -> Plan | None:
+    pod = _pod(world)
+    if meta.spec(pod).get("nodeName"):
+        return None
+    why = schedule.obstacle(pod, world.claims, world.node)
+    if why:
+        said = (meta.condition(pod, "PodScheduled") or {}).get("message")
+        if said == why:
+            return NOTHING
+        change = {"metadata": {"uid": meta.uid(pod)}, "status": status.unschedulable(pod, why, world.now)}
+        return Plan(
+            (Merge(POD, world.key, change, "status"), Tell(POD, pod, "FailedScheduling", why, warning=True))
+        )
+    if any(not claim.bound for claim in world.claims):
+        selected = {"metadata": {"annotations": {cdi.SELECTED_NODE: world.node.name}}}
+        waiting = schedule.unselected(world.claims, world.node)
+        return Plan(tuple(Merge(CLAIM, meta.key(claim), selected) for claim in waiting))
+    bound = {"metadata": {"uid": meta.uid(pod)}, "spec": {"nodeName": world.node.name}}
+    sentence = f"Successfully assigned {world.key} to {world.node.name}"
+    return Plan(
+        (Merge(POD, world.key, bound), Settle(world.runtime, pod), Tell(POD, pod, "Scheduled", sentence))
+    )
+
+
+def _unsettled(world: World) -> Plan | None:
+    return Plan((Settle(world.runtime, _pod(world)),)) if world.home is None else None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one container needs now: a wait, a start, or nothing."""
+
+    wait: Wait | None = None
+    actions: tuple[Action, ...] = ()
+    again_in: float | None = None
+
+
+def _alive(world: World) -> Plan | None:
+    """Start what is due, say why the rest waits."""
+    steps = {str(each["name"]): _step(world, each) for each in _stage(world)}
+    waits = {name: step.wait for name, step in steps.items() if step.wait}
+    actions = [action for step in steps.values() for action in step.actions]
+    times = [step.again_in for step in steps.values() if step.again_in is not None]
+    return Plan((*_written(world, waits), *actions), min(times) if times else None)
+
+
+def _stage(world: World) -> list[Obj]:
+    """The containers whose turn it is: init containers one by one, then all others."""
+    spec = meta.spec(_pod(world))
+    for init in spec.get("initContainers") or ():
+        lives = world.lives.get(str(init["name"])) or ()
+        if not (lives and lives[-1].end and lives[-1].end.code == 0):
+            return [init]
+    return list(spec.get("containers") or ())
+
+
+def _step(world: World, container: Obj) -> Step:
+    name = str(container["name"])
+    spec = meta.spec(_pod(world))
+    policy = str(spec.get("restartPolicy") or "Always")
+    if policy == "Always" and container in (spec.get("initContainers") or ()):
+        policy = "OnFailure"
+    following = restart.following(policy, world.lives.get(name) or (), world.backoff)
+    if following is None or world.home is None:
+        return Step()
+    obstacle = _obstacle(world, container)
+    if obstacle:
+        return obstacle
+    pause = (following.at - world.now).total_seconds()
+    if pause > 0:
+        return _backing_off(world, name, pause)
+    pod = _pod(world)
+    env, volumes = world.materials.env.get(name) or {}, world.materials.volumes
+    start = Start(world.runtime, world.host, world.home, pod, container, following, volumes, env)
+    told = (
+        Tell(POD, pod, "Pulled", f'Container image "{container.get("image")}" already present on machine'),
+        Tell(POD, pod, "Created", f"Created container: {name}"),
+        Tell(POD, pod, "Started", f"Started container {name}"),
+    )
+    return Step(actions=(start, *told))
+
+
+def _obstacle(world: World, container: Obj) -> Step | None:
+    pod, name = _pod(world), str(container["name"])
+    if container.get("image") != IMAGE:
+        return _no_image(world, container)
+    if world.materials.missing_volume:
+        told = Tell(
+            POD,
+            pod,
+            "FailedMount",
+            f"MountVolume.SetUp failed: {world.materials.missing_volume}",
+            warning=True,
+        )
+        return Step(Wait("ContainerCreating"), (told,), LOOK_AGAIN)
+    refusal = world.materials.missing_env.get(name) or _refusal(pod, container)
+    if refusal:
+        return _waiting(world, name, Wait("CreateContainerConfigError", refusal), f"Error: {refusal}")
+    if not container.get("command") and not container.get("args"):
+        sentence = "no command specified: the image runs what `command` says, such as [diskyard-importer]"
+        return _waiting(world, name, Wait("CreateContainerError", sentence), f"Error: {sentence}")
+    return None
+
+
+def _refusal(pod: Obj, container: Obj) -> str:
+    """What a container asks to be, and cannot be on this node."""
+    whole = meta.spec(pod).get("securityContext") or {}
+    own = whole | (container.get("securityContext") or {})
+    user = own.get("runAsUser")
+    if own.get("privileged"):
+        return "privileged containers do not run on this node: remove securityContext.privileged"
+    if user is not None and user != api_pod.WORKER_UID:
+        return f"this node runs containers as user {api_pod.WORKER_UID} only, found securityContext.runAsUser {user}"
+    return ""
+
+
+def _no_image(world: World, container: Obj) -> Step:
+    image, name = str(container.get("image", "")), str(container["name"])
+    sentence = (
+        f'failed to pull image "{image}": this node runs only {IMAGE}, from its own installation. Use that image and '
+        "a command, or run the pod on a cluster"
+    )
+    if _said(world, name) in ("ErrImagePull", "ImagePullBackOff"):
+        wait = Wait("ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: {sentence}')
+        return _waiting(world, name, wait, f'Back-off pulling image "{image}"', "BackOff")
+    return _waiting(world, name, Wait("ErrImagePull", sentence), sentence)
+
+
+def _backing_off(world: World, name: str, pause: float) -> Step:
+    pod = _pod(world)
+    where = f"{meta.name(pod)}_{meta.namespace(pod)}({meta.uid(pod)})"
+    lives = world.lives[name]
+    sentence = f"back-off {lives[-1].backoff:.0f}s restarting failed container={name} pod={where}"
+    told = f"Back-off restarting failed container {name} in pod {where}"
+    step = _waiting(world, name, Wait("CrashLoopBackOff", sentence), told, "BackOff")
+    return replace(step, again_in=pause)
+
+
+def _waiting(world: World, name: str, wait: Wait, told: str, reason: str = "Failed") -> Step:
+    """The wait, and an event when it is a fresh one."""
+    if _said(world, name) == wait.reason:
+        return Step(wait, (), LOOK_AGAIN)
+    return Step(wait, (Tell(POD, _pod(world), reason, told, warning=True),), LOOK_AGAIN)
+
+
+def _said(world: World, name: str) -> str:
+    """The reason for which the status says that a container waits."""
+    said = meta.status(_pod(world))
+    for each in (*(said.get("initContainerStatuses") or ()), *(said.get("containerStatuses") or ())):
+        if each.get("name") == name:
+            return str(((each.get("state") or {}).get("waiting") or {}).get("reason") or "")
+    return ""
+
+
+def _written(world: World, waits: Mapping[str, Wait]) -> tuple[Action, ...]:
+    """The status, where it differs from what stands."""
+    pod, home = _pod(world), world.home
+    if home is None:
+        return ()
+    due = status.status(View(pod, world.now, home.address, world.lives, waits))
+    stands = meta.status(pod)
+    if all(stands.get(name) == part for name, part in due.items()):
+        return ()
+    change: dict[str, Any] = {"metadata": {"uid": meta.uid(pod)}, "status": due}
+    return (Merge(POD, world.key, change, "status"),)
+
+
+def _pod(world: World) -> Obj:
+    return world.pod or {}
+
+
+RULES: Final = (_strays, _gone, _deleting, _over, _unscheduled, _unsettled, _alive)
+
+
+def pods(node: schedule.Node, directory: Path, volumes: Path) -> Pods:
+    """The reconciler for the pods in `directory`, whose claims lie in `volumes`."""
+    return Pods(node, Runtime(directory), Place(volumes))

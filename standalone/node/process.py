@@ -1,0 +1,220 @@
+"""A container's life on this machine: started, watched, found again, stopped.
+
+One directory a life (`containers/<name>/<number>/`); what lies in it is described in `supervisor.py`. Nothing is kept
+in memory: whoever opens the directory after a restart knows as much as who started the container.
+"""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from diskyard.api.job import MESSAGE_LIMIT
+from diskyard.errors import Passing
+from standalone.node import log, supervisor
+
+START_LIMIT: Final = 20.0
+"""Seconds that a supervisor has to come up; it takes about 0.03."""
+TERMINATION_LOG: Final = "termination-log"
+"""What the container finds as its terminationMessagePath."""
+LOST: Final = 255
+"""Exit code of a container whose end nobody saw, as containerd has it."""
+_FLOCK: Final = "hhqqi"
+"""struct flock on 64-bit Linux: type, whence, start, length, pid."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    grace: float
+    backoff: float
+    """Seconds to wait after the end of this life before the next begins."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a life ended."""
+
+    code: int
+    reason: str
+    at: datetime
+    message: str = ""
+    """Of the container; or why its sandbox could not run; or what is not known."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """What is known of one life of a container."""
+
+    number: int
+    backoff: float
+    started: datetime | None
+    end: End | None
+    grace: float | None = None
+    """Set once it was asked to stop."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its processes are there."""
+        return self.started is not None and self.end is None
+
+
+def start(directory: Path, order: Order) -> None:
+    """Begin a life, and return once its sandbox is up. Again for one that has begun: nothing. Raises Passing."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (directory / "spec.json").exists():
+        _write(directory / "spec.json", json.dumps({
+            "argv": list(order.argv), "env": dict(order.env), "grace": order.grace, "backoff": order.backoff,
+        }))  # fmt: skip
+    ready, write_end = os.pipe2(os.O_CLOEXEC)
+    try:
+        _spawn(directory, write_end)
+        os.close(write_end)
+        _await_end(ready, directory)
+    finally:
+        os.close(ready)
+    life = observe(directory)
+    if life is None or life.started is None:
+        said = _text(directory / "supervisor.log")[-1000:]
+        raise Passing(f"the supervisor of {directory} did not start: {said or 'it said nothing'}")
+
+
+def stop(directory: Path, grace: float) -> None:
+    """Ask a life to end: SIGTERM, and SIGKILL for all of it after `grace` seconds. Gone already: nothing."""
+    _write(directory / "grace", str(grace))
+    with suppress(ProcessLookupError), opened(directory) as file:
+        signal.pidfd_send_signal(file.number, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class PidFile:
+    """An open process: the number of a descriptor that becomes readable when it ends."""
+
+    number: int
+
+    def __enter__(self) -> "PidFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.number)
+
+
+def opened(directory: Path) -> PidFile:
+    """The process that keeps this life. Raises ProcessLookupError where there is none."""
+    keeper = holder(directory)
+    if not keeper:
+        raise ProcessLookupError
+    file = PidFile(os.pidfd_open(keeper))
+    if holder(directory) != keeper:
+        file.__exit__()
+        raise ProcessLookupError
+    return file
+
+
+def holder(directory: Path) -> int:
+    """The process id of the supervisor, asked of the kernel by its lock; 0: there is none."""
+    try:
+        file = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, question))
+    finally:
+        os.close(file)
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
+
+
+def observe(directory: Path, from_logs: bool = False) -> Life | None:
+    """What is known of a life; None: it was never ordered.
+
+    `from_logs`: a failure that left no message is explained by the end of its log.
+    """
+    kept = holder(directory)  # first: a supervisor writes exit.json before it lets go
+    spec = _json(directory / "spec.json")
+    if spec is None:
+        return None
+    started = _json(directory / "started.json")
+    ended = _json(directory / "exit.json")
+    began = _moment(started["at"]) if started else None
+    end: End | None = None
+    if ended:
+        end = _end(ended, directory, from_logs)
+        began = began or end.at
+    elif started and not kept:
+        end = End(LOST, "Unknown", _last_sign(directory), "the container was lost: this machine, or its supervisor, "
+                  "was stopped without notice")  # fmt: skip
+    grace = _text(directory / "grace")
+    return Life(int(directory.name), float(spec["backoff"]), began, end, float(grace) if grace else None)
+
+
+def _end(said: Mapping[str, Any], directory: Path, from_logs: bool) -> End:
+    code, message = int(said["code"]), str(said.get("error") or "")
+    reason = "StartError" if message else "Completed" if code == 0 else "Error"
+    message = message or _text(directory / TERMINATION_LOG)[:MESSAGE_LIMIT]
+    if not message and code != 0 and from_logs:
+        message = log.tail(directory)
+    return End(code, reason, _moment(said["at"]), message)
+
+
+def _spawn(directory: Path, ready: int) -> None:
+    log = str(directory / "supervisor.log")
+    os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", supervisor.__file__, str(directory)],
+        {"PATH": os.defpath},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, ready, 1),
+            (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        ],
+        setsid=True,
+    )
+
+
+def _await_end(ready: int, directory: Path) -> None:
+    poll = select.poll()
+    poll.register(ready, select.POLLIN | select.POLLHUP)
+    if not poll.poll(START_LIMIT * 1000):
+        raise Passing(f"the supervisor of {directory} is not up after {START_LIMIT:.0f} s; will look again")
+
+
+def _last_sign(directory: Path) -> datetime:
+    times = [path.stat().st_mtime for path in directory.iterdir() if path.name in ("started.json", "log")]
+    return datetime.fromtimestamp(max(times), UTC)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    with suppress(FileNotFoundError):
+        said: dict[str, Any] = json.loads(path.read_bytes())
+        return said
+    return None
+
+
+def _text(path: Path) -> str:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        return file.read(64 << 10).decode(errors="replace")
+    return ""
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.touch(mode=0o600)
+    part.write_text(text)
+    part.rename(path)

@@ -1,0 +1,83 @@
+"""May a pod run here? The sentences are those of Kubernetes' scheduler. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from diskyard.api import meta
+from diskyard.api.meta import Obj
+from diskyard.api.names.cdi import SELECTED_NODE
+
+_ONE_NODE: Final = "0/1 nodes are available: "
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that a pod uses; `obj` None: there is none."""
+
+    name: str
+    obj: Obj | None
+    waits: bool = False
+    """Its class binds when a first consumer comes."""
+
+    @property
+    def bound(self) -> bool:
+        """Whether it has its volume."""
+        return self.obj is not None and meta.phase(self.obj) == "Bound"
+
+
+@dataclass(frozen=True)
+class Node:
+    """What the decision needs of the node."""
+
+    name: str
+    labels: Mapping[str, str]
+    devices: frozenset[str]
+    """Device resources that pods may ask for."""
+
+
+def obstacle(pod: Obj, claims: Sequence[Claim], node: Node) -> str:
+    """Why no node takes the pod; empty: this one does (once its claims are bound)."""
+    for claim in claims:
+        if claim.obj is None:
+            return f'{_ONE_NODE}persistentvolumeclaim "{claim.name}" not found.'
+        if meta.deleting(claim.obj):
+            return f'{_ONE_NODE}persistentvolumeclaim "{claim.name}" is being deleted.'
+    if any(not claim.bound and not claim.waits for claim in claims):
+        return f"{_ONE_NODE}pod has unbound immediate PersistentVolumeClaims."
+    wanted: Mapping[str, str] = meta.spec(pod).get("nodeSelector") or {}
+    if any(node.labels.get(key) != text for key, text in wanted.items()):
+        return f"{_ONE_NODE}1 node(s) didn't match Pod's node affinity/selector."
+    for device in sorted(devices(pod) - node.devices):
+        return f"{_ONE_NODE}1 Insufficient {device}."
+    return ""
+
+
+def unselected(claims: Sequence[Claim], node: Node) -> list[Obj]:
+    """The claims that wait for a first consumer and have not been told where it is."""
+    return [
+        claim.obj
+        for claim in claims
+        if claim.obj and not claim.bound and meta.annotations(claim.obj).get(SELECTED_NODE) != node.name
+    ]
+
+
+def devices(pod: Obj) -> set[str]:
+    """Device resources that a pod asks for: everything of a vendor's domain."""
+    return {
+        name
+        for container in containers(pod)
+        for name in limits(container)
+        if "/" in name and not name.startswith("requests.")
+    }
+
+
+def containers(pod: Obj) -> list[Obj]:
+    """Init containers, then the others."""
+    spec = meta.spec(pod)
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+
+
+def limits(container: Obj) -> Mapping[str, Any]:
+    """What a container may use at most, and the devices that it gets."""
+    return (container.get("resources") or {}).get("limits") or {}

@@ -1,0 +1,317 @@
+"""Keeps one container: a small process that outlives the yard and owns the container's sandbox.
+
+Run as `python -I -S supervisor.py RUN`, by file path, with nothing but the standard library: it starts in
+20 milliseconds and stays small. RUN is a directory; in it:
+
+    spec.json         what to run: argv (a bubblewrap command), env (of the program inside), grace (seconds)
+    lock              held (POSIX lock) for as long as this process lives: who asks learns its process id,
+                      and no reused id is ever mistaken for it
+    started.json      when the sandbox began
+    log, log.1        what the container said: `<RFC 3339> stdout F <line>`, as container runtimes write it
+    grace             seconds between SIGTERM and SIGKILL, where they differ from the spec's
+    exit.json         how and when it ended; written before the lock is let go
+
+bubblewrap itself gets none of the container's environment (an LD_PRELOAD would run as root, out here): that goes
+through an open file to the first program inside that has no more rights.
+
+SIGTERM: pass it to the main process, and kill everything when the grace is over. When the main process ends,
+however it ends, the whole process tree ends with it.
+"""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+ROTATE_AT = 10 << 20
+"""Bytes of a log, after which it becomes log.1."""
+LONGEST_LINE = 16 << 10
+"""Bytes after which a line is written in parts."""
+DRAIN = 5.0
+"""Seconds for what is left in the pipes after the end."""
+START_ERROR = 128
+"""Exit code of a sandbox that never ran, as containerd has it."""
+ENV_FILE = 20
+"""The descriptor by which the environment goes in, as JSON."""
+STATUS_FILE = 21
+"""The descriptor on which bubblewrap says how it goes."""
+
+
+def stamp() -> str:
+    """Now, in UTC, with nanoseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
+
+
+def publish(name: str, said: dict[str, object]) -> None:
+    """Write a JSON file so that who reads it sees all or nothing, also after a power cut."""
+    part = name + ".part"
+    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, json.dumps(said).encode())
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.rename(part, name)
+
+
+class Log:
+    """The container's words, with the time at which they came; bounded by rotation."""
+
+    def __init__(self) -> None:
+        self._file = -1
+        self._size = 0
+        self._rest = {"stdout": b"", "stderr": b""}
+        self.last = ""
+        """The last line on stderr."""
+        self._open()
+
+    def take(self, stream: str, chunk: bytes) -> None:
+        """Write the lines that `chunk` completes."""
+        *lines, rest = (self._rest[stream] + chunk).split(b"\n")
+        entries = [part for line in lines for part in self._parts(line)]
+        while len(rest) >= LONGEST_LINE:
+            entries.append((b"P", rest[:LONGEST_LINE]))
+            rest = rest[LONGEST_LINE:]
+        self._rest[stream] = rest
+        if lines and stream == "stderr":
+            self.last = lines[-1].decode(errors="replace")
+        self._write(stream, entries)
+
+    def finish(self) -> None:
+        """Write what never got its newline."""
+        for stream, rest in self._rest.items():
+            self._write(stream, [(b"P", rest)] if rest else [])
+        os.close(self._file)
+
+    def _parts(self, line: bytes) -> list[tuple[bytes, bytes]]:
+        parts = []
+        while len(line) > LONGEST_LINE:
+            parts.append((b"P", line[:LONGEST_LINE]))
+            line = line[LONGEST_LINE:]
+        return [*parts, (b"F", line)]
+
+    def _write(self, stream: str, entries: list[tuple[bytes, bytes]]) -> None:
+        head = f"{stamp()} {stream} ".encode()
+        text = memoryview(b"".join(head + tag + b" " + line + b"\n" for tag, line in entries))
+        try:
+            if self._size and self._size + len(text) > ROTATE_AT:
+                os.close(self._file)
+                os.rename("log", "log.1")
+                self._open()
+            while text:
+                written = os.write(self._file, text)
+                self._size += written
+                text = text[written:]
+        except OSError:
+            # A full disk costs log lines, never the container: what blocks here would block it.
+            return
+
+    def _open(self) -> None:
+        self._file = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._file).st_size
+
+
+class Spec:
+    """What to run."""
+
+    def __init__(self, text: str) -> None:
+        said = json.loads(text)
+        self.argv: list[str] = said["argv"]
+        self.env: dict[str, str] = said["env"]
+        self.grace = float(said["grace"])
+
+
+class Keeper:
+    """One sandbox, from its start to the end of its last process."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._log = Log()
+        self._poll = select.poll()
+        self._streams: dict[int, str] = {}
+        self._status = b""
+        self._bwrap = 0
+        self._init_pid = 0
+        self._init = -1
+        self._kill_at: float | None = None
+        self._killed = False
+
+    def start(self) -> None:
+        """Start bubblewrap. Raises OSError where there is none."""
+        self._listen_to_signals()
+        ends = {name: self._pipe(name) for name in ("stdout", "stderr", "status")}
+        secret = os.memfd_create("env")
+        os.write(secret, json.dumps(self._spec.env).encode())
+        os.lseek(secret, 0, os.SEEK_SET)
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, ends["stdout"], 1),
+            (os.POSIX_SPAWN_DUP2, ends["stderr"], 2),
+            (os.POSIX_SPAWN_DUP2, secret, ENV_FILE),
+            (os.POSIX_SPAWN_DUP2, ends["status"], STATUS_FILE),
+        ]
+        argv = [self._spec.argv[0], "--json-status-fd", str(STATUS_FILE), *self._spec.argv[1:]]
+        environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        self._bwrap = os.posix_spawnp(argv[0], argv, environ, file_actions=actions)
+        for file in (secret, *ends.values()):
+            os.close(file)
+
+    def keep(self) -> dict[str, object]:
+        """Serve the sandbox until it has ended: how it did."""
+        while (code := self._ended()) is None:
+            for file, _ in self._poll.poll(self._patience()):
+                self._serve(file)
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                self._kill()
+        self._signal_init(signal.SIGKILL)
+        self._drain()
+        self._log.finish()
+        ran = b'"exit-code"' in self._status or self._killed
+        end: dict[str, object] = {"code": code if ran else START_ERROR, "at": stamp()}
+        return end if ran else end | {"error": self._log.last or f"bwrap ended with {code}"}
+
+    def _listen_to_signals(self) -> None:
+        wake, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._register(wake, "signal")
+
+    def _pipe(self, name: str) -> int:
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        self._register(read_end, name)
+        return write_end
+
+    def _register(self, file: int, name: str) -> None:
+        self._poll.register(file, select.POLLIN)
+        self._streams[file] = name
+
+    def _serve(self, file: int) -> None:
+        name = self._streams[file]
+        chunk = os.read(file, 64 << 10)
+        if not chunk:
+            self._poll.unregister(file)
+            del self._streams[file]
+            os.close(file)
+        elif name == "signal":
+            if signal.SIGTERM in chunk:
+                self._stop()
+        elif name == "status":
+            self._status += chunk
+            self._meet_init()
+        else:
+            self._log.take(name, chunk)
+
+    def _meet_init(self) -> None:
+        first, newline, _ = self._status.partition(b"\n")
+        if self._init_pid or not newline:
+            return
+        self._init_pid = int(json.loads(first)["child-pid"])
+        try:
+            self._init = os.pidfd_open(self._init_pid)
+        except ProcessLookupError:
+            return
+        announce()
+
+    def _stop(self) -> None:
+        grace = self._spec.grace
+        try:
+            with open("grace") as said:
+                grace = float(said.read())
+        except (OSError, ValueError):
+            pass
+        at = time.monotonic() + grace
+        self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
+        main = self._main()
+        if main:
+            os.kill(main, signal.SIGTERM)
+        else:
+            self._kill_at = 0.0
+
+    def _main(self) -> int:
+        """The first child of the sandbox's init; 0 while there is none."""
+        try:
+            with open(f"/proc/{self._init_pid}/task/{self._init_pid}/children") as said:
+                children = said.read().split()
+        except OSError:
+            return 0
+        return int(children[0]) if children else 0
+
+    def _kill(self) -> None:
+        self._killed = True
+        self._kill_at = None
+        if self._init >= 0:
+            self._signal_init(signal.SIGKILL)
+        else:
+            os.kill(self._bwrap, signal.SIGKILL)
+
+    def _signal_init(self, number: int) -> None:
+        if self._init < 0:
+            return
+        try:
+            signal.pidfd_send_signal(self._init, number)
+        except ProcessLookupError:
+            return
+
+    def _ended(self) -> int | None:
+        pid, status = os.waitpid(self._bwrap, os.WNOHANG)
+        if not pid:
+            return None
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if code < 0 else code
+
+    def _patience(self) -> int | None:
+        """Milliseconds until someone has to be killed; None: nobody."""
+        if self._kill_at is None:
+            return None
+        return max(0, int((self._kill_at - time.monotonic()) * 1000) + 1)
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + DRAIN
+        while len(self._streams) > 1 and time.monotonic() < deadline:
+            for file, _ in self._poll.poll(100):
+                self._serve(file)
+
+
+def announce() -> None:
+    """Say that the container runs: to the file that stays, and to the yard that waits for our stdout to close."""
+    publish("started.json", {"at": stamp()})
+    release()
+
+
+def release() -> None:
+    """Let go of the stdout by which the yard waits."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def main(run: str) -> None:
+    """Keep the container of that directory, unless someone does, or it has ended already."""
+    os.chdir(run)
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    if os.path.exists("exit.json"):
+        return
+    with open("spec.json") as file:
+        keeper = Keeper(Spec(file.read()))
+    try:
+        keeper.start()
+    except OSError as error:
+        publish(
+            "exit.json", {"code": START_ERROR, "at": stamp(), "error": f"bubblewrap does not start: {error}"}
+        )
+        return
+    publish("exit.json", keeper.keep())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

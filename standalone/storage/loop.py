@@ -1,0 +1,42 @@
+"""Block claims: a sparse file behind a loop device. Needs root."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from diskyard.errors import Passing
+
+BACKING_FILE: Final = "disk.img"
+
+
+def attached(volume: Path) -> Path:
+    """The loop device of a volume, attached where it is not (the first time, or since the machine's last start)."""
+    backing = volume / BACKING_FILE
+    found = _devices(backing)
+    if found:
+        return found[0]
+    return Path(_run("losetup", "--find", "--show", "--direct-io=off", str(backing)).strip())
+
+
+def detach(volume: Path) -> None:
+    """Release the loop device of a volume, if it has one."""
+    for device in _devices(volume / BACKING_FILE):
+        _run("losetup", "--detach", str(device))
+
+
+def _devices(backing: Path) -> list[Path]:
+    text = _run("losetup", "--json", "--list", "--output", "NAME,BACK-FILE", "--associated", str(backing))
+    entries = json.loads(text)["loopdevices"] if text.strip() else []
+    return [Path(entry["name"]) for entry in entries]
+
+
+def _run(*command: str) -> str:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError as error:
+        raise Passing(
+            f"{command[0]} is not installed: it attaches block volumes (package util-linux)"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise Passing(f"{' '.join(command)} failed: {error.stderr.strip()}") from error
