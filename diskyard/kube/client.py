@@ -20,6 +20,8 @@ class Patch(StrEnum):
 
     MERGE = "application/merge-patch+json"
     JSON = "application/json-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    """Core kinds only: lists of named things are merged by name."""
 
 
 @dataclass(frozen=True)

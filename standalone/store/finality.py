@@ -1,4 +1,4 @@
-"""How objects end: grace for pods, finalizers for all. Pure: what a deletion leaves, or that nothing is left."""
+"""How objects end: grace for pods, finalizers for all. Pure: what a deletion leaves, and whether that is nothing."""
 
 import copy
 from datetime import datetime, timedelta
@@ -6,35 +6,36 @@ from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.meta import NAMESPACE, POD, Kind, Obj
+from diskyard.api.names import kubernetes
 from diskyard.kube.client import Deletion
 
 DEFAULT_GRACE: Final = 30
 _OVER: Final = ("Succeeded", "Failed")
-_WAITS: Final = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
+_HELD_BY: Final = {"Orphan": kubernetes.ORPHAN, "Foreground": kubernetes.FOREGROUND}
 
 
-def deleted(kind: Kind, obj: Obj, deletion: Deletion, now: datetime) -> tuple[Obj, bool]:
-    """The object after someone asked for its deletion, and whether it is gone."""
+def deleted(kind: Kind, obj: Obj, deletion: Deletion, now: datetime) -> Obj:
+    """The object after someone asked for its deletion; asked again, a pod's grace can only become shorter."""
     obj = copy.deepcopy(obj)
     metadata = obj["metadata"]
-    wait = _WAITS.get(deletion.propagation)
-    if wait and not meta.deleting(obj) and wait not in metadata.get("finalizers", ()):
-        metadata["finalizers"] = [*metadata.get("finalizers", ()), wait]
+    finalizers = metadata.get("finalizers", [])
     grace = _grace(obj, deletion) if kind == POD else 0
-    left = metadata.get("deletionGracePeriodSeconds")
-    if not meta.deleting(obj):
-        if "generation" in metadata:
-            metadata["generation"] += 1
-        metadata["deletionTimestamp"] = meta.timestamp(now + timedelta(seconds=grace))
-        metadata["deletionGracePeriodSeconds"] = grace
-    elif left is None or grace < left:
-        metadata["deletionTimestamp"] = meta.timestamp(
-            meta.moment(metadata["deletionTimestamp"]) - timedelta(seconds=int(left or 0) - grace)
-        )
-        metadata["deletionGracePeriodSeconds"] = grace
+    if meta.deleting(obj):
+        left = int(metadata.get("deletionGracePeriodSeconds", 0))
+        if grace < left:
+            sooner = meta.moment(metadata["deletionTimestamp"]) - timedelta(seconds=left - grace)
+            metadata |= {"deletionTimestamp": meta.timestamp(sooner), "deletionGracePeriodSeconds": grace}
+        return obj
+    end = meta.timestamp(now + timedelta(seconds=grace))
+    metadata |= {"deletionTimestamp": end, "deletionGracePeriodSeconds": grace}
+    if "generation" in metadata:
+        metadata["generation"] += 1
+    holder = _HELD_BY.get(deletion.propagation)
+    if holder and holder not in finalizers:
+        metadata["finalizers"] = [*finalizers, holder]
     if kind == NAMESPACE:
         obj["status"] = {**meta.status(obj), "phase": "Terminating"}
-    return obj, finished(kind, obj)
+    return obj
 
 
 def finished(kind: Kind, obj: Obj) -> bool:
@@ -47,6 +48,7 @@ def finished(kind: Kind, obj: Obj) -> bool:
 
 
 def _grace(pod: Obj, deletion: Deletion) -> int:
+    """Seconds: none for a pod that runs nowhere."""
     if not meta.spec(pod).get("nodeName") or meta.phase(pod) in _OVER:
         return 0
     if deletion.grace is not None:

@@ -112,7 +112,7 @@ class Log:
         self._history = _connection(path)
         self._retention = retention
         self.floor, self.revision, self._current = _load(self._writing)
-        self._listeners: set[Callable[[Event], None]] = set()
+        self._listeners: dict[str, set[Callable[[Event], None]]] = {}
         self._inbox: SimpleQueue[tuple[Write, Future[Record]] | None] = SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -149,6 +149,15 @@ class Log:
             self._inbox.put((write, done))
         return done.result()
 
+    def rehearse(self, write: Write) -> Record:
+        """What a write would leave, and nothing stored. Raises Stale."""
+        now = self.get(write.resource, write.key)
+        if (now.revision if now else 0) != write.replaces:
+            raise Stale
+        if now:
+            write.obj["metadata"]["resourceVersion"] = str(now.revision)
+        return Record(write.resource, write.key, write.replaces, orjson.dumps(write.obj))
+
     def listen(self, resource: str, since: int, listener: Callable[[Event], None]) -> list[Event]:
         """Changes after `since` until now; every later one goes to `listener`, in the writer's thread."""
         with self._lock:
@@ -156,18 +165,18 @@ class Log:
                 raise Expired(
                     f"resource version {since} is unknown: the latest is {self.revision}; list again"
                 )
-            self._listeners.add(listener)
+            self._listeners.setdefault(resource, set()).add(listener)
             until = self.revision
         try:
             return self._between(resource, since, until)
         except ApiError:
-            self.forget(listener)
+            self.forget(resource, listener)
             raise
 
-    def forget(self, listener: Callable[[Event], None]) -> None:
+    def forget(self, resource: str, listener: Callable[[Event], None]) -> None:
         """Send that listener nothing more."""
         with self._lock:
-            self._listeners.discard(listener)
+            self._listeners.get(resource, set()).discard(listener)
 
     def _between(self, resource: str, since: int, until: int) -> list[Event]:
         rows = []
@@ -220,7 +229,7 @@ class Log:
                     kept.pop(record.key, None)
                 else:
                     kept[record.key] = record
-                for listener in self._listeners:
+                for listener in self._listeners.get(record.resource, ()):
                     listener(event)
                 self.revision = record.revision
 

@@ -1,17 +1,17 @@
 """What the server keeps in an object's metadata: identity, times, generation; and what it lets others change. Pure."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from diskyard.api import meta
 from diskyard.api.meta import Kind, Obj
-from diskyard.errors import BadRequest, Invalid
+from diskyard.errors import BadRequest
+from standalone.store import answers
 
 SERVER_FIELDS: Final = (
-    "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink",
-    "managedFields", "resourceVersion", "namespace", "name", "generateName",
+    "name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
+    "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields",
 )  # fmt: skip
 
 
@@ -25,84 +25,70 @@ class Birth:
 
 
 def born(kind: Kind, obj: Obj, birth: Birth, *, generation: bool) -> Obj:
-    """A new object as the server stores it: only what the author may say, and its identity."""
-    said = meta.meta(obj)
-    kept = {field: value for field, value in said.items() if field not in SERVER_FIELDS and value is not None}
+    """A new object as the server stores it: what its author may say, and its identity."""
+    prefix = meta.meta(obj).get("generateName")
     metadata = {
         "name": birth.name,
-        **({"generateName": said["generateName"]} if said.get("generateName") else {}),
+        **({"generateName": prefix} if prefix else {}),
         **({"namespace": meta.namespace(obj)} if kind.namespaced else {}),
         "uid": birth.uid,
-        "creationTimestamp": birth.now,
         **({"generation": 1} if generation else {}),
-        **kept,
+        "creationTimestamp": birth.now,
+        **_said(obj),
     }
-    rest = {field: value for field, value in obj.items() if field not in ("apiVersion", "kind", "metadata")}
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **rest}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **content(obj)}
 
 
 def kept(kind: Kind, new: Obj, old: Obj) -> Obj:
-    """`new` with what only the server may change as it stands in `old`."""
-    said, was = meta.meta(new), meta.meta(old)
-    metadata: dict[str, Any] = {field: was[field] for field in SERVER_FIELDS if field in was}
-    metadata |= {
-        field: value for field, value in said.items() if field not in SERVER_FIELDS and value is not None
-    }
-    rest = {field: value for field, value in new.items() if field not in ("apiVersion", "kind", "metadata")}
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **rest}
+    """`new`, with what only the server may change as it stands in `old`."""
+    was = meta.meta(old)
+    identity: Obj = {field: was[field] for field in SERVER_FIELDS if field in was}
+    metadata = identity | _said(new)
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **content(new)}
+
+
+def content(obj: Obj) -> Obj:
+    """The object without what every object has."""
+    return {field: value for field, value in obj.items() if field not in ("apiVersion", "kind", "metadata")}
 
 
 def with_status_of(new: Obj, old: Obj) -> Obj:
     """`new` with the status of `old`."""
-    result = {field: value for field, value in new.items() if field != "status"}
-    if "status" in old:
-        result["status"] = old["status"]
-    return result
+    rest = {field: value for field, value in new.items() if field != "status"}
+    return {**rest, **({"status": old["status"]} if "status" in old else {})}
 
 
-def only_status(new: Obj, old: Obj) -> Obj:
-    """`old` with the status of `new`."""
-    return with_status_of(copy.deepcopy(old), new)
-
-
-def same(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+def same(new: Obj, old: Obj) -> bool:
     """Whether a write would change nothing."""
-    return {**new, "metadata": _plain(new)} == {**old, "metadata": _plain(old)}
+    return {**new, "metadata": _lasting(new)} == {**old, "metadata": _lasting(old)}
 
 
-def next_generation(new: Obj, old: Obj, *, status: bool) -> Obj:
-    """`new` with its generation one up when more than metadata (and status) has changed."""
+def counted(new: Obj, old: Obj, *, status: bool) -> Obj:
+    """`new` with its generation one up when more than metadata (and status, where it is apart) has changed."""
     if "generation" not in meta.meta(old):
         return new
-    apart = ("metadata", "status") if status else ("metadata",)
-    changed = {f: v for f, v in new.items() if f not in apart} != {
-        f: v for f, v in old.items() if f not in apart
-    }
-    if changed:
-        new["metadata"]["generation"] = int(old["metadata"]["generation"]) + 1
-    return new
+    apart = ("status",) if status else ()
+    before, after = ({f: v for f, v in content(obj).items() if f not in apart} for obj in (old, new))
+    generation = int(old["metadata"]["generation"]) + (before != after)
+    return {**new, "metadata": {**new["metadata"], "generation": generation}}
 
 
-def checked(kind: Kind, obj: Any) -> Obj:
-    """The object, if it is one of that kind at all. Raises BadRequest."""
+def readable(kind: Kind, obj: Any) -> Obj:
+    """The object, if it can be one of that kind at all. Raises BadRequest."""
     if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
-        raise BadRequest(f"expected a {kind.kind} with metadata, found {type(obj).__name__} without")
-    found = str(obj.get("kind") or kind.kind)
-    if found != kind.kind:
-        raise BadRequest(
-            f"the object provided is unrecognized (must be of type {kind.kind}): it is a {found}"
-        )
+        raise answers.unlike(kind, f"{type(obj).__name__} without metadata")
+    if obj.get("kind") not in (None, "", kind.kind):
+        raise answers.unlike(kind, obj["kind"])
+    if str(obj.get("apiVersion") or kind.api_version).rpartition("/")[0] != kind.group:
+        raise answers.unlike(kind, f"apiVersion {obj['apiVersion']}")
     if kind.namespaced and not meta.namespace(obj):
-        raise BadRequest("an empty namespace may not be set during creation")
+        raise BadRequest(f"an empty namespace may not be set: {kind.plural} live in namespaces")
     return obj
 
 
-def nameless(kind: Kind) -> Invalid:
-    """The answer to an object without name and generateName."""
-    return Invalid(
-        f'{kind.kind} "" is invalid: metadata.name: Required value: name or generateName is required'
-    )
+def _said(obj: Obj) -> dict[str, Any]:
+    return {f: v for f, v in meta.meta(obj).items() if f not in SERVER_FIELDS and v not in (None, {}, [])}
 
 
-def _plain(obj: Mapping[str, Any]) -> dict[str, Any]:
+def _lasting(obj: Mapping[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in obj["metadata"].items() if field != "resourceVersion"}

@@ -1,7 +1,8 @@
-"""The yard's API server below its wire: what Kubernetes decides about a write, on the log. Implements Client."""
+"""The yard's API server below its wire: what Kubernetes decides about a request, on the log. Implements Client."""
 
+import copy
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,35 +12,46 @@ from uuid import uuid4
 
 import orjson
 
+from diskyard import crds
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, KINDS, NAMESPACE, POD, Key, Kind, Obj
-from diskyard.api.names.cdi import CLAIM_PROTECTION
-from diskyard.errors import AlreadyExists, ApiError, BadRequest, Conflict, Forbidden, NotFound
+from diskyard.api.meta import CRD, NAMESPACE, Key, Kind, Obj
+from diskyard.errors import BadRequest, Cause, NotFound
 from diskyard.kube.client import ALL, DELETE, Deletion, Listing, Patch, Selection, Watch
-from standalone.store import finality, metadata, selector
-from standalone.store.log import Event, Log, Record, Stale, Write
+from standalone.store import answers, finality, metadata, selector, served
+from standalone.store.admission import Admission
+from standalone.store.gate import Gate
+from standalone.store.log import RETENTION, Event, Log, Record, Stale, Write
 from standalone.store.patch import patched
+from standalone.store.served import Served
 from standalone.store.watch import Stream, Wanted, Watching
 
-ATTEMPTS: Final = 50
-_NO_STATUS: Final = {
-    "Event", "ConfigMap", "Secret", "ServiceAccount", "StorageClass", "CSIDriver", "Lease", "CDIConfig",
-}  # fmt: skip
-_SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"
+ATTEMPTS: Final = 100
+"""Tries to make a change that others get ahead of, when its author named no resourceVersion."""
+NAMESPACES: Final = ("default", "kube-system")
+_LONGEST_PREFIX: Final = 58
+_RANDOM: Final = "bcdfghjklmnpqrstvwxz2456789"
+"""Kubernetes' characters for generated names: no vowels, so no words."""
 
 
 class Objects(AbstractContextManager["Objects"]):
     """Every object of the yard."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, admission: Admission | None = None) -> None:
         self._log = log
+        self._write = log.write
+        self._gate = Gate(admission)
         self._streams: set[Stream] = set()
+        self._served = {one.kind.resource: one for one in served.core()}
+        for crd in self.list(CRD).items:
+            self._serve(crd)
 
     @classmethod
-    def open(cls, path: Path) -> "Objects":
-        """The store in that file, made if it is not there."""
-        objects = cls(Log(path))
-        for name in ("default", "kube-system"):
+    def open(cls, path: Path, admission: Admission | None = None, retention: int = RETENTION) -> "Objects":
+        """The store in that file, made if it is not there; it serves the CRDs that come with Diskyard."""
+        objects = cls(Log(path, retention), admission)
+        for crd in crds.definitions():
+            objects.register(crd)
+        for name in NAMESPACES:
             if objects._log.get(NAMESPACE.resource, Key(name)) is None:
                 objects.create(NAMESPACE, {"metadata": {"name": name}})
         return objects
@@ -55,15 +67,48 @@ class Objects(AbstractContextManager["Objects"]):
     ) -> None:
         self.close()
 
+    def served(self) -> Sequence[Served]:
+        """Every kind that is served."""
+        return tuple(self._served.values())
+
+    def register(self, crd: Obj) -> None:
+        """Serve the kind that a CRD describes; one that is there already is brought up to date. Raises Invalid."""
+        try:
+            there = self.get(CRD, meta.key(crd))
+        except NotFound:
+            self.create(CRD, crd)
+        else:
+            self.update(CRD, {**crd, "metadata": {**meta.meta(there), **meta.meta(crd)}})
+
+    def rehearsal(self) -> "Objects":
+        """The same objects for dry runs: writes are decided and answered as ever, and nothing is stored."""
+        twin = copy.copy(self)
+        twin._write = self._log.rehearse
+        return twin
+
+    def unknown(self, kind: Kind, obj: Obj) -> list[str]:
+        """The paths of fields that the kind's schema does not know and a write would drop."""
+        schema = self._kind(kind).schema
+        return schema.pruned(obj)[1] if schema else []
+
     def get(self, kind: Kind, key: Key) -> Obj:
-        return self._record(kind, key).obj()
+        return self.record(kind, key).obj()
+
+    def record(self, kind: Kind, key: Key) -> Record:
+        """The object as it is stored, for those who pass it on. Raises NotFound."""
+        self._kind(kind)
+        found = self._log.get(kind.resource, key)
+        if found is None:
+            raise answers.not_found(kind, key.name)
+        return found
 
     def list(self, kind: Kind, selection: Selection = ALL) -> Listing:
         records, revision = self.records(kind, selection)
         return Listing(tuple(record.obj() for record in records), revision)
 
     def records(self, kind: Kind, selection: Selection = ALL) -> tuple[tuple[Record, ...], str]:
-        """The objects that fit as they are stored, in order, and the revision of the list."""
+        """The objects that fit as they are stored, in order, and the resourceVersion of the list."""
+        self._kind(kind)
         matches = _matches(selection)
         snapshot = self._log.snapshot(kind.resource)
         found = [
@@ -72,7 +117,8 @@ class Objects(AbstractContextManager["Objects"]):
             if selection.namespace in (None, record.key.namespace)
             and (matches is None or matches(record.obj()))
         ]
-        return tuple(sorted(found, key=_place)), str(snapshot.revision)
+        found.sort(key=lambda record: (record.key.namespace, record.key.name))
+        return tuple(found), str(snapshot.revision)
 
     def watch(self, kind: Kind, since: str, selection: Selection = ALL) -> Watch:
         return Watching(self.stream(kind, since, selection))
@@ -80,167 +126,138 @@ class Objects(AbstractContextManager["Objects"]):
     def stream(
         self, kind: Kind, since: str, selection: Selection = ALL, wake: Callable[[], None] | None = None
     ) -> Stream:
-        """Changes as stored, for those who pass them on; `since` empty or 0: all that is there, first, as ADDED."""
-        wanted = Wanted(kind, selection.namespace, _matches(selection))
-        stream = Stream(self._log, wanted, wake)
+        """Changes as they are stored, for those who pass them on; `wake` is called, from another thread, for more.
+
+        `since` empty or 0: everything that is there comes first, as ADDED. Raises Expired, BadRequest.
+        """
+        self._kind(kind)
+        stream = Stream(self._log, Wanted(kind, selection.namespace, _matches(selection)), wake)
         first: list[Event] = []
         if since in ("", "0"):
             records, since = self.records(kind, selection)
             first = [Event(record) for record in records]
-        if not since.isdecimal():
+        if not since.isascii() or not since.isdecimal():
             raise BadRequest(f'resourceVersion: Invalid value: "{since[:60]}": not a number')
         stream.start(int(since), first)
         self._streams = {held for held in self._streams if not held.closed} | {stream}
         return stream
 
     def create(self, kind: Kind, obj: Obj) -> Obj:
-        asked = metadata.checked(kind, _copy(obj))
+        kept = self._kind(kind)
+        asked = metadata.readable(kind, _copy(obj))
         if meta.meta(asked).get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
-        self._check_namespace(kind, asked)
-        for attempt in range(ATTEMPTS):
-            name = meta.name(asked) or _generated(kind, asked)
-            birth = metadata.Birth(name, str(uuid4()), meta.timestamp(datetime.now(UTC)))
-            fresh = _begun(kind, metadata.born(kind, asked, birth, generation=_counted(kind)))
+        self._check_room(kept, asked)
+        for _ in range(ATTEMPTS):
+            birth = metadata.Birth(_name(kind, asked), str(uuid4()), meta.timestamp(datetime.now(UTC)))
+            fresh = self._gate.fresh(kept, asked, birth)
             try:
-                return self._log.write(Write(kind.resource, meta.key(fresh), fresh, 0)).obj()
-            except Stale as error:
-                if meta.name(asked) or attempt == ATTEMPTS - 1:
-                    raise AlreadyExists(
-                        f'{kind.resource} "{name}" already exists', details=_details(kind, name)
-                    ) from error
-        raise AssertionError("unreachable")
+                return self._settled(kind, Write(kind.resource, meta.key(fresh), fresh, 0))
+            except Stale:
+                if meta.name(asked):
+                    break
+        raise answers.already_exists(kind, birth.name)
 
     def update(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
-        asked = metadata.checked(kind, _copy(obj))
-        return self._change(kind, meta.key(asked), lambda _: asked, subresource)
+        asked = metadata.readable(kind, _copy(obj))
+        if self._kind(kind).custom and not meta.meta(asked).get("resourceVersion"):
+            told = Cause("Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
+            raise answers.invalid(kind, meta.name(asked), [told])
+        return self._change(kind, meta.key(asked), lambda _: copy.deepcopy(asked), subresource)
 
     def patch(self, kind: Kind, key: Key, patch: Any, subresource: str = "", how: Patch = Patch.MERGE) -> Obj:
-        return self._change(kind, key, lambda old: patched(old, patch, how), subresource, unless_said=True)
+        def change(old: Obj) -> Obj:
+            return metadata.readable(kind, _copy(patched(old, patch, how)))
+
+        return self._change(kind, key, change, subresource)
 
     def delete(self, kind: Kind, key: Key, deletion: Deletion = DELETE) -> Obj:
         for _ in range(ATTEMPTS):
-            record = self._record(kind, key)
+            record = self.record(kind, key)
             old = record.obj()
             _hold(kind, old, deletion.uid, deletion.resource_version)
-            left, gone = finality.deleted(kind, old, deletion, datetime.now(UTC))
-            if not gone and metadata.same(left, old):
+            left = finality.deleted(kind, old, deletion, datetime.now(UTC))
+            gone = finality.finished(kind, left)
+            if not gone and left == old:
                 return old
             try:
-                return self._log.write(Write(kind.resource, key, left, record.revision, gone)).obj()
+                return self._settled(kind, Write(kind.resource, key, left, record.revision, gone))
             except Stale:
                 continue
-        raise _moved(kind, key.name)
+        raise answers.modified(kind, key.name)
 
-    def _change(
-        self,
-        kind: Kind,
-        key: Key,
-        change: Callable[[Obj], Obj],
-        subresource: str = "",
-        *,
-        unless_said: bool = False,
-    ) -> Obj:
+    def _change(self, kind: Kind, key: Key, change: Callable[[Obj], Obj], subresource: str) -> Obj:
+        """Decide again whenever another write came first; a resourceVersion in what is asked ends that."""
+        kept = self._kind(kind)
         for _ in range(ATTEMPTS):
-            record = self._record(kind, key)
+            record = self.record(kind, key)
             old = record.obj()
             asked = change(record.obj())
             said = meta.meta(asked)
+            if meta.name(asked) != key.name:
+                raise BadRequest(
+                    f"the name of the object ({meta.name(asked)}) does not match the name asked for ({key.name})"
+                )
             _hold(kind, old, str(said.get("uid") or ""), str(said.get("resourceVersion") or ""))
-            result = _changed(kind, asked, old, subresource)
+            result = self._gate.changed(kept, asked, old, subresource)
             gone = finality.finished(kind, result)
             if not gone and metadata.same(result, old):
                 return old
             try:
-                return self._log.write(Write(kind.resource, key, result, record.revision, gone)).obj()
-            except Stale as error:
-                if said.get("resourceVersion") and not unless_said:
-                    raise _moved(kind, key.name) from error
-        raise _moved(kind, key.name)
+                return self._settled(kind, Write(kind.resource, key, result, record.revision, gone))
+            except Stale:
+                continue
+        raise answers.modified(kind, key.name)
 
-    def _record(self, kind: Kind, key: Key) -> Record:
-        record = self._log.get(kind.resource, key)
-        if record is None:
-            raise NotFound(f'{kind.resource} "{key.name}" not found', details=_details(kind, key.name))
-        return record
+    def _settled(self, kind: Kind, write: Write) -> Obj:
+        """The object as written. A CRD takes effect with its write."""
+        if kind == CRD and not write.gone:
+            served.custom(write.obj)
+        obj = self._write(write).obj()
+        if kind == CRD and self._write == self._log.write:
+            self._serve(obj, gone=write.gone)
+        return obj
 
-    def _check_namespace(self, kind: Kind, obj: Obj) -> None:
-        if not kind.namespaced:
-            return
-        place = self._record(NAMESPACE, Key(meta.namespace(obj))).obj()
-        if meta.deleting(place):
-            name = meta.name(place)
-            raise Forbidden(
-                f'{kind.resource} "{meta.name(obj)}" is forbidden: unable to create new content in namespace '
-                f"{name} because it is being terminated",
-                details=_details(kind, meta.name(obj)),
-            )
+    def _serve(self, crd: Obj, *, gone: bool = False) -> None:
+        one = served.custom(crd)
+        if gone:
+            self._served.pop(one.kind.resource, None)
+        else:
+            self._served[one.kind.resource] = one
 
+    def _kind(self, kind: Kind) -> Served:
+        found = self._served.get(kind.resource)
+        if found is None:
+            raise answers.not_served(kind.resource)
+        return found
 
-def _changed(kind: Kind, asked: Obj, old: Obj, subresource: str) -> Obj:
-    if subresource == "status":
-        return metadata.only_status(asked, old)
-    if subresource == "finalize" and kind == NAMESPACE:
-        return {**old, "spec": meta.spec(asked)}
-    if subresource:
-        raise NotFound(f"the server could not find the requested resource: {kind.plural}/{subresource}")
-    result = metadata.kept(kind, asked, old)
-    if _has_status(kind):
-        result = metadata.with_status_of(result, old)
-    return metadata.next_generation(result, old, status=_has_status(kind))
-
-
-def _begun(kind: Kind, obj: Obj) -> Obj:
-    """What the server itself writes into a new object of a core kind."""
-    if _has_status(kind):
-        obj.pop("status", None)
-    if kind == NAMESPACE:
-        obj["spec"] = {**meta.spec(obj), "finalizers": ["kubernetes"]}
-        obj["status"] = {"phase": "Active"}
-        obj["metadata"]["labels"] = {**meta.labels(obj), "kubernetes.io/metadata.name": meta.name(obj)}
-    if kind in (POD, CLAIM):
-        obj["status"] = {"phase": "Pending"}
-    if kind == CLAIM and CLAIM_PROTECTION not in meta.meta(obj).get("finalizers", ()):
-        obj["metadata"]["finalizers"] = [*meta.meta(obj).get("finalizers", ()), CLAIM_PROTECTION]
-    return obj
-
-
-def _has_status(kind: Kind) -> bool:
-    return kind.kind not in _NO_STATUS
-
-
-def _counted(kind: Kind) -> bool:
-    return "." in kind.group
+    def _check_room(self, kept: Served, obj: Obj) -> None:
+        """Whether there is a namespace for a new object, and one that stays."""
+        if kept.kind.namespaced:
+            place = self.get(NAMESPACE, Key(meta.namespace(obj)))
+            if meta.deleting(place):
+                raise answers.terminating(kept.kind, meta.name(obj), meta.name(place))
 
 
 def _hold(kind: Kind, obj: Obj, uid: str, resource_version: str) -> None:
-    """Preconditions."""
+    """Preconditions. Raises Conflict."""
     if uid and uid != meta.uid(obj):
-        raise Conflict(
-            f'Operation cannot be fulfilled on {kind.resource} "{meta.name(obj)}": Precondition failed: '
-            f"UID in precondition: {uid}, UID in object meta: {meta.uid(obj)}"
-        )
+        raise answers.another(kind, obj, uid)
     if resource_version and resource_version != meta.meta(obj)["resourceVersion"]:
-        raise _moved(kind, meta.name(obj))
+        raise answers.modified(kind, meta.name(obj))
 
 
-def _moved(kind: Kind, name: str) -> ApiError:
-    return Conflict(
-        f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been modified; '
-        "please apply your changes to the latest version and try again",
-        details=_details(kind, name),
-    )
-
-
-def _details(kind: Kind, name: str) -> dict[str, str]:
-    return {"name": name, **({"group": kind.group} if kind.group else {}), "kind": kind.plural}
-
-
-def _generated(kind: Kind, obj: Obj) -> str:
-    prefix = str(meta.meta(obj).get("generateName") or "")
-    if not prefix:
-        raise metadata.nameless(kind)
-    return prefix[:58] + "".join(secrets.choice(_SUFFIX) for _ in range(5))
+def _name(kind: Kind, obj: Obj) -> str:
+    said = meta.meta(obj)
+    if name := said.get("name"):
+        return str(name)
+    prefix = said.get("generateName")
+    if not prefix or not isinstance(prefix, str):
+        told = Cause(
+            "Required value: name or generateName is required", "metadata.name", "FieldValueRequired"
+        )
+        raise answers.invalid(kind, "", [told])
+    return prefix[:_LONGEST_PREFIX] + "".join(secrets.choice(_RANDOM) for _ in range(5))
 
 
 def _matches(selection: Selection) -> selector.Matches | None:
@@ -250,15 +267,9 @@ def _matches(selection: Selection) -> selector.Matches | None:
     return lambda obj: by_label(obj) and by_field(obj)
 
 
-def _place(record: Record) -> tuple[str, str]:
-    return record.key.namespace, record.key.name
-
-
 def _copy(obj: Any) -> Any:
+    """The object as JSON has it: the caller's own stays apart."""
     try:
         return orjson.loads(orjson.dumps(obj))
-    except orjson.JSONEncodeError as error:
+    except (orjson.JSONEncodeError, orjson.JSONDecodeError) as error:
         raise BadRequest(f"the object is not JSON: {error}") from error
-
-
-SERVED: Final = KINDS

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,19 +87,16 @@ class Stream:
 
     def close(self) -> None:
         """End it, from any thread, at once."""
-        self._log.forget(self._offer)
+        self._log.forget(self._wanted.kind.resource, self._offer)
         with self._ready:
             self.closed = True
             self._waiting.clear()
             self._ready.notify_all()
-        if self._wake:
-            self._wake()
+        self._call()
 
     def _offer(self, event: Event) -> None:
-        record = event.record
-        if record.resource != self._wanted.kind.resource:
-            return
-        if self._wanted.namespace is not None and record.key.namespace != self._wanted.namespace:
+        """Take a change in; called by the log's writer, for which nothing here may fail or wait."""
+        if self._wanted.namespace not in (None, event.record.key.namespace):
             return
         with self._ready:
             if len(self._waiting) >= LIMIT:
@@ -106,13 +104,17 @@ class Stream:
             if not self._late:
                 self._waiting.append(event)
             self._ready.notify_all()
+        self._call()
+
+    def _call(self) -> None:
         if self._wake:
-            self._wake()
+            with suppress(RuntimeError):  # the event loop that it would wake has ended
+                self._wake()
 
     def _seen(self, event: Event) -> Sent | None:
         """The event through the selector: what begins to fit is ADDED, what no longer fits is DELETED."""
         record, before = event.record, event.before
-        if self._wanted.namespace is not None and record.key.namespace != self._wanted.namespace:
+        if self._wanted.namespace not in (None, record.key.namespace):
             return None
         fits = not event.gone and self._fits(record)
         fitted = before is not None and self._fits(before)

@@ -2,6 +2,8 @@
 
 import hashlib
 
+from diskyard.api.names import cdi
+
 MAX_NAME = 253
 
 
@@ -46,3 +48,9 @@ def domain(namespace: str, name: str) -> str:
 
 def _short(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:5]
+
+
+def webhook(kind: str, group: str) -> str:
+    """`datavolume-validate.cdi.kubevirt.io`: whose rules an answer quotes when it refuses an object."""
+    word = "validate" if group == cdi.GROUP else "validator"
+    return f"{kind.lower()}-{word}.{group or 'diskyard.io'}"

@@ -1,0 +1,65 @@
+"""What stands between a request and the log: every rule that an object must pass, in Kubernetes' order."""
+
+from diskyard.api import meta
+from diskyard.api.meta import NAMESPACE, Kind, Obj
+from diskyard.errors import Cause
+from standalone.store import admission, answers, core, metadata, rules
+from standalone.store.admission import Admission
+from standalone.store.served import Served
+
+
+class Gate:
+    """Completes and judges objects; `rules` are those of the kinds' owners."""
+
+    def __init__(self, owners: Admission | None) -> None:
+        self._owners = owners
+
+    def fresh(self, served: Served, asked: Obj, birth: metadata.Birth) -> Obj:
+        """The new object as it is to be stored. Raises Invalid."""
+        obj = metadata.born(served.kind, asked, birth, generation=served.custom)
+        if served.status:
+            obj.pop("status", None)
+        return self._judged(served, core.begun(served.kind, obj), None)
+
+    def changed(self, served: Served, asked: Obj, old: Obj, subresource: str) -> Obj:
+        """The object as it is after a change of one part of it. Raises Invalid, NotFound."""
+        kind = served.kind
+        if subresource == "status" and served.status:
+            status = metadata.with_status_of(old, _pruned(served, asked))
+            _raise(kind, status, served.schema.causes(status) if served.schema else [])
+            return status
+        if subresource == "finalize" and kind == NAMESPACE:
+            return {**old, "spec": {**meta.spec(old), "finalizers": meta.spec(asked).get("finalizers") or []}}
+        if subresource:
+            raise answers.not_served(f"{kind.plural}/{subresource}")
+        result = metadata.kept(kind, asked, old)
+        if served.status:
+            result = metadata.with_status_of(result, old)
+        result = self._judged(served, result, old)
+        return metadata.counted(result, old, status=served.status)
+
+    def _judged(self, served: Served, obj: Obj, old: Obj | None) -> Obj:
+        kind = served.kind
+        obj = _defaulted(served, _pruned(served, obj))
+        if self._owners:
+            obj = _defaulted(served, self._owners.mutate(kind, obj, old))
+        found = rules.causes(kind, obj, old)
+        _raise(
+            kind, obj, found + (served.schema.causes(obj) if served.schema else core.causes(kind, obj, old))
+        )
+        if self._owners and (causes := self._owners.validate(kind, obj, old)):
+            raise admission.denied(kind, obj, causes)
+        return obj
+
+
+def _pruned(served: Served, obj: Obj) -> Obj:
+    return served.schema.pruned(obj)[0] if served.schema else obj
+
+
+def _defaulted(served: Served, obj: Obj) -> Obj:
+    return served.schema.defaulted(obj) if served.schema else core.defaulted(served.kind, obj)
+
+
+def _raise(kind: Kind, obj: Obj, causes: list[Cause]) -> None:
+    if causes:
+        raise answers.invalid(kind, meta.name(obj), causes)

@@ -1,0 +1,116 @@
+"""What the yard serves: Kubernetes' own kinds, and the kinds that CustomResourceDefinitions describe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from diskyard.api import meta
+from diskyard.api.meta import (
+    CLAIM,
+    CORE_KINDS,
+    CRD,
+    KINDS,
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    VOLUME,
+    Kind,
+    Obj,
+)
+from diskyard.errors import Cause
+from standalone.store import answers
+from standalone.store.schema import Schema
+
+_WITH_STATUS: Final = (NAMESPACE, NODE, POD, CLAIM, VOLUME, SERVICE, CRD)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version in which a custom kind is served."""
+
+    name: str
+    columns: tuple[Obj, ...]
+    """`additionalPrinterColumns`, as in the CRD."""
+    openapi: Mapping[str, Any]
+    """`openAPIV3Schema`, as in the CRD."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A kind that the yard serves, and how."""
+
+    kind: Kind
+    status: bool
+    """Whether `status` is written apart, through the subresource."""
+    versions: Mapping[str, Version] = field(default_factory=dict)
+    """By name; empty for Kubernetes' own kinds."""
+    schema: Schema | None = None
+    """What objects are held to; None for Kubernetes' own kinds."""
+
+    @property
+    def custom(self) -> bool:
+        """Whether a CustomResourceDefinition describes it."""
+        return self.schema is not None
+
+
+def core() -> tuple[Served, ...]:
+    """Kubernetes' own kinds."""
+    return tuple(Served(kind, kind in _WITH_STATUS) for kind in CORE_KINDS)
+
+
+def custom(crd: Obj) -> Served:
+    """The kind that a CRD (of the right shape) describes. Raises Invalid."""
+    spec = meta.spec(crd)
+    stored = [version for version in spec["versions"] or () if version["storage"]]
+    if len(stored) != 1:
+        told = "Invalid value: must have exactly one version marked as storage version"
+        raise answers.invalid(CRD, meta.name(crd), [Cause(told, "spec.versions")])
+    versions = {
+        version["name"]: Version(
+            version["name"],
+            tuple(version.get("additionalPrinterColumns") or ()),
+            (version.get("schema") or {}).get("openAPIV3Schema") or {},
+        )
+        for version in spec["versions"]
+        if version["served"]
+    }
+    status = "status" in (stored[0].get("subresources") or {})
+    openapi = (stored[0].get("schema") or {}).get("openAPIV3Schema") or {}
+    return Served(_kind(spec, stored[0]["name"], versions), status, versions, Schema(openapi))
+
+
+def established(crd: Obj) -> Obj:
+    """The status of a CRD whose kind is served."""
+    spec = meta.spec(crd)
+    since = meta.meta(crd).get("creationTimestamp")
+    said = (
+        ("NamesAccepted", "NoConflicts", "no conflicts found"),
+        ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+    )
+    return {
+        "acceptedNames": spec["names"],
+        "storedVersions": [version["name"] for version in spec["versions"] if version["storage"]],
+        "conditions": [
+            {"type": type_, "status": "True", "reason": reason, "message": text, "lastTransitionTime": since}
+            for type_, reason, text in said
+        ],
+    }
+
+
+def _kind(spec: Obj, version: str, versions: Mapping[str, Version]) -> Kind:
+    """Our own name for the kind if we have one: two Kinds of one resource must not differ."""
+    names = spec["names"]
+    for kind in KINDS:
+        if (kind.group, kind.plural, kind.version) == (spec["group"], names["plural"], version):
+            return kind
+    return Kind(
+        spec["group"],
+        version,
+        names["kind"],
+        names["plural"],
+        namespaced=spec["scope"] == "Namespaced",
+        short=tuple(names.get("shortNames") or ()),
+        older=tuple(name for name in versions if name != version),
+        categories=tuple(names.get("categories") or ()),
+    )
