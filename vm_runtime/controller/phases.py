@@ -98,7 +98,7 @@ def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
     after: Obj = {
         **{key: value for key, value in before.items() if key not in ("reason", "conditions")},
         "phase": stage.phase,
-        "conditions": _timed(obj, _conditions(subject, stage), now),
+        "conditions": timed(obj, _conditions(subject, stage), now),
         "phaseTransitionTimestamps": _transitions(before, stage.phase, now),
         "runtimeUser": kubevirt.QEMU_UID,
     }
@@ -206,7 +206,8 @@ def accelerated(pod: Obj) -> bool:
     return kubevirt.KVM_RESOURCE in instances.part(instances.part(container, "resources"), "limits")
 
 
-def _timed(obj: Obj, conditions: Sequence[Condition], now: datetime) -> list[Obj]:
+def timed(obj: Obj, conditions: Sequence[Condition], now: datetime) -> list[Obj]:
+    """The conditions as they stand in a status; one that says what it said keeps its time."""
     found = []
     for each in conditions:
         before = meta.condition(obj, each.type)

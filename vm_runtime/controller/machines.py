@@ -1,0 +1,248 @@
+"""The reconciler of machines: their DataVolumes, their instance, and the word that says how they are."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import NAMESPACE_OID, uuid5
+
+from diskyard.api import instance as instances
+from diskyard.api import machine as machines
+from diskyard.api import meta
+from diskyard.api.instance import part
+from diskyard.api.machine import Machine
+from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, Key, Kind, Obj
+from diskyard.api.names import cdi, kubevirt
+from diskyard.errors import NotFound
+from diskyard.kube.client import Client, Deletion
+from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, owners
+from vm_runtime.controller import phases, strategy
+from vm_runtime.controller.interest import Interest
+from vm_runtime.controller.printable import View, printable
+from vm_runtime.controller.strategy import State, Step
+
+ORPHAN: Final = "orphan"
+"""The finalizer by which someone asked that what we made be left."""
+NO_INSTANCE: Final = phases.Condition("Ready", "False", "VMINotExists", "VMI does not exist")
+
+
+@dataclass(frozen=True)
+class World:
+    """A machine, its instance, and the volumes of both."""
+
+    obj: Obj
+    machine: Machine
+    instance: Obj | None
+    foreign: bool
+    """An instance of the machine's name is there, and is not the machine's."""
+    data_volumes: Mapping[str, Obj]
+    claims: tuple[Obj, ...]
+    now: datetime
+
+
+class Machines:
+    """VirtualMachine -> DataVolumes of its templates, and the instance."""
+
+    kind = MACHINE
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._interest = Interest()
+        self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
+            INSTANCE: owners(MACHINE),
+            DATA_VOLUME: self._interest.roots(DATA_VOLUME),
+            CLAIM: self._interest.roots(CLAIM),
+        }
+
+    def gather(self, client: Client, key: Key) -> World | None:
+        """The machine, the instance of its name, and the claims and DataVolumes that it speaks of."""
+        obj = _found(client, MACHINE, key)
+        if obj is None:
+            self._interest.note(key, ())
+            return None
+        machine = machines.machine(obj)
+        names = _volumes(machine)
+        self._interest.note(
+            key, [(kind, Key(name, key.namespace)) for kind in (CLAIM, DATA_VOLUME) for name in names]
+        )
+        found = _found(client, INSTANCE, key)
+        mine = found if found is not None and meta.owned_by(found, obj) else None
+        fillers = {name: _found(client, DATA_VOLUME, Key(name, key.namespace)) for name in names}
+        claims = (_found(client, CLAIM, Key(name, key.namespace)) for name in names)
+        return World(
+            obj=obj,
+            machine=machine,
+            instance=mine,
+            foreign=found is not None and mine is None,
+            data_volumes={name: each for name, each in fillers.items() if each is not None},
+            claims=tuple(each for each in claims if each is not None),
+            now=self._clock(),
+        )
+
+    def decide(self, world: World) -> Plan:
+        """Status first, as it remembers what the next action undoes; then DataVolumes, then the instance."""
+        state = State(world.machine, world.instance, str(meta.status(world.obj).get("runStrategy") or ""))
+        state = strategy.settled(state, world.now)
+        if world.machine.deleting:
+            return Plan((*_reported(world, state), *_farewell(world)))
+        if kubevirt.MACHINE_FINALIZER not in (meta.meta(world.obj).get("finalizers") or []):
+            return Plan((_finalizers(world.obj, add=True),))
+        volumes = [
+            Create(DATA_VOLUME, data_volume(world.obj, template))
+            for template in world.machine.data_volumes
+            if meta.name(template) not in world.data_volumes
+        ]
+        match strategy.step(state):
+            case Step.START if world.foreign or (wait := strategy.delay(state, world.now)):
+                # What was not acted on is not noted: a strategy that starts only when it is new stays new.
+                return Plan(
+                    (*volumes, *_reported(world, state, acted=False)), None if world.foreign else wait
+                )
+            case Step.START:
+                return Plan((*volumes, *_start(world), *_reported(world, state)))
+            case Step.STOP:
+                return Plan((*_reported(world, state), *volumes, *_stop(world)))
+            case _:
+                return Plan((*volumes, *_reported(world, state)))
+
+
+def data_volume(owner: Obj, template: Obj) -> Obj:
+    """The DataVolume that a template says, the machine's own."""
+    said = meta.meta(template)
+    return {
+        "apiVersion": DATA_VOLUME.api_version,
+        "kind": DATA_VOLUME.kind,
+        "metadata": {
+            "name": meta.name(template),
+            "namespace": meta.namespace(owner),
+            "labels": {**meta.labels(template), kubevirt.CREATED_BY: meta.uid(owner)},
+            "annotations": {cdi.ALLOW_ADOPTION: "true", **(said.get("annotations") or {})},
+            "ownerReferences": [meta.owner_reference(MACHINE, owner)],
+        },
+        "spec": meta.spec(template),
+    }
+
+
+def instance(owner: Obj, machine: Machine) -> Obj:
+    """The instance that a machine's template says; its firmware's uuid stays the same at each start."""
+    said = meta.meta(machine.template)
+    spec = {**meta.spec(machine.template)}
+    domain = {**part(spec, "domain")}
+    firmware = {**part(domain, "firmware")}
+    firmware.setdefault("uuid", str(uuid5(NAMESPACE_OID, machine.uid)))
+    return {
+        "apiVersion": INSTANCE.api_version,
+        "kind": INSTANCE.kind,
+        "metadata": {
+            "name": machine.key.name,
+            "namespace": machine.key.namespace,
+            "labels": {**(said.get("labels") or {}), kubevirt.VM_LABEL: machine.key.name[:63].rstrip("-.")},
+            "annotations": {
+                **(said.get("annotations") or {}),
+                kubevirt.MACHINE_GENERATION: str(machine.generation),
+            },
+            "finalizers": [kubevirt.INSTANCE_FINALIZER],
+            "ownerReferences": [meta.owner_reference(MACHINE, owner)],
+        },
+        "spec": {**spec, "domain": {**domain, "firmware": firmware}},
+    }
+
+
+def _start(world: World) -> list[Action]:
+    text = (
+        f"Started the virtual machine by creating the new virtual machine instance {world.machine.key.name}"
+    )
+    return [
+        Create(INSTANCE, instance(world.obj, world.machine)),
+        Tell(MACHINE, world.obj, "SuccessfulCreate", text),
+    ]
+
+
+def _stop(world: World) -> list[Action]:
+    if world.instance is None or meta.deleting(world.instance):
+        return []
+    uid = meta.uid(world.instance)
+    text = f"Stopped the virtual machine by deleting the virtual machine instance {world.machine.key.name}"
+    return [
+        Delete(INSTANCE, world.machine.key, Deletion(uid=uid)),
+        Tell(MACHINE, world.obj, "SuccessfulDelete", text),
+    ]
+
+
+def _farewell(world: World) -> list[Action]:
+    """A machine goes after its instance, unless that is to be left."""
+    finalizers = meta.meta(world.obj).get("finalizers") or []
+    if world.instance is not None and ORPHAN not in finalizers:
+        return _stop(world)
+    return [_finalizers(world.obj, add=False)] if kubevirt.MACHINE_FINALIZER in finalizers else []
+
+
+def _reported(world: World, state: State, *, acted: bool = True) -> list[Action]:
+    after = status(world, state)
+    if not acted:
+        after["runStrategy"] = state.strategy_before
+    before = meta.status(world.obj)
+    if after == before:
+        return []
+    change = {
+        "metadata": {"resourceVersion": meta.meta(world.obj).get("resourceVersion")},
+        "status": phases.patch(before, after),
+    }
+    return [Merge(MACHINE, world.machine.key, change, "status")]
+
+
+def status(world: World, state: State) -> Obj:
+    """The whole status."""
+    machine = state.machine
+    view = View(state, tuple(world.data_volumes.values()), world.claims)
+    after: Obj = {
+        "printableStatus": printable(view),
+        "runStrategy": str(machine.strategy),
+        "conditions": _conditions(world),
+        "desiredGeneration": machine.generation,
+        "observedGeneration": machine.generation,
+    }
+    if world.instance is not None:
+        ready = (meta.condition(world.instance, "Ready") or {}).get("status") == "True"
+        after |= {"created": True} | ({"ready": True} if ready else {})
+    if machine.requests:
+        after["stateChangeRequests"] = machines.wire(machine.requests)
+    if machine.failure.count:
+        after["startFailure"] = {
+            "consecutiveFailCount": machine.failure.count,
+            "lastFailedVMIUID": machine.failure.last_uid,
+            "retryAfterTimestamp": machine.failure.retry_after,
+        }
+    return after
+
+
+def _conditions(world: World) -> list[Obj]:
+    if world.foreign:
+        text = f"an instance {world.machine.key} is there that is not this machine's: delete it to start this one"
+        told = phases.Condition("Failure", "True", "FailedCreate", text)
+        return phases.timed(world.obj, [NO_INSTANCE, told], world.now)
+    copies = (meta.status(world.instance).get("conditions") or []) if world.instance else []
+    if any(each.get("type") == "Ready" for each in copies):
+        return list(copies)
+    return [*phases.timed(world.obj, [NO_INSTANCE], world.now), *copies]
+
+
+def _finalizers(obj: Obj, *, add: bool) -> Merge:
+    others = [name for name in meta.meta(obj).get("finalizers") or [] if name != kubevirt.MACHINE_FINALIZER]
+    wanted = [*others, kubevirt.MACHINE_FINALIZER] if add else others
+    version = meta.meta(obj).get("resourceVersion")
+    return Merge(MACHINE, meta.key(obj), {"metadata": {"finalizers": wanted, "resourceVersion": version}})
+
+
+def _volumes(machine: Machine) -> list[str]:
+    """The names of the claims and DataVolumes that a machine speaks of, each once."""
+    named = [meta.name(template) for template in machine.data_volumes]
+    used = [volume.claim for volume in instances.volumes(meta.spec(machine.template)) if volume.claim]
+    return list(dict.fromkeys([*named, *used]))
+
+
+def _found(client: Client, kind: Kind, key: Key) -> Obj | None:
+    with suppress(NotFound):
+        return client.get(kind, key)
+    return None
