@@ -3,13 +3,12 @@
 Limits on memory, time and size hold even against an image that is made to cost them.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
-
-import sh
+from typing import Any, Final
 
 from diskyard import linux
 from diskyard.disk.probe import Format
@@ -23,6 +22,7 @@ _PATIENCE: Final = 300
 _SLOWEST: Final = 2 << 20
 """Seconds of processor time that any image may cost, and bytes of it that must be done in each further one."""
 _PERCENT: Final = re.compile(r"\((\d{1,3}\.\d{2})/100%\)")
+logging.getLogger("sh").setLevel(logging.WARNING)
 _HEARD: Final = 64
 """Characters of progress that come at once; qemu-img writes 17 for each step."""
 
@@ -34,6 +34,10 @@ def convert(
 
     Raises UnsupportedImage, ImageTooLarge where the disk outgrows `room` bytes, NoSpace, Passing.
     """
+    import sh  # 50 ms that only a conversion waits for
+
+    if not linux.is_device(disk):
+        disk.touch()
     process = sh.Command("prlimit")(
         *_limits(image, disk, room), "qemu-img", *_arguments(image, kind, disk),
         _bg=True, _bg_exc=False, _out=_Ear(on_percent).hear, _out_bufsize=_HEARD, _decode_errors="replace",
@@ -77,7 +81,7 @@ def _limits(image: Path, disk: Path, room: int | None) -> list[str]:
     return limits + ([f"--fsize={room}"] if room is not None and not linux.is_device(disk) else [])
 
 
-def _refusal(error: sh.ErrorReturnCode, image: Path, kind: Format, disk: Path) -> DiskyardError:
+def _refusal(error: Any, image: Path, kind: Format, disk: Path) -> DiskyardError:
     said = error.stderr.decode(errors="replace").strip()[-800:] or str(error.exit_code)
     said = said.replace(f"file:{image}", "the image").replace(str(image), "the image")
     if "No space left" in said or "Disk quota exceeded" in said:
