@@ -26,7 +26,7 @@ def defaults(obj: Obj, facts: Facts) -> Obj:
     return {**obj, "spec": spec}
 
 
-def causes(obj: Obj, old: Obj | None, facts: Facts) -> Sequence[Cause]:  # noqa: ARG001 - the shape of all rules
+def causes(obj: Obj, old: Obj | None) -> Sequence[Cause]:
     """What is wrong with a claim; nothing: it is admitted."""
     return (*_shape(meta.spec(obj)), *(_frozen(meta.spec(obj), meta.spec(old)) if old else ()))
 

@@ -30,11 +30,6 @@ class Facts:
     """Whether the feature gate for adopting claims is on."""
 
 
-def defaults(obj: Obj) -> Obj:
-    """The DataVolume as it is stored: nothing is filled in here; the controller does that where it can say why."""
-    return obj
-
-
 def causes(obj: Obj, old: Obj | None, facts: Facts) -> Sequence[Cause]:
     """What is wrong with a DataVolume; nothing: it is admitted."""
     asked = _Asked(obj, old, facts, meta.spec(obj))
