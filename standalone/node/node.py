@@ -13,7 +13,7 @@ from typing import Final
 from diskyard import IMAGE, VERSION, log
 from diskyard.api import meta
 from diskyard.api.meta import NODE, Key, Obj
-from diskyard.api.names import kubernetes
+from diskyard.api.names import kubernetes, kubevirt
 from diskyard.errors import AlreadyExists, ApiError
 from diskyard.kube.client import Client
 from standalone.node import schedule
@@ -89,6 +89,7 @@ def labels(node: str) -> dict[str, str]:
         kubernetes.HOSTNAME_LABEL: node,
         kubernetes.OS_LABEL: "linux",
         kubernetes.ARCH_LABEL: architecture(),
+        kubevirt.SCHEDULABLE: "true",
     }
 
 

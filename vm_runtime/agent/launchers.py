@@ -1,0 +1,157 @@
+"""The agent's reconciler: gives the launchers of its node their instances, and writes down what they say."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from diskyard.api import instance as instances
+from diskyard.api import meta
+from diskyard.api.job import Report
+from diskyard.api.meta import INSTANCE, POD, Key, Kind, Obj
+from diskyard.api.names import derived, kubevirt
+from diskyard.errors import NotFound
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan
+from vm_runtime.agent.mailbox import Mailbox, mailbox
+from vm_runtime.agent.observer import Observer
+
+PATIENCE = 0.1
+"""Seconds until the next look for a pod's directory that the node has not made yet."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A launcher's pod, what it is to know, and what it has said."""
+
+    pod: Obj
+    mine: bool
+    """It runs on this node, and is not over."""
+    there: bool
+    wanted: bytes
+    """The instance's file as it should be; empty: the instance is gone."""
+    found: bytes
+    report: Report | None
+    observed: bool
+
+
+@dataclass(frozen=True)
+class Write:
+    """Put the instance's file in place."""
+
+    mailbox: Mailbox
+    content: bytes
+
+    def carry_out(self, _client: Client) -> None:
+        """Put it; a pod that is being taken away needs none."""
+        with suppress(FileNotFoundError):
+            self.mailbox.write(self.content)
+
+
+@dataclass(frozen=True)
+class Observe:
+    """Listen to a launcher."""
+
+    observer: Observer
+    uid: str
+    pod: Key
+    mailbox: Mailbox
+
+    def carry_out(self, _client: Client) -> None:
+        """Listen, from now on."""
+        self.observer.observe(self.uid, self.pod, self.mailbox)
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Listen to a launcher no more."""
+
+    observer: Observer
+    uid: str
+
+    def carry_out(self, _client: Client) -> None:
+        """Let it go."""
+        self.observer.forget(self.uid)
+
+
+class Launchers:
+    """Launcher's pod -> instance.json and the annotation that says how its guest is."""
+
+    kind = POD
+
+    def __init__(self, node: str, pods: Path, observer: Observer) -> None:
+        self._node = node
+        self._directory = pods
+        self._observer = observer
+        self._uids: dict[Key, str] = {}
+        self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {INSTANCE: _pods}
+
+    def gather(self, client: Client, key: Key) -> World | None:
+        """The pod, its instance, and the directory between them."""
+        try:
+            pod = client.get(POD, key)
+        except NotFound:
+            self._observer.forget(self._uids.pop(key, ""))
+            return None
+        if not _is_launcher(pod):
+            return None
+        uid = meta.uid(pod)
+        self._uids[key] = uid
+        box = mailbox(self._directory, uid)
+        return World(
+            pod=pod,
+            mine=meta.spec(pod).get("nodeName") == self._node
+            and meta.phase(pod) not in ("Succeeded", "Failed"),
+            there=box.there,
+            wanted=_portrait(client, pod),
+            found=box.read(),
+            report=self._observer.report(uid),
+            observed=self._observer.observed(uid),
+        )
+
+    def decide(self, world: World) -> Plan:
+        """Write what is new to either side."""
+        uid, key = meta.uid(world.pod), meta.key(world.pod)
+        if not world.mine:
+            return Plan((Forget(self._observer, uid),)) if world.observed else NOTHING
+        if not world.there:
+            return Plan(requeue_after=PATIENCE)
+        box = mailbox(self._directory, uid)
+        actions: list[Action] = []
+        if world.wanted and world.wanted != world.found:
+            actions.append(Write(box, world.wanted))
+        if not world.observed:
+            actions.append(Observe(self._observer, uid, key, box))
+        if world.report is not None:
+            actions += _noted(world.pod, world.report)
+        return Plan(tuple(actions))
+
+
+def _noted(pod: Obj, report: Report) -> list[Action]:
+    text = report.to_text()
+    if meta.annotations(pod).get(kubevirt.DOMAIN_REPORT) == text:
+        return []
+    change = {"metadata": {"uid": meta.uid(pod), "annotations": {kubevirt.DOMAIN_REPORT: text}}}
+    return [Merge(POD, meta.key(pod), change)]
+
+
+def _portrait(client: Client, pod: Obj) -> bytes:
+    owner = meta.controller_of(pod) or {}
+    try:
+        obj = client.get(INSTANCE, Key(str(owner.get("name") or ""), meta.namespace(pod)))
+    except NotFound:
+        return b""
+    if meta.uid(obj) != owner.get("uid"):
+        return b""
+    return json.dumps(instances.portrait(obj), sort_keys=True).encode()
+
+
+def _is_launcher(pod: Obj) -> bool:
+    return meta.labels(pod).get(
+        kubevirt.APP_LABEL
+    ) == kubevirt.LAUNCHER and kubevirt.EPHEMERAL_PROVISIONING not in meta.annotations(pod)
+
+
+def _pods(instance: Obj) -> Iterable[Key]:
+    yield Key(derived.launcher_pod(meta.name(instance), meta.uid(instance)), meta.namespace(instance))

@@ -1,0 +1,60 @@
+"""The reconciler of the KubeVirt object: says that what it asks for is there."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from diskyard import VERSION
+from diskyard.api import meta
+from diskyard.api.meta import KUBEVIRT, Key, Kind, Obj
+from diskyard.errors import NotFound
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import NOTHING, Merge, Plan
+from vm_runtime.controller.phases import Condition, timed
+
+DEPLOYED = (
+    Condition("Available", "True", "AllComponentsReady", "All components are ready."),
+    Condition("Progressing", "False", "AllComponentsReady", "All components are ready."),
+    Condition("Degraded", "False", "AllComponentsReady", "All components are ready."),
+    Condition("Created", "True", "AllResourcesCreated", "All resources were created."),
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """The object and the time."""
+
+    obj: Obj
+    now: datetime
+
+
+class KubeVirts:
+    """Writes `phase: Deployed` and the conditions for which people wait."""
+
+    kind = KUBEVIRT
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {}
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+
+    def gather(self, client: Client, key: Key) -> World | None:
+        """The object."""
+        try:
+            return World(client.get(KUBEVIRT, key), self._clock())
+        except NotFound:
+            return None
+
+    def decide(self, world: World) -> Plan:
+        """Its status, when it does not say all that yet."""
+        before = meta.status(world.obj)
+        after = {
+            **before,
+            "phase": "Deployed",
+            "observedGeneration": int(meta.meta(world.obj).get("generation") or 0),
+            "observedKubeVirtVersion": f"diskyard-v{VERSION}",
+            "targetKubeVirtVersion": f"diskyard-v{VERSION}",
+            "conditions": timed(world.obj, DEPLOYED, world.now),
+        }
+        if after == before or meta.deleting(world.obj):
+            return NOTHING
+        return Plan((Merge(KUBEVIRT, meta.key(world.obj), {"status": after}, "status"),))
