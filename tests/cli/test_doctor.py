@@ -1,0 +1,86 @@
+"""The doctor: verdicts like those of the tools that its users know, each with what to do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import checks
+from cli.packages import installation
+
+DISKYARD = Path(sys.executable).with_name("diskyard")
+
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+INSIDE = "vpn0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n"
+
+
+def test_has_the_five_lines_of_virt_host_validate() -> None:
+    said = subprocess.run([DISKYARD, "doctor", "--json"], capture_output=True, text=True, check=False)
+
+    asked = {finding["check"] for finding in json.loads(said.stdout)}
+    assert {
+        "Checking for hardware virtualization",
+        "Checking if device /dev/kvm exists",
+        "Checking if device /dev/kvm is accessible",
+        "Checking if device /dev/vhost-net exists",
+        "Checking if device /dev/net/tun exists",
+    } <= asked
+
+
+def test_fails_nowhere_where_the_tests_run(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [DISKYARD, "doctor", "--data-dir", tmp_path / "yard"], capture_output=True, text=True, check=False
+    )
+
+    assert (said.returncode, "FAIL" in said.stdout) == (0, False), said.stdout
+
+
+def test_says_what_mends_whatever_does_not_pass(tmp_path: Path) -> None:
+    for finding in checks.findings(tmp_path):
+        assert finding.verdict == "PASS" or finding.fix, finding
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "verdict"),
+    [
+        ("flags\t: fpu vmx sse2\nflags\t: fpu vmx sse2\n", "PASS"),
+        ("flags\t: svm", "PASS"),
+        ("flags\t: fpu", "WARN"),
+    ],
+)
+def test_counts_the_flags_of_the_processor(cpuinfo: str, verdict: str) -> None:
+    assert checks.processor(cpuinfo).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("manager", "words"),
+    [
+        ("apt-get", "sudo apt install qemu-utils"),
+        ("dnf", "sudo dnf install qemu-img"),
+        ("yum", "sudo yum install qemu-img"),
+        ("", "install qemu-utils (so it is called on Debian) by this system's package manager"),
+    ],
+)
+def test_speaks_the_words_of_the_package_manager(manager: str, words: str) -> None:
+    assert installation("qemu-img", lambda tool: tool if tool == manager else None) == words
+
+
+def test_a_missing_program_fails_with_its_package() -> None:
+    found = checks.program("qemu-img", "qemu-img", "--no-such-option")
+
+    assert (found.verdict, bool(found.found), bool(found.fix)) == ("FAIL", True, True)
+
+
+def test_warns_of_a_route_that_guests_would_hide() -> None:
+    assert checks.routes(ROUTES).verdict == "PASS"
+    assert "10.0.0.0/8 by vpn0" in checks.routes(ROUTES + INSIDE).found
+
+
+def test_block_volumes_need_root() -> None:
+    assert checks.loop_devices(root=False).verdict == "WARN"
