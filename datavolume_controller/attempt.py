@@ -28,8 +28,8 @@ ADVICE: Final[Mapping[str, str]] = {
     "UnsupportedImage": "Check that the URL gives a disk image.",
     "InvalidRequest": "Correct the field that the message names, in another DataVolume.",
     "NoSpace": "Make room on the node's disk; it is tried again.",
-    "SourceUnavailable": "Nothing: it is tried again. If it goes on, check the source and the network.",
-    "SourceChanged": "Nothing: it starts over with the source as it is now.",
+    "SourceUnavailable": "It is tried again; if this goes on, check the source and the network.",
+    "SourceChanged": "It starts over with the source as it is now.",
 }
 """Reason of a failure -> what a user can do."""
 
@@ -46,6 +46,11 @@ class Attempt:
     bytes: int = 0
     """Fetched from the source."""
     advice: str = ""
+
+    @property
+    def told(self) -> str:
+        """The message with the advice behind it."""
+        return f"{self.message.rstrip('. ')}. {self.advice}" if self.advice else self.message
 
     @property
     def failed(self) -> bool:

@@ -166,7 +166,7 @@ def _new_failures(world: World) -> tuple[Tell, ...]:
     known = {each.run for each in attempt.attempts(world.dv.annotations.get(cdi.ATTEMPTS, ""))}
     tries = attempt.attempts(world.claim.annotations.get(cdi.ATTEMPTS, "")) if world.claim else ()
     return tuple(
-        Tell(DATA_VOLUME, world.obj, each.reason, f"{each.message} {each.advice}".strip(), warning=True)
+        Tell(DATA_VOLUME, world.obj, each.reason, each.told, warning=True)
         for each in tries
         if each.failed and each.run not in known
     )

@@ -31,7 +31,7 @@ class Node:
     """Pod IP -> what its importer's metrics page says."""
 
     def fetch(self, target: Target) -> str:
-        return self.metrics[target.address] if target.address in self.metrics else ""
+        return self.metrics.get(target.address, "")
 
     def apply(self, dv: Obj) -> Obj:
         return self.client.create(DATA_VOLUME, dv)

@@ -1,7 +1,7 @@
 """The main line: a DataVolume, its claim, its importer, and what people see of them on the way."""
 
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, DATA_VOLUME, POD, Key
+from diskyard.api.meta import POD
 from diskyard.api.names import cdi
 from tests.builders import data_volume, eventually
 from tests.datavolume_controller.conftest import RUNNING, Node, condition, ended
