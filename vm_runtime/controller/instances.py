@@ -1,7 +1,6 @@
 """The reconciler of instances, and the only writer of their status: volumes, then a pod, then its guest."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,13 +10,24 @@ from diskyard.api.instance import FINAL_PHASES, Instance, Volume
 from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, KUBEVIRT, NODE, POD, Key, Kind, Obj
 from diskyard.api.names import derived, kubevirt
 from diskyard.api.pod import claims
-from diskyard.errors import InvalidRequest, NotFound
+from diskyard.errors import InvalidRequest
 from diskyard.kube.client import DELETE, Client, Deletion, Selection
-from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, owners
+from diskyard.kube.reconcile import (
+    NOTHING,
+    Action,
+    Create,
+    Delete,
+    Merge,
+    Plan,
+    Tell,
+    everything,
+    find,
+    owners,
+)
 from vm_runtime.controller import gate, phases, supply
 from vm_runtime.controller.configuration import acceleration
 from vm_runtime.controller.gate import World
-from vm_runtime.controller.interest import ANY, Interest
+from vm_runtime.controller.interest import Interest
 from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
 from vm_runtime.controller.supply import Supply
 
@@ -33,14 +43,17 @@ class Instances:
         self._clock = clock
         self._interest = Interest()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
-            kind: self._interest.roots(kind) for kind in (CLAIM, DATA_VOLUME, KUBEVIRT, NODE)
-        } | {POD: self._pods}
+            CLAIM: self._interest.roots(CLAIM),
+            DATA_VOLUME: self._interest.roots(DATA_VOLUME),
+            POD: self._pods,
+            KUBEVIRT: everything,
+            NODE: everything,
+        }
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The instance, its claims and what fills them, its pods, and what the nodes offer."""
-        try:
-            obj = client.get(INSTANCE, key)
-        except NotFound:
+        obj = find(client, INSTANCE, key)
+        if obj is None:
             self._interest.note(key, ())
             return None
         try:
@@ -56,7 +69,7 @@ class Instances:
             supplies=supplies,
             pod=_owned(client, Key(derived.launcher_pod(key.name, uid), key.namespace), obj),
             consumer=_owned(client, Key(derived.consumer_pod(key.name, uid), key.namespace), obj),
-            acceleration=acceleration(_found(client, KUBEVIRT, SETTINGS), client.list(NODE).items),
+            acceleration=acceleration(find(client, KUBEVIRT, SETTINGS), client.list(NODE).items),
             now=self._clock(),
         )
 
@@ -78,7 +91,7 @@ class Instances:
         keys = [Key(volume.claim, instance.namespace) for volume in volumes]
         root = Key(instance.name, instance.namespace)
         self._interest.note(root, _interests(keys))
-        found = {key: _found(client, CLAIM, key) for key in keys}
+        found = {key: find(client, CLAIM, key) for key in keys}
         fillers = {
             volume.name: Key(supply.filler(found[key], volume), key.namespace)
             for volume, key in zip(volumes, keys, strict=True)
@@ -91,7 +104,7 @@ class Instances:
             Supply(
                 volume,
                 found[key],
-                _found(client, DATA_VOLUME, fillers[volume.name]),
+                find(client, DATA_VOLUME, fillers[volume.name]),
                 _holder(instance, volume, pods),
             )
             for volume, key in zip(volumes, keys, strict=True)
@@ -103,9 +116,7 @@ class Instances:
 
 
 def _interests(keys: Iterable[Key]) -> list[tuple[Kind, Key]]:
-    listed = list(keys)
-    about = [(kind, key) for kind in (CLAIM, DATA_VOLUME) for key in listed]
-    return [*about, (KUBEVIRT, SETTINGS), (NODE, ANY)]
+    return [(kind, key) for key in keys for kind in (CLAIM, DATA_VOLUME)]
 
 
 def _known(obj: Obj, asked: Instance, supplies: Sequence[Supply]) -> Mapping[str, instances.Claim]:
@@ -196,11 +207,5 @@ def _holder(instance: Instance, volume: Volume, pods: Sequence[Obj]) -> str:
 
 
 def _owned(client: Client, key: Key, owner: Obj) -> Obj | None:
-    pod = _found(client, POD, key)
+    pod = find(client, POD, key)
     return pod if pod is not None and meta.owned_by(pod, owner) else None
-
-
-def _found(client: Client, kind: Kind, key: Key) -> Obj | None:
-    with suppress(NotFound):
-        return client.get(kind, key)
-    return None

@@ -2,13 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.meta import Key, Kind, Obj
-
-ANY: Final = Key("")
-"""Stands for every object of a kind."""
 
 
 class Interest:
@@ -37,6 +33,6 @@ class Interest:
 
         def keys(obj: Obj) -> Iterable[Key]:
             with self._lock:
-                return self._roots.get((kind, meta.key(obj)), set()) | self._roots.get((kind, ANY), set())
+                return set(self._roots.get((kind, meta.key(obj)), ()))
 
         return keys

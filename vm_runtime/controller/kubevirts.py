@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from diskyard import VERSION
 from diskyard.api import meta
 from diskyard.api.meta import KUBEVIRT, Key, Kind, Obj
-from diskyard.errors import NotFound
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import NOTHING, Merge, Plan
+from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
 from vm_runtime.controller.phases import Condition, timed
 
 DEPLOYED = (
@@ -39,10 +38,8 @@ class KubeVirts:
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The object."""
-        try:
-            return World(client.get(KUBEVIRT, key), self._clock())
-        except NotFound:
-            return None
+        obj = find(client, KUBEVIRT, key)
+        return World(obj, self._clock()) if obj else None
 
     def decide(self, world: World) -> Plan:
         """Its status, when it does not say all that yet."""

@@ -1,7 +1,6 @@
 """The reconciler of machines: their DataVolumes, their instance, and the word that says how they are."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -14,9 +13,8 @@ from diskyard.api.instance import part
 from diskyard.api.machine import Machine
 from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, Key, Kind, Obj
 from diskyard.api.names import cdi, kubevirt
-from diskyard.errors import NotFound
 from diskyard.kube.client import Client, Deletion
-from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, owners
+from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, find, owners
 from vm_runtime.controller import phases, strategy
 from vm_runtime.controller.interest import Interest
 from vm_runtime.controller.printable import View, printable
@@ -57,7 +55,7 @@ class Machines:
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The machine, the instance of its name, and the claims and DataVolumes that it speaks of."""
-        obj = _found(client, MACHINE, key)
+        obj = find(client, MACHINE, key)
         if obj is None:
             self._interest.note(key, ())
             return None
@@ -66,10 +64,10 @@ class Machines:
         self._interest.note(
             key, [(kind, Key(name, key.namespace)) for kind in (CLAIM, DATA_VOLUME) for name in names]
         )
-        found = _found(client, INSTANCE, key)
+        found = find(client, INSTANCE, key)
         mine = found if found is not None and meta.owned_by(found, obj) else None
-        fillers = {name: _found(client, DATA_VOLUME, Key(name, key.namespace)) for name in names}
-        claims = (_found(client, CLAIM, Key(name, key.namespace)) for name in names)
+        fillers = {name: find(client, DATA_VOLUME, Key(name, key.namespace)) for name in names}
+        claims = (find(client, CLAIM, Key(name, key.namespace)) for name in names)
         return World(
             obj=obj,
             machine=machine,
@@ -240,9 +238,3 @@ def _volumes(machine: Machine) -> list[str]:
     named = [meta.name(template) for template in machine.data_volumes]
     used = [volume.claim for volume in instances.volumes(meta.spec(machine.template)) if volume.claim]
     return list(dict.fromkeys([*named, *used]))
-
-
-def _found(client: Client, kind: Kind, key: Key) -> Obj | None:
-    with suppress(NotFound):
-        return client.get(kind, key)
-    return None

@@ -1,0 +1,34 @@
+"""The agent of one node, put together: what a yard or a cluster's daemon starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diskyard.api.meta import POD, Key, Kind
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import Reconciler
+from vm_runtime.agent.heartbeat import Heartbeat
+from vm_runtime.agent.host import Acceleration
+from vm_runtime.agent.launchers import Launchers
+from vm_runtime.agent.observer import Observer
+
+
+class Agent:
+    """Its reconcilers are run by whoever made it; `wake` is called when a launcher has said something."""
+
+    def __init__(self, node: str, pods: Path, wake: Callable[[Kind, Key], None]) -> None:
+        self._node = node
+        self._observer = Observer(lambda key: wake(POD, key))
+        self._heartbeat: Heartbeat | None = None
+        self.reconcilers: tuple[Reconciler[Any], ...] = (Launchers(node, pods, self._observer),)
+
+    def start(self, client: Client, acceleration: Acceleration) -> None:
+        """Say on the Node that guests may come, once a minute; the Node is there. Raises ApiError."""
+        self._heartbeat = Heartbeat(client, self._node, acceleration)
+        self._heartbeat.start()
+
+    def close(self) -> None:
+        """Say and hear no more; the launchers go on."""
+        if self._heartbeat:
+            self._heartbeat.close()
+        self._observer.close()
