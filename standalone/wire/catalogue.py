@@ -1,26 +1,17 @@
-"""Which resources are served, in which versions: the core kinds, and what the store's CRDs define."""
+"""Which resources are served, in which versions, as paths name them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
-from diskyard.api import meta
-from diskyard.api.meta import CORE_KINDS, CRD, KINDS, Kind, Obj
+from diskyard.api.meta import Kind
 from diskyard.errors import NotFound
+from standalone.store import convert
 from standalone.store.objects import Objects
+from standalone.store.served import Served
 from standalone.wire.target import Target
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-_STATUS_OF_CORE = (
-    "Namespace",
-    "Node",
-    "Pod",
-    "PersistentVolumeClaim",
-    "PersistentVolume",
-    "Service",
-    CRD.kind,
-)
 
 
 @dataclass(frozen=True)
@@ -31,17 +22,17 @@ class Resource:
     """As it is stored."""
     version: str
     """As it is spoken of here."""
-    status: bool = True
+    status: bool = False
     """Its status is a subresource."""
-    schema: Obj | None = None
-    """`openAPIV3Schema`, for what a CRD defines."""
-    columns: tuple[dict[str, Any], ...] = ()
+    schema: Mapping[str, Any] | None = None
+    """`openAPIV3Schema`; None for Kubernetes' own kinds."""
+    columns: tuple[Mapping[str, Any], ...] = ()
     """`additionalPrinterColumns`."""
 
     @property
     def api_version(self) -> str:
         """`cdi.kubevirt.io/v1alpha1`: as its objects say it in this version."""
-        return f"{self.kind.group}/{self.version}" if self.kind.group else self.version
+        return convert.api_version(self.kind, self.version)
 
     @property
     def stored(self) -> bool:
@@ -92,29 +83,25 @@ class Catalogue:
 
 
 class Catalogues:
-    """The catalogue of the moment, made anew when a CRD has changed."""
+    """The catalogue of the moment, made anew when other kinds are served."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._lock = Lock()
-        self._seen: tuple[int, ...] | None = None
-        self._known = Catalogue(())
+        self._known: tuple[tuple[Served, ...], Catalogue] = ((), Catalogue(()))
 
     def now(self) -> Catalogue:
         """What is served now."""
-        records, _ = self._objects.records(CRD)
-        seen = tuple(record.revision for record in records)
-        with self._lock:
-            if seen != self._seen:
-                self._known = catalogue(record.obj() for record in records)
-                self._seen = seen
-            return self._known
+        served = tuple(self._objects.served())
+        seen, known = self._known
+        if len(seen) != len(served) or any(old is not one for old, one in zip(seen, served, strict=True)):
+            known = catalogue(served)
+            self._known = served, known
+        return known
 
 
-def catalogue(definitions: Iterable[Obj]) -> Catalogue:
-    """The core kinds and what these CRDs define."""
-    core = [Resource(kind, kind.version, status=kind.kind in _STATUS_OF_CORE) for kind in CORE_KINDS]
-    return Catalogue((*core, *(r for definition in definitions for r in _defined(definition))))
+def catalogue(served: Iterable[Served]) -> Catalogue:
+    """Every version of every kind that is served."""
+    return Catalogue(tuple(resource for one in served for resource in _versions(one)))
 
 
 def missing() -> NotFound:
@@ -122,33 +109,8 @@ def missing() -> NotFound:
     return NotFound("the server could not find the requested resource")
 
 
-def _defined(definition: Obj) -> Iterator[Resource]:
-    spec = meta.spec(definition)
-    versions = [version for version in spec.get("versions", ()) if version.get("served")]
-    kind = _kind(spec)
-    for version in versions:
-        yield Resource(
-            kind,
-            str(version["name"]),
-            status="status" in version.get("subresources", {}),
-            schema=version.get("schema", {}).get("openAPIV3Schema"),
-            columns=tuple(version.get("additionalPrinterColumns", ())),
-        )
-
-
-def _kind(spec: dict[str, Any]) -> Kind:
-    names, group = spec["names"], str(spec["group"])
-    for kind in KINDS:
-        if (kind.group, kind.kind) == (group, names["kind"]):
-            return kind
-    stored = next(str(version["name"]) for version in spec["versions"] if version.get("storage"))
-    return Kind(
-        group,
-        stored,
-        str(names["kind"]),
-        str(names["plural"]),
-        namespaced=spec.get("scope") != "Cluster",
-        short=tuple(names.get("shortNames", ())),
-        older=tuple(str(v["name"]) for v in spec["versions"] if v["name"] != stored),
-        categories=tuple(names.get("categories", ())),
-    )
+def _versions(served: Served) -> Iterator[Resource]:
+    if not served.custom:
+        yield Resource(served.kind, served.kind.version, served.status)
+    for version in served.versions.values():
+        yield Resource(served.kind, version.name, served.status, version.openapi, version.columns)

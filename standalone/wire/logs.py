@@ -14,7 +14,7 @@ from diskyard.web.bridge import call
 from standalone.node.log import LogOptions
 from standalone.store.objects import Objects
 from standalone.wire import body
-from standalone.wire.verbs import Asked
+from standalone.wire.asked import Asked
 
 LIMIT = 16
 """So many logs are read at once; each holds a thread while it waits for lines."""

@@ -69,7 +69,7 @@ def _schema(resource: Resource) -> Obj:
             "x-kubernetes-preserve-unknown-fields": True,
         }
     else:
-        found = resource.schema
+        found = dict(resource.schema)
     reference = {
         "allOf": [{"$ref": f"#/components/schemas/{_META}ObjectMeta"}],
         "description": "The object's metadata.",

@@ -14,10 +14,11 @@ from standalone.access.tokens import Tokens
 from standalone.store.objects import Objects
 from standalone.wire import body, discovery, openapi
 from standalone.wire.answer import refusal, reply
+from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogue, Catalogues, missing
 from standalone.wire.logs import Logs, LogStreams
 from standalone.wire.target import Target, target
-from standalone.wire.verbs import Asked, Verbs
+from standalone.wire.verbs import Verbs
 from standalone.wire.watches import Watches
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

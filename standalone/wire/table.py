@@ -1,6 +1,6 @@
 """Tables, as `kubectl get` prints them. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -71,7 +71,7 @@ def duration(seconds: int) -> str:
     return f"{days // 365}y"
 
 
-def of_definition(columns: Iterable[dict[str, Any]]) -> tuple[Column, ...]:
+def of_definition(columns: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
     """The columns that a CRD asks for, behind the name."""
     asked = tuple(
         Column(
@@ -114,7 +114,7 @@ def _two(large: int, unit: str, small: int, smaller: str) -> str:
     return f"{large}{unit}{small}{smaller}" if small else f"{large}{unit}"
 
 
-def _cell(column: dict[str, Any]) -> Cell:
+def _cell(column: Mapping[str, Any]) -> Cell:
     path, kind = str(column["jsonPath"]), str(column["type"])
 
     def cell(obj: Obj) -> Any:

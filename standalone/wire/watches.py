@@ -11,17 +11,14 @@ from contextlib import suppress
 import orjson
 from aiohttp import web
 
-from diskyard.api import meta
 from diskyard.api.names.kubernetes import INITIAL_EVENTS_END
 from diskyard.errors import ApiError, TooManyRequests
 from diskyard.web.bridge import call
 from standalone.store.objects import Objects
 from standalone.store.watch import Sent, Stream
-from standalone.wire import body
-from standalone.wire.answer import JSON, Shape, encoded
-from standalone.wire.columns import columns
-from standalone.wire.table import partial, table
-from standalone.wire.verbs import Asked
+from standalone.wire import body, show
+from standalone.wire.answer import JSON, encoded
+from standalone.wire.asked import Asked
 
 LIMIT = 1000
 """So many watches at once; the next is asked to come back later."""
@@ -84,7 +81,7 @@ class _Telling:
         self._stream = stream
         self._ready = ready
         self._marks = body.flag(asked.request, "allowWatchBookmarks")
-        self._announced = False
+        self._first = True
         seconds = body.number(asked.request, "timeoutSeconds") or random.randint(_SHORTEST, _LONGEST)
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + seconds
@@ -127,20 +124,8 @@ class _Telling:
         return True
 
     def _shown(self, stored: bytes) -> bytes:
-        """The object in the version and shape that was asked for; as stored, untouched, where that is the same."""
-        wanted = self._asked.form
-        if wanted.shape is Shape.WHOLE and self._asked.resource.stored:
-            return stored
-        obj = self._asked.shown(orjson.loads(stored))
-        if wanted.shape is Shape.TABLE:
-            include = self._asked.request.query.get("includeObject", "Metadata")
-            shown = table(columns(self._asked.resource), [obj], include)
-            if self._announced:
-                shown["columnDefinitions"] = None
-            self._announced = True
-            shown["metadata"] = {"resourceVersion": meta.meta(obj).get("resourceVersion", "")}
-            return encoded(shown)
-        return encoded(obj if wanted.shape is Shape.WHOLE else partial(obj, wanted.version))
+        first, self._first = self._first, False
+        return show.change(self._asked, stored, first=first)
 
 
 def _line(kind: str, shown: bytes) -> bytes:
