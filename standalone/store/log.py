@@ -234,7 +234,11 @@ class Log:
                 self.revision = record.revision
 
     def _compact(self, floor: int) -> None:
-        """Forget states that were replaced at or before `floor`: what is current there stays."""
+        """Forget states that were replaced at or before `floor`: what is current there stays.
+
+        The floor rises first: whoever reads history meanwhile looks at it afterwards.
+        """
+        self.floor = floor
         try:
             with self._writing:
                 self._writing.execute("BEGIN IMMEDIATE")
@@ -246,8 +250,6 @@ class Log:
                 self._writing.execute("UPDATE floor SET revision = ?", (floor,))
         except sqlite3.Error as error:
             _log.warning("compaction failed", error=error)
-            return
-        self.floor = floor
 
 
 class _Batch:
