@@ -9,6 +9,7 @@ from diskyard.api.meta import Obj
 from diskyard.errors import BadRequest
 from diskyard.kube.client import Deletion, Patch
 from diskyard.web.bridge import call
+from standalone.store import finality
 from standalone.store.objects import Objects
 from standalone.wire import body, show
 from standalone.wire.answer import Shape, reply, success
@@ -67,7 +68,7 @@ class Verbs:
         kind, target = asked.resource.kind, asked.target
         deletion = await _deletion(asked)
         left = await call(self._store(asked).delete, kind, target.key, deletion)
-        if meta.deleting(left):
+        if not finality.finished(kind, left):
             return show.one(asked, left)
         return reply(success(kind.plural, target.name, meta.uid(left), kind.group))
 
