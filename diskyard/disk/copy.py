@@ -20,17 +20,17 @@ def copy(
     `on_chunk(offset, written)` hears the source's offset and the bytes written since the last call. Stops
     behind `limit` with what it has: the caller refuses.
     """
-    with aligned(CHUNK) as memory, memoryview(memory) as buf:
-        offset = start
-        while offset <= limit:
-            count = fill(source, buf, offset)
-            if count:
-                written = write_sparse(writer, buf[:count], offset)
-                offset += count
-                on_chunk(offset, written)
-            if count < CHUNK:
-                break
-        return offset
+    buf = memoryview(aligned(CHUNK))
+    offset = start
+    while offset <= limit:
+        count = fill(source, buf, offset)
+        if count:
+            written = write_sparse(writer, buf[:count], offset)
+            offset += count
+            on_chunk(offset, written)
+        if count < CHUNK:
+            break
+    return offset
 
 
 def copy_image(
@@ -38,13 +38,13 @@ def copy_image(
 ) -> None:
     """Write a flat disk, extent by extent."""
     write = write_sparse if sparse else write_plain
-    with aligned(CHUNK) as memory, memoryview(memory) as buf:
-        for extent in image.extents():
-            if extent.zero:
-                writer.zero(extent.start, extent.length)
-                on_chunk(extent.end, 0)
-                continue
-            for offset in range(extent.start, extent.end, CHUNK):
-                piece = buf[: min(CHUNK, extent.end - offset)]
-                image.preadinto(piece, offset)
-                on_chunk(offset + len(piece), write(writer, piece, offset))
+    buf = memoryview(aligned(CHUNK))
+    for extent in image.extents():
+        if extent.zero:
+            writer.zero(extent.start, extent.length)
+            on_chunk(extent.end, 0)
+            continue
+        for offset in range(extent.start, extent.end, CHUNK):
+            piece = buf[: min(CHUNK, extent.end - offset)]
+            image.preadinto(piece, offset)
+            on_chunk(offset + len(piece), write(writer, piece, offset))

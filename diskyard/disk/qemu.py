@@ -90,7 +90,7 @@ def _refusal(error: Any, image: Path, kind: Format, disk: Path) -> DiskyardError
         return ImageTooLarge(
             "the disk inside the image is larger than the reported available storage. A larger PVC is required"
         )
-    if "Input/output error" in said or "Cannot allocate memory" in said:
+    if "error while writing" in said or "Cannot allocate memory" in said:
         return Passing(f"qemu-img could not convert the {kind} image: {said}")
     return UnsupportedImage(
         f"qemu-img could not convert the {kind} image: {said}. Check it with qemu-img check, or export it again"

@@ -1,0 +1,46 @@
+"""Images made by qemu-img, and disks to compare with."""
+
+import random
+import subprocess
+from pathlib import Path
+
+MIB = 1 << 20
+
+
+def raw(path: Path, size: int = 24 * MIB) -> Path:
+    """A sparse disk: data at its start, in its middle and near its end, odd edges among them."""
+    noise = random.Random(size).randbytes
+    with path.open("wb") as file:
+        file.truncate(size)
+        for start, length in ((0, 3 * MIB), (size // 2 - 777, 2 * MIB), (size - MIB, MIB // 2 + 5)):
+            file.seek(start)
+            file.write(noise(length))
+        file.seek(size // 3)
+        file.write(b"words that compress " * 50_000)
+    return path
+
+
+def converted(disk: Path, image: Path, kind: str, *options: str) -> Path:
+    """The same disk as an image of another format."""
+    qemu_img("convert", "-f", "raw", "-O", kind, *options, str(disk), str(image))
+    return image
+
+
+def qemu_img(*arguments: str) -> str:
+    done = subprocess.run(["qemu-img", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def same(disk: Path, other: Path) -> bool:
+    """qemu-img and we agree that two raw disks hold the same bytes, to the last."""
+    qemu_img("compare", "-f", "raw", "-F", "raw", str(disk), str(other))
+    return disk.read_bytes() == other.read_bytes()
+
+
+def allocated(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+def left_behind(folder: Path) -> list[str]:
+    """What lies in a folder, hidden files too."""
+    return sorted(path.name for path in folder.iterdir())

@@ -1,0 +1,203 @@
+"""Web servers for images: a real nginx, and one that lies, breaks off and forgets as it is told."""
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.builders import eventually
+
+CONFIGURATION = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+  log_format bytes '$request_method $uri $status $body_bytes_sent "$http_range" "$http_if_range"';
+  access_log {folder}/access.log bytes;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port};
+    root {root};
+    location /slow/ {{ alias {root}/; limit_rate 24m; }}
+    location /no-ranges/ {{ alias {root}/; max_ranges 0; }}
+    location /private/ {{ alias {root}/; auth_basic images; auth_basic_user_file {folder}/users; }}
+    location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
+    location /broken/ {{ return 503; }}
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One line of nginx's access log."""
+
+    method: str
+    path: str
+    status: int
+    sent: int
+    range: str
+    if_range: str
+
+
+@dataclass
+class ImageServer:
+    """nginx on loopback: `root` is served at /, throttled below /slow/, without ranges below /no-ranges/."""
+
+    root: Path
+    folder: Path
+    port: int
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{path}"
+
+    def hits(self) -> list[Hit]:
+        lines = (self.folder / "access.log").read_text().splitlines()
+        return [
+            Hit(method, path, int(status), int(sent), span.strip('"'), check.strip('"'))
+            for method, path, status, sent, span, check in (line.split(" ", 5) for line in lines)
+        ]
+
+    def forget(self) -> None:
+        with (self.folder / "access.log").open("w"):
+            pass
+
+
+@contextmanager
+def image_server(root: Path, folder: Path) -> Iterator[ImageServer]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "users").write_text("ann:{PLAIN}secret\n")
+    configuration = folder / "nginx.conf"
+    configuration.write_text(CONFIGURATION.format(folder=folder, root=root, port=port))
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    process = subprocess.Popen(
+        [nginx, "-c", str(configuration), "-p", str(folder), "-e", str(folder / "error.log")],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: _listens(port))
+        yield ImageServer(root, folder, port)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+Behaviour = Callable[["Exchange"], None]
+
+
+@dataclass
+class FaultServer:
+    """Serves `body` with an ETag, ranges and all; a behaviour, taken from the front of `faults`, comes instead."""
+
+    body: bytes
+    etag: str = '"v1"'
+    faults: list[Behaviour] = field(default_factory=list)
+    seen: list[dict[str, str]] = field(default_factory=list)
+    sent: int = 0
+    port: int = 0
+
+    def url(self, path: str = "disk.img") -> str:
+        return f"http://127.0.0.1:{self.port}/{path}"
+
+
+@dataclass
+class Exchange:
+    """One request, and what a behaviour may answer it with."""
+
+    server: FaultServer
+    handler: BaseHTTPRequestHandler
+
+    @property
+    def start(self) -> int:
+        text = self.handler.headers.get("Range", "bytes=0-")
+        return int(text.removeprefix("bytes=").split("-")[0])
+
+    def answer(
+        self, status: int, headers: dict[str, str], body: bytes = b"", length: int | None = None
+    ) -> None:
+        self.handler.send_response(status)
+        for name, value in {
+            "Content-Length": str(len(body) if length is None else length),
+            **headers,
+        }.items():
+            self.handler.send_header(name, value)
+        self.handler.end_headers()
+        self.handler.wfile.write(body)
+        self.server.sent += len(body)
+
+    def ranged(self, stop: int | None = None, **headers: str) -> None:
+        """The honest answer; with `stop`, the connection ends before that byte of the body."""
+        whole, start = self.server.body, self.start
+        said = {"ETag": self.server.etag, "Content-Range": f"bytes {start}-{len(whole) - 1}/{len(whole)}"}
+        said |= {name.replace("_", "-"): value for name, value in headers.items()}
+        self.answer(206, said, whole[start:stop], len(whole) - start)
+
+    def whole(self) -> None:
+        """The honest answer of a server that knows no ranges."""
+        self.answer(200, {}, self.server.body)
+
+
+def cut(at: int) -> Behaviour:
+    """Break off before byte `at` of the body."""
+    return lambda exchange: exchange.ranged(stop=at)
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Behaviour:
+    """Answer with a status and nothing else."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda exchange: exchange.answer(code, named, body)
+
+
+@contextmanager
+def fault_server(body: bytes, *faults: Behaviour) -> Iterator[FaultServer]:
+    served = FaultServer(body, faults=list(faults))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.seen.append({"path": self.path} | {k.lower(): v for k, v in self.headers.items()})
+            behaviour = served.faults.pop(0) if served.faults else _honest
+            behaviour(Exchange(served, self))
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that hangs up is part of the test."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        served.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield served
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _honest(exchange: Exchange) -> None:
+    check = exchange.handler.headers.get("If-Range")
+    if check and check != exchange.server.etag:
+        exchange.answer(200, {"ETag": exchange.server.etag}, exchange.server.body)
+        return
+    exchange.ranged()
