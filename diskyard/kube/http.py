@@ -88,7 +88,8 @@ class _Request:
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
-    content_type: str = "application/json"
+    content_type: str = _JSON
+    accept: str = _JSON
 
 
 class HttpClient:
@@ -126,6 +127,22 @@ class HttpClient:
             "timeoutSeconds": str(_WATCH),
         }
         request = _Request("GET", _path(kind, selection.namespace or ""), asked)
+        return HttpWatch(self._open(request, quiet=_WATCH + 30))
+
+    def table(self, kind: Kind, selection: Selection = ALL, name: str = "") -> Obj:
+        """The rows that people read, as a `meta.k8s.io/v1` Table: of one object, or of all that fit."""
+        path = _path(kind, selection.namespace or "", name)
+        return self._ask(_Request("GET", path, _query(selection), accept=_TABLE))
+
+    def tables(self, kind: Kind, since: str, selection: Selection = ALL) -> "HttpWatch":
+        """A watch whose changes carry a Table of one row in place of the object."""
+        asked = {
+            **_query(selection),
+            "watch": "true",
+            "resourceVersion": since,
+            "timeoutSeconds": str(_WATCH),
+        }
+        request = _Request("GET", _path(kind, selection.namespace or ""), asked, accept=_TABLE)
         return HttpWatch(self._open(request, quiet=_WATCH + 30))
 
     def create(self, kind: Kind, obj: Obj) -> Obj:
@@ -194,7 +211,7 @@ class HttpClient:
                 request.method,
                 f"{self.url}{request.path}{query}",
                 body=orjson.dumps(request.body) if request.body is not None else None,
-                headers={"Accept": "application/json", **self._credentials(), **content},
+                headers={"Accept": request.accept, **self._credentials(), **content},
                 timeout=urllib3.Timeout(connect=_CONNECT, read=quiet),
                 retries=_ONCE,
                 redirect=False,
