@@ -1,5 +1,6 @@
 """One request about one resource: what it wants, in the store's terms."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -16,6 +17,14 @@ from standalone.wire.target import Target
 
 _SERVER_SIDE_APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 _STRICTNESS = ("", "Ignore", "Warn", "Strict")
+
+
+def dry_run(wanted: Iterable[object]) -> bool:
+    """Whether these values of `dryRun` ask for one. Raises BadRequest for values that we do not know."""
+    found = list(wanted)
+    if any(one != "All" for one in found):
+        raise BadRequest(f'dryRun: Unsupported value: {found!r:.60}: supported values: "All"')
+    return bool(found)
 
 
 @dataclass(frozen=True)
@@ -41,10 +50,7 @@ class Asked:
     @property
     def dry(self) -> bool:
         """Whether nothing is to be stored. Raises BadRequest."""
-        wanted = self.request.query.getall("dryRun", [])
-        if any(one != "All" for one in wanted):
-            raise BadRequest(f'dryRun: Unsupported value: "{wanted[0][:60]}": supported values: "All"')
-        return bool(wanted)
+        return dry_run(self.request.query.getall("dryRun", []))
 
     @property
     def strictness(self) -> str:

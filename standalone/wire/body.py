@@ -8,6 +8,7 @@ from aiohttp import web
 
 from diskyard.api.meta import Obj
 from diskyard.errors import ApiError, BadRequest
+from standalone.wire import protobuf
 from standalone.wire.answer import JSON
 
 BODY_LIMIT: Final = 3 * 1024 * 1024
@@ -23,7 +24,9 @@ class UnsupportedMediaType(ApiError):
     reason = "UnsupportedMediaType"
 
 
-async def content(request: web.Request, *, accepted: tuple[str, ...] = (JSON, YAML)) -> Any:
+async def content(
+    request: web.Request, *, accepted: tuple[str, ...] = (JSON, YAML, protobuf.MEDIA_TYPE)
+) -> Any:
     """The body, read. Raises BadRequest, UnsupportedMediaType; too large: HTTPRequestEntityTooLarge."""
     kind = request.content_type if request.headers.get("Content-Type") else JSON
     if kind not in accepted:
@@ -31,6 +34,8 @@ async def content(request: web.Request, *, accepted: tuple[str, ...] = (JSON, YA
             f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
         )
     raw = await request.read()
+    if kind == protobuf.MEDIA_TYPE:
+        return protobuf.obj(raw)
     read = _yaml(raw) if kind.endswith("yaml") else _json(raw)
     if not _shallow(read):
         raise BadRequest(f"the object is nested more than {DEPTH_LIMIT} levels deep")

@@ -13,7 +13,7 @@ from standalone.store import finality
 from standalone.store.objects import Objects
 from standalone.wire import body, show
 from standalone.wire.answer import Shape, reply, success
-from standalone.wire.asked import Asked
+from standalone.wire.asked import Asked, dry_run
 
 
 class Verbs:
@@ -43,7 +43,7 @@ class Verbs:
         """A new object."""
         obj = await asked.obj()
         warnings = self._unknown(asked, obj)
-        made = await call(self._store(asked).create, asked.resource.kind, obj)
+        made = await call(self._store(dry=asked.dry).create, asked.resource.kind, obj)
         return show.one(asked, made, 201, warnings)
 
     async def update(self, asked: Asked) -> web.StreamResponse:
@@ -51,7 +51,9 @@ class Verbs:
         obj = await asked.obj()
         warnings = self._unknown(asked, obj)
         kind, subresource = asked.resource.kind, asked.target.subresource
-        return show.one(asked, await call(self._store(asked).update, kind, obj, subresource), 200, warnings)
+        return show.one(
+            asked, await call(self._store(dry=asked.dry).update, kind, obj, subresource), 200, warnings
+        )
 
     async def patch(self, asked: Asked) -> web.StreamResponse:
         """An object, changed in part."""
@@ -60,22 +62,24 @@ class Verbs:
         if how is Patch.MERGE and isinstance(patch, dict):
             warnings = self._unknown(asked, patch)
         kind, target = asked.resource.kind, asked.target
-        changed = await call(self._store(asked).patch, kind, target.key, patch, target.subresource, how)
+        changed = await call(
+            self._store(dry=asked.dry).patch, kind, target.key, patch, target.subresource, how
+        )
         return show.one(asked, changed, 200, warnings)
 
     async def delete(self, asked: Asked) -> web.StreamResponse:
         """An object, asked to go."""
         kind, target = asked.resource.kind, asked.target
-        deletion = await _deletion(asked)
-        left = await call(self._store(asked).delete, kind, target.key, deletion)
+        deletion, dry = await _deletion(asked)
+        left = await call(self._store(dry=dry).delete, kind, target.key, deletion)
         if not finality.finished(kind, left):
             return show.one(asked, left)
         return reply(success(kind.plural, target.name, meta.uid(left), kind.group))
 
     async def delete_collection(self, asked: Asked) -> web.StreamResponse:
         """All objects of a collection that fit, asked to go."""
-        deletion = await _deletion(asked)
-        store, kind = self._store(asked), asked.resource.kind
+        deletion, dry = await _deletion(asked)
+        store, kind = self._store(dry=dry), asked.resource.kind
 
         def deleted() -> bytes:
             records, revision = self._objects.records(kind, asked.selection)
@@ -85,8 +89,8 @@ class Verbs:
 
         return reply(await call(deleted))
 
-    def _store(self, asked: Asked) -> Objects:
-        return self._rehearsal if asked.dry else self._objects
+    def _store(self, *, dry: bool) -> Objects:
+        return self._rehearsal if dry else self._objects
 
     def _unknown(self, asked: Asked, obj: Obj) -> tuple[str, ...]:
         """What to warn about. Raises BadRequest where the client wants unknown fields refused."""
@@ -102,8 +106,8 @@ class Verbs:
         return unknown
 
 
-async def _deletion(asked: Asked) -> Deletion:
-    """DeleteOptions, from the body and the query. Raises BadRequest."""
+async def _deletion(asked: Asked) -> tuple[Deletion, bool]:
+    """DeleteOptions from the body and the query, and whether nothing is to be stored. Raises BadRequest."""
     request = asked.request
     options: Any = await body.content(request) if await request.read() else {}
     if not isinstance(options, dict):
@@ -117,4 +121,6 @@ async def _deletion(asked: Asked) -> Deletion:
     policy = policy or ("Orphan" if orphan in (True, "true") else "Background")
     if policy not in ("Background", "Foreground", "Orphan"):
         raise BadRequest(f"propagationPolicy: expected Background, Foreground or Orphan, found {policy!r}")
-    return Deletion(str(held.get("uid") or ""), str(held.get("resourceVersion") or ""), grace, str(policy))
+    dry = asked.dry or dry_run(options.get("dryRun") or ())
+    uid, revision = str(held.get("uid") or ""), str(held.get("resourceVersion") or "")
+    return Deletion(uid, revision, grace, str(policy)), dry
