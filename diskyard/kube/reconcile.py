@@ -162,7 +162,7 @@ def owners(kind: Kind) -> Callable[[Obj], Iterable[Key]]:
         if (
             ref
             and ref.get("kind") == kind.kind
-            and str(ref.get("apiVersion", "")).split("/")[0] == kind.group
+            and str(ref.get("apiVersion", "")).rpartition("/")[0] == kind.group
         ):
             yield Key(str(ref.get("name", "")), meta.namespace(obj))
 
