@@ -27,7 +27,7 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     root {root};
-    location /slow/ {{ alias {root}/; limit_rate 24m; }}
+    location /slow/ {{ alias {root}/; limit_rate 64m; }}
     location /no-ranges/ {{ alias {root}/; max_ranges 0; }}
     location /private/ {{ alias {root}/; auth_basic images; auth_basic_user_file {folder}/users; }}
     location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}

@@ -1,0 +1,165 @@
+"""`diskyard import`: a disk, one JSON object, exit codes that scripts can tell apart."""
+
+import hashlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.builders import eventually
+from tests.disk.images import MIB, allocated, converted, left_behind, raw, same
+from tests.imageserver import ImageServer, image_server
+
+IMPORT = [sys.executable, "-c", "from cli.transfer import import_command; import_command()"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageServer]:
+    folder = tmp_path_factory.mktemp("images")
+    root = folder / "root"
+    root.mkdir()
+    converted(raw(root / "disk.raw"), root / "disk.qcow2", "qcow2", "-c")
+    (root / "large.raw").write_bytes(os.urandom(128 * MIB))
+    with image_server(root, folder / "nginx") as server:
+        yield server
+
+
+def imported(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*IMPORT, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_imports_into_a_file_and_tells_all_in_one_json_object(images: ImageServer, tmp_path: Path) -> None:
+    done = imported(images.url("disk.qcow2"), tmp_path / "my.img", "--json")
+
+    body = (images.root / "disk.qcow2").read_bytes()
+    said = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert said == {
+        "source": images.url("disk.qcow2"),
+        "format": "qcow2",
+        "virtualSize": 24 * MIB,
+        "bytesFetched": len(body),
+        "bytesWritten": said["bytesWritten"],
+        "digest": f"sha256:{hashlib.sha256(body).hexdigest()}",
+        "seconds": said["seconds"],
+    }
+    assert 0 < said["bytesWritten"] < 8 * MIB
+    assert said["seconds"] > 0
+    assert same(images.root / "disk.raw", tmp_path / "my.img")
+    assert allocated(tmp_path / "my.img") < 8 * MIB
+
+
+def test_imports_into_a_folder_from_a_local_file_and_grows_the_disk(
+    images: ImageServer, tmp_path: Path
+) -> None:
+    done = imported(images.root / "disk.qcow2", tmp_path, "--size", "1Gi")
+
+    assert done.returncode == 0
+    assert (tmp_path / "disk.img").stat().st_size == 1 << 30
+    assert "sha256:" in done.stdout
+    assert "complete 100.0%" in done.stderr
+
+
+def test_the_digest_is_of_the_asked_algorithm(images: ImageServer, tmp_path: Path) -> None:
+    promised = (
+        "md5:" + hashlib.md5((images.root / "disk.raw").read_bytes(), usedforsecurity=False).hexdigest()
+    )
+
+    done = imported(
+        images.url("disk.raw"), tmp_path / "d", "--checksum", promised.upper().replace("MD5", "md5"), "--json"
+    )
+
+    assert json.loads(done.stdout)["digest"] == promised
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "code", "words"),
+    [
+        ("disk.raw", ["--checksum", "sha1:" + "0" * 40], 3, "checksum mismatch: expected sha1:000"),
+        ("disk.raw", ["--checksum", "sha1"], 3, "expected 'algorithm:hash'"),
+        ("disk.raw", ["--size", "8Mi"], 3, "larger than the reported available storage 8388608"),
+        ("disk.raw", ["--size", "large"], 3, "not a quantity"),
+        ("none", [], 3, "got 404"),
+        ("broken/", [], 4, "got 503"),
+    ],
+)
+def test_refusals_are_told_in_a_line_or_two(
+    images: ImageServer, tmp_path: Path, path: str, options: list[str], code: int, words: str
+) -> None:
+    done = imported(images.url(path), tmp_path / "disk.img", *options, "--json")
+
+    errors = [line for line in done.stderr.splitlines() if line.startswith("diskyard: ")]
+    assert done.returncode == code
+    assert words in errors[0]
+    assert done.stdout == ""
+    assert left_behind(tmp_path) == []
+
+
+def test_a_missing_argument_is_a_usage_error() -> None:
+    assert imported("http://x/").returncode == 2
+
+
+def test_never_replaces_a_file_that_is_there(images: ImageServer, tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_text("precious")
+
+    done = imported(images.url("disk.raw"), tmp_path / "disk.img")
+
+    assert done.returncode == 3
+    assert "is there already" in done.stderr
+    assert (tmp_path / "disk.img").read_text() == "precious"
+
+
+def test_ctrl_c_keeps_what_is_here_and_the_same_command_goes_on(images: ImageServer, tmp_path: Path) -> None:
+    command = [*IMPORT, images.url("slow/large.raw"), str(tmp_path / "disk.img"), "--json"]
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    eventually(
+        lambda: (tmp_path / ".disk.img.part").exists() and allocated(tmp_path / ".disk.img.part") > 48 * MIB,
+        60,
+    )
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=20)
+
+    second = imported(*command[len(IMPORT) :])
+
+    assert first.returncode == 130
+    assert "run the same command again" in said
+    assert json.loads(second.stdout)["bytesFetched"] <= 128 * MIB - 48 * MIB + MIB
+    assert (tmp_path / "disk.img").read_bytes() == (images.root / "large.raw").read_bytes()
+
+
+def test_a_terminal_gets_a_bar(images: ImageServer, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [*IMPORT, images.url("disk.qcow2"), str(tmp_path / "disk.img")]
+
+    done = subprocess.run(command, check=True, stderr=theirs, stdout=subprocess.PIPE, timeout=60)
+    os.close(theirs)
+    said = b""
+    while chunk := _read(ours):
+        said += chunk
+    os.close(ours)
+
+    assert b"complete" in said
+    assert b"100.0%" in said
+    assert b"qcow2" in done.stdout
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 4096)
+    except OSError:  # EIO: the other end is closed
+        return b""
+
+
+def test_help_documents_the_exit_codes() -> None:
+    said = imported("--help").stdout
+
+    for line in ("0    done", "3    this can never work as asked", "4    this may work"):
+        assert line in said
