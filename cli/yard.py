@@ -31,41 +31,38 @@ def up_command(data_dir: Path | None, port: int, verbose: bool) -> None:
 
     Ctrl-C stops every pod gracefully, then ends. SIGTERM ends at once and leaves the pods running for the next `up`.
     """
-    from diskyard import log  # noqa: PLC0415  a command imports what it runs when it runs
-    from standalone import directory  # noqa: PLC0415
-    from standalone.yard import Yard  # noqa: PLC0415
+    from diskyard import log
+    from standalone import directory
+    from standalone.yard import Yard
 
     log.start("DEBUG" if verbose else "WARNING")
     ends = Ends()
-    with Yard.open(directory.Directory((data_dir or directory.default()).absolute()), port) as yard:
+    place = directory.Directory((data_dir or directory.default()).absolute())
+    with Yard.open(place, port, lambda text: click.echo(text, err=True)) as yard:
         click.echo(
             f"ready: {yard.url} · export KUBECONFIG={yard.kubeconfig} · then: kubectl get dv,vm,vmi -A "
             "(without kubectl: diskyard get vm)"
         )
-        yard.say = click.echo
         if ends.wait() == signal.SIGINT:
-            click.echo("stopping the pods (Ctrl-C again leaves them running) ...")
-            yard.stop_pods(ends.again)
+            click.echo("stopping the pods ...", err=True)
+            yard.stop_pods()
 
 
 class Ends:
-    """The signals that end a yard, as an event to wait for."""
+    """The signals that end a yard, as an event to wait for. Ctrl-C while pods stop changes nothing: they do stop."""
 
     def __init__(self) -> None:
-        self._first = threading.Event()
-        self.again = threading.Event()
+        self._came = threading.Event()
         self._signal = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
     def wait(self) -> int:
         """The first signal that came."""
-        self._first.wait()
+        self._came.wait()
         return self._signal
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if self._first.is_set():
-            self.again.set()
-        else:
+        if not self._came.is_set():
             self._signal = number
-            self._first.set()
+            self._came.set()

@@ -15,11 +15,14 @@ from diskyard.kube.client import Client
 NAMESPACES: Final = ("default", "kube-system", cdi.NAMESPACE, kubevirt.NAMESPACE)
 
 
-def seed(client: Client, more: Iterable[tuple[Kind, Obj]] = ()) -> None:
-    """Make what is missing, and `more` (storage classes, say) after it."""
+def seed(client: Client, more: Iterable[tuple[Kind, Obj]] = ()) -> bool:
+    """Make what is missing, and `more` (storage classes, say) after it; whether this is a yard's first start."""
+    made = set()
     for kind, obj in (*_objects(), *more):
         with suppress(AlreadyExists):
             client.create(kind, obj)
+            made.add(kind)
+    return KUBEVIRT in made
 
 
 def _objects() -> Iterable[tuple[Kind, Obj]]:

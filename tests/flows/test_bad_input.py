@@ -19,7 +19,9 @@ def refused(yard: Yard, obj: dict[str, Any]) -> str:
 
 
 def running_message(dv: dict[str, Any]) -> str:
-    return next((c.get("message", "") for c in dv["status"].get("conditions", []) if c["type"] == "Running"), "")
+    return next(
+        (c.get("message", "") for c in dv["status"].get("conditions", []) if c["type"] == "Running"), ""
+    )
 
 
 def failed(yard: Yard, name: str) -> str:

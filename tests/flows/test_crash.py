@@ -3,7 +3,8 @@
 import signal
 from pathlib import Path
 
-from tests.flows.yard import Yard, data_volume, machine, processes, running
+from tests.flows.yard import data_volume, machine, processes, running
+from tests.guest import GREETING
 from tests.servers import Nginx
 
 
@@ -25,7 +26,7 @@ def test_a_running_guest_is_found_again(tmp_path: Path, images: Nginx, guest_ima
     with running(tmp_path / "yard") as yard:
         yard.create(data_volume("root", {"http": {"url": images.serve(guest_image)}}, "1Gi"))
         yard.create(machine("guest", "root"))
-        yard.console_says("guest", "GUEST-IS-UP")
+        yard.console_says("guest", GREETING.decode())
         before = yard.wait("virtualmachineinstances", "guest", "Running")
         yard.kill()
 
@@ -46,12 +47,12 @@ def test_ctrl_c_stops_every_pod_and_the_next_up_starts_them_again(
     with running(tmp_path / "yard") as yard:
         yard.create(data_volume("root", {"http": {"url": images.serve(guest_image)}}, "1Gi"))
         yard.create(machine("guest", "root"))
-        yard.console_says("guest", "GUEST-IS-UP")
+        yard.console_says("guest", GREETING.decode())
         assert yard.stop() == 0
         assert not processes(tmp_path / "yard")
 
         with running(tmp_path / "yard") as again:
-            again.console_says("guest", "GUEST-IS-UP")
+            again.console_says("guest", GREETING.decode())
 
 
 def test_sigterm_leaves_pods_running_for_the_next_up(tmp_path: Path, images: Nginx, qcow2: Path) -> None:

@@ -4,7 +4,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.builders import eventually
 from tests.flows.yard import Yard, data_volume, machine
+from tests.guest import GREETING
 from tests.servers import Nginx
 
 ORDER = ["Pending", "ImportScheduled", "ImportInProgress", "Succeeded"]
@@ -73,10 +75,14 @@ def test_a_guest_boots_from_an_imported_disk_and_powers_off(
     yard.create(machine("guest", "guest-root", strategy="RerunOnFailure"))
     yard.create(data_volume("guest-root", {"http": {"url": images.serve(guest_image)}}, "1Gi"))
 
-    said = yard.console_says("guest", "GUEST-IS-UP")
-    running = yard.until("virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Running")
+    said = yard.console_says("guest", GREETING.decode())
+    running = yard.until(
+        "virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Running"
+    )
     yard.patch("virtualmachines", "guest", {"spec": {"runStrategy": "Halted"}})
-    stopped = yard.until("virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Stopped")
+    stopped = yard.until(
+        "virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Stopped"
+    )
 
     assert said
     assert running["status"]["ready"] is True
@@ -92,4 +98,4 @@ def test_deleting_a_data_volume_takes_its_claim_and_its_bytes(yard: Yard) -> Non
     yard.delete("datavolumes", "short-lived")
 
     yard.gone("datavolumes", "short-lived")
-    yard.vanishes(volume)
+    eventually(lambda: not volume.exists(), 30)

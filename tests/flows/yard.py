@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+
+from tests.builders import eventually
 
 CDI = ("cdi.kubevirt.io", "v1beta1")
 KUBEVIRT = ("kubevirt.io", "v1")
@@ -110,27 +111,38 @@ class Yard:
         self, plural: str, name: str, holds: Callable[[dict[str, Any]], bool], within: float = 60
     ) -> dict[str, Any]:
         """The object, once something holds of it; its last state in the failure."""
-        deadline = time.monotonic() + within
-        seen: dict[str, Any] = {}
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ApiException):
-                seen = self.get(plural, name)
-                if holds(seen):
-                    return seen
-            time.sleep(0.1)
-        raise AssertionError(f"{plural}/{name} after {within} s: {json.dumps(seen.get('status'), indent=1)}")
+
+        def seen() -> dict[str, Any]:
+            try:
+                obj = self.get(plural, name)
+            except ApiException as error:
+                raise AssertionError(f"{plural}/{name}: {error.status} {error.reason}") from error
+            assert obj.get("status") and holds(obj), json.dumps(obj.get("status"), indent=1)
+            return obj
+
+        return eventually(seen, within)
 
     def gone(self, plural: str, name: str, within: float = 60) -> None:
         """Wait until the object is not there."""
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
+
+        def missing() -> bool:
             try:
                 self.get(plural, name)
             except ApiException as error:
-                if error.status == 404:
-                    return
-            time.sleep(0.1)
-        raise AssertionError(f"{plural}/{name} is still there after {within} s")
+                return error.status == 404
+            return False
+
+        eventually(missing, within)
+
+    def told(self, name: str, words: str, within: float = 20) -> str:
+        """The events about objects of that name, once one holds these words."""
+
+        def said() -> str:
+            told = "\n".join(self.events(name))
+            assert words in told, told
+            return told
+
+        return eventually(said, within)
 
     def events(self, name: str) -> list[str]:
         """`Reason: message` of every event about objects of that name."""
@@ -153,15 +165,29 @@ class Yard:
 
     def console_says(self, instance: str, words: str, within: float = 120) -> str:
         """The guest's serial console, once it has said something."""
-        deadline = time.monotonic() + within
-        said = ""
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ApiException, IndexError):
-                said = self.logs(self.launcher(instance))
-                if words in said:
-                    return said
-            time.sleep(0.2)
-        raise AssertionError(f"{instance} never said {words!r}; its console ended with: {said[-2000:]}")
+
+        def said() -> str:
+            try:
+                console = self.logs(self.launcher(instance))
+            except (ApiException, IndexError) as error:
+                raise AssertionError(f"{instance} has no console yet: {error}") from error
+            assert words in console, console[-2000:]
+            return console
+
+        return eventually(said, within)
+
+    def port(self) -> int:
+        """The port that it really listens on."""
+        return int(self.ready.split("127.0.0.1:")[1].split()[0])
+
+    @staticmethod
+    def refused(directory: Path, *options: str) -> tuple[int, str]:
+        """A `diskyard up` that ends by itself: its exit code and what it said."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), *options],
+            capture_output=True, text=True, timeout=READY_WITHIN, check=False,
+        )  # fmt: skip
+        return ended.returncode, ended.stderr
 
 
 @contextlib.contextmanager

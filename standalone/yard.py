@@ -1,0 +1,135 @@
+"""The yard: server, controllers, node and agent in one process, sharing the store without HTTP.
+
+What it starts outlives it. Whatever stops this process, the next yard on the directory finds objects and processes.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final
+
+import datavolume_controller
+from datavolume_controller.progress import Scraper
+from diskyard.api.meta import KUBEVIRT, POD, STORAGE_CLASS, Key, Kind
+from diskyard.api.names import kubernetes, kubevirt
+from diskyard.kube.controller import Controllers
+from diskyard.web import server, tls
+from standalone.access.tokens import tokens, write_kubeconfig
+from standalone.admission import Rules
+from standalone.collect import Collector
+from standalone.directory import Directory, Hold
+from standalone.node import heartbeat
+from standalone.node.heartbeat import Machine
+from standalone.node.node import Node
+from standalone.seed import seed
+from standalone.storage.claims import claims
+from standalone.storage.place import Place
+from standalone.storage.volume import storage_classes
+from standalone.store.objects import Objects
+from standalone.wire.routes import application
+from vm_runtime import controller as vm_controller
+from vm_runtime.agent import host
+from vm_runtime.agent.agent import Agent
+
+HOST: Final = "127.0.0.1"
+GRACE: Final = 90.0
+"""Seconds that pods get to end on Ctrl-C; a pod whose own grace is shorter ends sooner."""
+EMULATE: Final = {"spec": {"configuration": {"developerConfiguration": {"useEmulation": True}}}}
+
+Say = Callable[[str], None]
+
+
+class Yard(AbstractContextManager["Yard"]):
+    """A yard that runs, until closed. Closing leaves pods running."""
+
+    def __init__(self, directory: Directory, stack: ExitStack) -> None:
+        self.kubeconfig = directory.kubeconfig
+        self.url = ""
+        self._directory = directory
+        self._stack = stack
+        self._place = Place(directory.volumes)
+        devices = frozenset({kubernetes.KVM_DEVICE} if host.DEVICE.exists() else ())
+        self._machine = Machine(heartbeat.name(), devices)
+        self._node = Node(self._machine, directory.pods, self._place)
+        stack.callback(self._node.close)
+
+    @classmethod
+    def open(cls, directory: Directory, port: int, say: Say = print) -> "Yard":
+        """Start everything; `say` gets sentences for the user. Raises Busy, InvalidRequest, NoSpace."""
+        with ExitStack() as stack:
+            stack.callback(Hold.take(directory).close)
+            rules = Rules()
+            objects = stack.enter_context(Objects.open(directory.store, rules))
+            yard = cls(directory, stack)
+            first = seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
+            rules.serve(objects)
+            yard._serve(objects, port)
+            yard._work(objects)
+            yard._offer_guests(objects, first, say)
+            yard._stack = stack.pop_all()
+            return yard
+
+    def stop_pods(self) -> None:
+        """End every pod's processes gracefully; their objects stay, so that the next yard starts what should run."""
+        self._controllers.stop()
+        self._node.stop_all(GRACE)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _serve(self, objects: Objects, port: int) -> None:
+        pki, now = self._directory.pki, datetime.now(UTC)
+        authority = tls.authority(pki, "diskyard", now)
+        pair = tls.server(authority, pki, ("localhost", HOST), now)
+        admitted = tokens(pki)
+        app = application(objects, self._node.logs, admitted)
+        running = server.start(app, server.Place(HOST, port, tls.context(pair)))
+        self._stack.callback(running.stop)
+        self.url = running.url
+        write_kubeconfig(self.kubeconfig, running.url, authority.certificate, admitted.admin)
+
+    def _work(self, objects: Objects) -> None:
+        scraper = self._stack.enter_context(Scraper())
+        self._agent = Agent(self._machine.name, self._directory.pods, self._wake)
+        self._stack.callback(self._agent.close)
+        collector = Collector(objects)
+        self._stack.callback(collector.close)
+        self._controllers = Controllers(
+            objects,
+            [
+                self._node.reconciler,
+                claims(self._machine.name, self._place),
+                *datavolume_controller.reconcilers(scraper),
+                *vm_controller.reconcilers(),
+                *self._agent.reconcilers,
+            ],
+        )
+        self._stack.callback(self._controllers.stop)
+        collector.start()
+        self._controllers.start()
+        self._node.start(objects, lambda key: self._wake(POD, key))
+
+    def _wake(self, kind: Kind, key: Key) -> None:
+        self._controllers.wake(kind, key)
+
+    def _offer_guests(self, objects: Objects, first: bool, say: Say) -> None:
+        """Probe KVM beside everything else: it can take seconds. The first yard here allows what its host needs."""
+
+        def offer() -> None:
+            found = host.acceleration(self._directory.cache / "acceleration.json")
+            settings = Key(kubevirt.CR_NAME, kubevirt.NAMESPACE)
+            if first and not found.kvm:
+                objects.patch(KUBEVIRT, settings, EMULATE)
+                say(f"KVM does not run guests here ({found.reason}): they run under software emulation")
+            if not closed.is_set():
+                self._agent.start(objects, found)
+
+        closed = threading.Event()
+        thread = threading.Thread(target=offer, name="acceleration", daemon=True)
+        self._stack.callback(thread.join, host.PATIENCE * 2)
+        self._stack.callback(closed.set)
+        thread.start()
