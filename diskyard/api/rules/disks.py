@@ -1,0 +1,181 @@
+"""Admission of an instance's disks and volumes. The texts are KubeVirt's, where it has one. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from diskyard.api.instance import CLAIM_KINDS, DEVICES, part, parts
+from diskyard.api.meta import Obj
+from diskyard.errors import Cause
+
+MOST: Final = 256
+"""Volumes, and characters of a serial number."""
+BUSES: Final = ("virtio", "scsi", "sata", "usb")
+CACHES: Final = ("none", "writethrough", "writeback")
+IO_MODES: Final = ("native", "threads")
+ERROR_POLICIES: Final = ("stop", "ignore", "report", "enospace")
+KINDS: Final = (
+    *CLAIM_KINDS, "hostDisk", "containerDisk", "ephemeral", "emptyDisk", "cloudInitNoCloud", "cloudInitConfigDrive",
+    "sysprep", "configMap", "secret", "downwardAPI", "serviceAccount", "downwardMetrics", "memoryDump", "containerPath",
+)  # fmt: skip
+"""Every kind of volume that KubeVirt has."""
+SERVED: Final = " and ".join(CLAIM_KINDS)
+
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_TEXT: Final = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+_SERIAL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
+
+
+def disk_causes(spec: Obj, at: str) -> Iterator[Cause]:
+    """What is wrong with the disks of the spec at the path `at`."""
+    path = f"{at}.domain.devices.disks"
+    devices = part(part(spec, "domain"), "devices")
+    disks = parts(devices, "disks")
+    volumes = {str(each.get("name")): each for each in parts(spec, "volumes")}
+    yield from duplicates(disks, path)
+    yield from boot_orders(devices, at)
+    for number, disk in enumerate(disks):
+        place = f"{path}[{number}]"
+        yield from _name(disk, place)
+        yield from _target(disk, place)
+        yield from _serial(disk, place)
+        yield from _choices(disk, place)
+        yield from _volume(disk, volumes, place)
+
+
+def volume_causes(spec: Obj, at: str) -> Iterator[Cause]:
+    """What is wrong with the volumes of the spec at the path `at`."""
+    path = f"{at}.volumes"
+    volumes = parts(spec, "volumes")
+    if len(volumes) > MOST:
+        yield Cause(f"{path} list exceeds the {MOST} element limit in length", path)
+        return
+    yield from duplicates(volumes, path)
+    if parts(spec, "utilityVolumes"):
+        text = "cannot create VMI with utility volumes in spec, utility volumes can only be added via hotplug"
+        yield Cause(text, f"{at}.utilityVolumes")
+    for number, volume in enumerate(volumes):
+        place = f"{path}[{number}]"
+        yield from _name(volume, place)
+        yield from _source(volume, place)
+
+
+def duplicates(entries: Sequence[Obj], path: str) -> Iterator[Cause]:
+    """Names that two entries share."""
+    first: dict[str, int] = {}
+    for number, each in enumerate(entries):
+        other = first.setdefault(str(each.get("name")), number)
+        if other != number:
+            text = f"{path}[{other}] and {path}[{number}] must not have the same Name."
+            yield Cause(text, f"{path}[{number}].name", "FieldValueDuplicate")
+
+
+def boot_orders(devices: Obj, at: str) -> Iterator[Cause]:
+    """Boot orders of disks and interfaces: each above zero, no two alike."""
+    seen: set[int] = set()
+    for kind in ("disks", "interfaces"):
+        for number, each in enumerate(parts(devices, kind)):
+            order = each.get("bootOrder")
+            field = f"{at}.domain.devices.{kind}[{number}].bootOrder"
+            if order is None:
+                continue
+            if not isinstance(order, int) or order < 1:
+                yield Cause(f"{field} must have a boot order > 0, if supplied", field)
+            elif order in seen:
+                yield Cause(f"Boot order for {field} already set for a different device.", field)
+            else:
+                seen.add(order)
+
+
+def _name(entry: Obj, place: str) -> Iterable[Cause]:
+    if not _LABEL.fullmatch(str(entry.get("name") or "")):
+        yield Cause(_LABEL_TEXT, f"{place}.name")
+
+
+def _target(disk: Obj, place: str) -> Iterator[Cause]:
+    kinds = [kind for kind in DEVICES if disk.get(kind) is not None]
+    if len(kinds) > 1:
+        yield Cause(f"{place} can only have a single target type defined", place)
+        return
+    kind = kinds[0] if kinds else "disk"
+    target = part(disk, kind)
+    bus, field = str(target.get("bus") or ""), f"{place}.{kind}.bus"
+    if bus == "ide":
+        yield Cause("IDE bus is not supported", field)
+    elif bus and bus not in BUSES:
+        text = f"{field} is set with an unrecognized bus {bus}, must be one of: [{' '.join(BUSES)}]"
+        yield Cause(text, field)
+    elif bus == "virtio" and kind == "cdrom":
+        yield Cause("Bus type virtio is invalid for CD-ROM device", field)
+    elif bus == "sata" and kind == "disk" and target.get("readonly"):
+        yield Cause("sata hard-disks do not support read-only.", field)
+    elif bus in ("sata", "usb", "virtio") and kind == "lun":
+        # qemu passes SCSI commands through its SCSI controller alone.
+        yield Cause(f"a lun is only possible with bus scsi, found {bus}", field)
+    if target.get("pciAddress") and bus != "virtio":
+        text = f"disk {place} - setting a PCI address is only possible with bus type virtio."
+        yield Cause(text, f"{place}.{kind}.pciAddress")
+    if disk.get("dedicatedIOThread") and bus in ("sata", "usb"):
+        yield Cause(f"IOThreads are not supported for disks on a {bus} bus", f"{place}.dedicatedIOThread")
+
+
+def _serial(disk: Obj, place: str) -> Iterator[Cause]:
+    serial, field = str(disk.get("serial") or ""), f"{place}.serial"
+    if not serial:
+        return
+    if len(serial) > MOST:
+        yield Cause(f"{field} must be less than or equal to {MOST} in length, if specified", field)
+    if not _SERIAL.fullmatch(serial):
+        text = f"{field} must be made up of the following characters [A-Za-z0-9_.+-], if specified"
+        yield Cause(text, field)
+    if disk.get("lun") is not None:
+        yield Cause(f"{field} cannot be set for a lun: it shows the serial number of its device", field)
+
+
+def _choices(disk: Obj, place: str) -> Iterator[Cause]:
+    cache, io, policy = (str(disk.get(name) or "") for name in ("cache", "io", "errorPolicy"))
+    if cache and cache not in CACHES:
+        yield Cause(f"{place}.cache has invalid value {cache}", f"{place}.cache")
+    if io and io not in IO_MODES:
+        text = f"Disk IO mode for {place}.io is not supported. Supported modes are: native, threads."
+        yield Cause(text, f"{place}.io")
+    if io == "native" and cache in ("writethrough", "writeback"):
+        yield Cause(f"{place}.io native needs cache none, found {cache}", f"{place}.io")
+    if policy and policy not in ERROR_POLICIES:
+        yield Cause(f'{place}.errorPolicy has invalid value "{policy}"', f"{place}.errorPolicy")
+    if disk.get("shareable") and cache not in ("", "none"):
+        yield Cause(f"a sharable disk requires cache = none got: {cache}", f"{place}.cache")
+
+
+def _volume(disk: Obj, volumes: dict[str, Obj], place: str) -> Iterator[Cause]:
+    volume = volumes.get(str(disk.get("name")))
+    if volume is None:
+        yield Cause(f"{place}.Name '{disk.get('name')}' not found.", f"{place}.name")
+    elif disk.get("lun") is not None and not any(volume.get(kind) is not None for kind in CLAIM_KINDS):
+        text = f"{place}.lun can only be mapped to a DataVolume or PersistentVolumeClaim volume."
+        yield Cause(text, f"{place}.lun")
+
+
+def _source(volume: Obj, place: str) -> Iterator[Cause]:
+    kinds = [kind for kind, value in volume.items() if kind != "name" and value is not None]
+    if len(kinds) != 1:
+        yield Cause(f"{place} must have exactly one source type set", place)
+        return
+    kind = kinds[0]
+    source = part(volume, kind)
+    if kind not in CLAIM_KINDS:
+        known = "is not supported yet" if kind in KINDS else "is not a kind of volume"
+        text = f"{place}.{kind} {known}: {SERVED} are"
+        yield Cause(text, f"{place}.{kind}", "FieldValueNotSupported")
+    elif kind == "dataVolume" and not source.get("name"):
+        yield Cause("DataVolume 'name' must be set", f"{place}.name", "FieldValueRequired")
+    elif kind == "persistentVolumeClaim" and not source.get("claimName"):
+        field = f"{place}.persistentVolumeClaim.claimName"
+        yield Cause(f"{field} must be set", field, "FieldValueRequired")
+    if source.get("hotpluggable"):
+        field = f"{place}.{kind}.hotpluggable"
+        yield Cause(f"{field} is not supported yet: it must be false", field, "FieldValueNotSupported")

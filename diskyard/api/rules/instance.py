@@ -1,0 +1,208 @@
+"""Admission of instances: what is filled in, and what is refused, in KubeVirt's words. Pure."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from diskyard.api import meta, quantity
+from diskyard.api.instance import BINDINGS, part, parts
+from diskyard.api.meta import Obj
+from diskyard.api.rules.disks import disk_causes, duplicates, volume_causes
+from diskyard.api.rules.instance_defaults import ARCHITECTURE, defaults, spec_defaults
+from diskyard.errors import Cause, InvalidRequest
+
+__all__ = ["causes", "defaults", "spec_causes", "spec_defaults"]
+
+NO_MEMORY: Final = (
+    "no memory requested, at least one of 'spec.domain.memory.guest', 'spec.domain.memory.hugepages.pageSize' or "
+    "'spec.domain.resources.requests.memory' must be set"
+)
+MACHINES: Final = ("q35*", "pc-q35*")
+MODELS: Final = ("virtio", "e1000", "e1000e", "igb", "ne2k_pci", "pcnet", "rtl8139")
+MOST_PROCESSORS: Final = 288
+"""What q35 takes without an emulated interrupt remapper (qemu's pc_q35_machine_options)."""
+RESERVED_MAC: Final = "02:00:00:00:00:00"
+NOT_YET: Final = (
+    "accessCredentials", "livenessProbe", "readinessProbe", "resourceClaims", "startStrategy",
+    "domain.clock.timezone", "domain.clock.timer", "domain.cpu.dedicatedCpuPlacement",
+    "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime", "domain.features.hyperv",
+    "domain.features.hypervPassthrough", "domain.features.kvm", "domain.features.pvspinlock",
+    "domain.firmware.acpi", "domain.firmware.bootloader.efi", "domain.firmware.kernelBoot", "domain.ioThreads",
+    "domain.ioThreadsPolicy", "domain.launchSecurity", "domain.memory.hugepages", "domain.rebootPolicy",
+    "domain.devices.autoattachVSOCK", "domain.devices.blockMultiQueue", "domain.devices.clientPassthrough",
+    "domain.devices.downwardMetrics", "domain.devices.filesystems", "domain.devices.gpus",
+    "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue", "domain.devices.panicDevices",
+    "domain.devices.sound", "domain.devices.tpm",
+)  # fmt: skip
+"""Fields that ask for what we cannot do yet: refused, never ignored."""
+DISK_NOT_YET: Final = (
+    "blockSize",
+    "changedBlockTracking",
+    "dedicatedIOThread",
+    "disk.pciAddress",
+    "lun.reservation",
+)
+INTERFACE_NOT_YET: Final = ("acpiIndex", "dhcpOptions", "pciAddress", "portRanges", "state")
+
+_MAC: Final = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def causes(obj: Obj, old: Obj | None) -> Sequence[Cause]:
+    """What is wrong with an instance; `old` as it is stored. Only the time to shut down may be changed."""
+    if old is None:
+        return tuple(spec_causes(meta.spec(obj), "spec"))
+    free = "terminationGracePeriodSeconds"
+    before, after = ({k: v for k, v in meta.spec(each).items() if k != free} for each in (old, obj))
+    return () if before == after else (Cause("update of VMI object is restricted", "spec"),)
+
+
+def spec_causes(spec: Obj, at: str) -> Iterator[Cause]:
+    """What is wrong with the spec at the path `at`, its defaults filled in."""
+    for rule in _RULES:
+        yield from rule(spec, at)
+
+
+def _unsupported(spec: Obj, at: str) -> Iterator[Cause]:
+    yield from _asked(spec, at, NOT_YET)
+    devices = part(part(spec, "domain"), "devices")
+    for kind, fields in (("disks", DISK_NOT_YET), ("interfaces", INTERFACE_NOT_YET)):
+        for number, each in enumerate(parts(devices, kind)):
+            yield from _asked(each, f"{at}.domain.devices.{kind}[{number}]", fields)
+    if spec.get("architecture") not in (None, "", ARCHITECTURE):
+        text = f"{at}.architecture {spec['architecture']} is not supported yet: {ARCHITECTURE} is"
+        yield Cause(text, f"{at}.architecture", "FieldValueNotSupported")
+
+
+def _asked(entry: Obj, at: str, fields: Sequence[str]) -> Iterator[Cause]:
+    for field in fields:
+        found: Any = entry
+        for step in field.split("."):
+            found = found.get(step) if isinstance(found, dict) else None
+        if found not in (None, False, "", [], ()):
+            yield Cause(f"{at}.{field} is not supported yet", f"{at}.{field}", "FieldValueNotSupported")
+
+
+def _memory(spec: Obj, at: str) -> Iterator[Cause]:
+    domain = part(spec, "domain")
+    resources = part(domain, "resources")
+    places = {
+        "memory.guest": part(domain, "memory").get("guest"),
+        "resources.requests.memory": part(resources, "requests").get("memory"),
+        "resources.limits.memory": part(resources, "limits").get("memory"),
+    }
+    sizes: dict[str, int] = {}
+    for name, text in places.items():
+        field = f"{at}.domain.{name}"
+        if not text:
+            continue
+        try:
+            sizes[name] = quantity.parse(text)
+        except InvalidRequest as wrong:
+            yield Cause(f"{field}: {wrong}", field)
+            continue
+        if sizes[name] < 1_000_000:
+            yield Cause(f"{field} '{text}': must be greater than 1M.", field)
+    if not any(places.values()):
+        yield Cause(NO_MEMORY, f"{at}.domain.memory.guest", "FieldValueRequired")
+    limit = sizes.get("resources.limits.memory")
+    for name, words in (("memory.guest", "must be equal to or less than the memory limit"),
+                        ("resources.requests.memory", "is greater than")):  # fmt: skip
+        if limit is not None and sizes.get(name, 0) > limit:
+            field, bound = f"{at}.domain.{name}", f"{at}.domain.resources.limits.memory"
+            text = f"{field} '{places[name]}' {words} {bound} '{places['resources.limits.memory']}'"
+            yield Cause(text, field)
+
+
+def _processors(spec: Obj, at: str) -> Iterator[Cause]:
+    domain = part(spec, "domain")
+    cpu, resources = part(domain, "cpu"), part(domain, "resources")
+    count = 1
+    for name in ("sockets", "cores", "threads"):
+        said = cpu.get(name) or 1
+        if not isinstance(said, int) or said < 0:
+            yield Cause(f"{at}.domain.cpu.{name} must be a whole number above 0", f"{at}.domain.cpu.{name}")
+            return
+        count *= said
+    if count > MOST_PROCESSORS:
+        text = f"{at}.domain.cpu asks for {count} processors: at most {MOST_PROCESSORS} are possible"
+        yield Cause(text, f"{at}.domain.cpu")
+    for kind in ("requests", "limits"):
+        asked = part(resources, kind).get("cpu")
+        field = f"{at}.domain.resources.{kind}.cpu"
+        try:
+            if asked and quantity.value(asked) <= 0:
+                yield Cause(f"{field} '{asked}': must be greater than 0.", field)
+        except InvalidRequest as wrong:
+            yield Cause(f"{field}: {wrong}", field)
+
+
+def _machine(spec: Obj, at: str) -> Iterator[Cause]:
+    said = str(part(part(spec, "domain"), "machine").get("type") or "")
+    if said and not said.startswith(("q35", "pc-q35")):
+        field = f"{at}.domain.machine.type"
+        text = f"{field} is not supported: {said} (allowed values: [{' '.join(MACHINES)}])"
+        yield Cause(text, field)
+
+
+def _firmware(spec: Obj, at: str) -> Iterator[Cause]:
+    said = str(part(part(spec, "domain"), "firmware").get("uuid") or "")
+    field = f"{at}.domain.firmware.uuid"
+    if said and not _UUID.fullmatch(said):
+        yield Cause(f"{field} '{said[:64]}' is not a UUID", field)
+
+
+def _grace(spec: Obj, at: str) -> Iterator[Cause]:
+    said, field = spec.get("terminationGracePeriodSeconds"), f"{at}.terminationGracePeriodSeconds"
+    if isinstance(said, int) and said < 0:
+        yield Cause(f"{field} must be greater than or equal to 0", field)
+
+
+def _networks(spec: Obj, at: str) -> Iterator[Cause]:
+    path = f"{at}.domain.devices.interfaces"
+    interfaces = parts(part(part(spec, "domain"), "devices"), "interfaces")
+    networks = parts(spec, "networks")
+    yield from duplicates(interfaces, path)
+    yield from duplicates(networks, f"{at}.networks")
+    by_name = {str(each.get("name")): each for each in networks}
+    for number, each in enumerate(interfaces):
+        place = f"{path}[{number}]"
+        network = by_name.get(str(each.get("name")))
+        if network is None:
+            yield Cause(f"{place}.name '{each.get('name')}' not found.", f"{place}.name")
+        yield from _interface(each, place)
+    used = {str(each.get("name")) for each in interfaces}
+    for number, each in enumerate(networks):
+        place = f"{at}.networks[{number}]"
+        if str(each.get("name")) not in used:
+            yield Cause(f"{place}.name '{each.get('name')}' not found.", f"{place}.name")
+        for kind in ("multus", "resourceClaim"):
+            if each.get(kind) is not None:
+                text = f"{place}.{kind} is not supported yet: pod is"
+                yield Cause(text, f"{place}.{kind}", "FieldValueNotSupported")
+
+
+def _interface(interface: Obj, place: str) -> Iterator[Cause]:
+    bindings = [kind for kind in BINDINGS if interface.get(kind) is not None]
+    name = interface.get("name")
+    if len(bindings) > 1:
+        yield Cause(f"logical interface {name} has more than one binding: {', '.join(bindings)}", place)
+    for kind in bindings:
+        if kind not in ("bridge", "masquerade"):
+            text = f"{place}.{kind} is not supported yet: bridge and masquerade are"
+            yield Cause(text, f"{place}.{kind}", "FieldValueNotSupported")
+    model = str(interface.get("model") or "virtio")
+    if model not in MODELS:
+        text = f"interface {place}.name uses model {model} that is not supported."
+        yield Cause(text, f"{place}.model", "FieldValueNotSupported")
+    mac = str(interface.get("macAddress") or "")
+    if mac and not _MAC.fullmatch(mac):
+        yield Cause(f"interface {place}.name has malformed MAC address ({mac[:64]}).", f"{place}.macAddress")
+    elif mac.lower().replace("-", ":") == RESERVED_MAC:
+        text = f"interface {place}.name has MAC address ({mac}) that is reserved."
+        yield Cause(text, f"{place}.macAddress")
+
+
+_RULES: Final[tuple[Callable[[Obj, str], Iterator[Cause]], ...]] = (
+    volume_causes, disk_causes, _memory, _processors, _machine, _firmware, _grace, _networks, _unsupported,
+)  # fmt: skip
