@@ -9,6 +9,7 @@ from typing import Final
 from diskyard.api import meta
 from diskyard.api.meta import POD, Obj
 from diskyard.api.names import kubernetes
+from diskyard.api.names.cdi import TERMINATION_LOG as TERMINATION_PATH
 from diskyard.api.pod import WORKER_UID
 from diskyard.errors import Passing, Refused
 from diskyard.kube.client import Client
@@ -101,7 +102,8 @@ class Start:
         )
         grace = meta.spec(self.pod).get("terminationGracePeriodSeconds")
         order = Order(
-            argv=sandbox.command_line(box, self.host),
+            options=sandbox.options(box, self.host),
+            program=sandbox.program(box, self.host),
             env=env,
             grace=DEFAULT_GRACE if grace is None else float(grace),
             backoff=self.next.backoff,
@@ -131,7 +133,9 @@ class Start:
         if os.geteuid() == 0:
             os.chown(file, WORKER_UID, WORKER_UID)
         return Bind(
-            file, str(self.container.get("terminationMessagePath") or "/dev/termination-log"), read_only=False
+            file,
+            volume.place(self.container.get("terminationMessagePath") or TERMINATION_PATH),
+            read_only=False,
         )
 
     def _etc(self) -> list[Bind]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from diskyard import IMAGE
@@ -203,6 +202,8 @@ def _unscheduled(world: World) -> Plan | None:
     pod = _pod(world)
     if meta.spec(pod).get("nodeName"):
         return None
+    if any(not claim.bound and not claim.waits and claim.fresh(world.now) for claim in world.claims):
+        return Plan(requeue_after=schedule.PATIENCE.total_seconds())
     why = schedule.obstacle(pod, world.claims, world.node)
     if why:
         said = (meta.condition(pod, "PodScheduled") or {}).get("message")
@@ -371,8 +372,3 @@ def _pod(world: World) -> Obj:
 
 
 RULES: Final = (_strays, _gone, _deleting, _over, _unscheduled, _unsettled, _alive)
-
-
-def pods(node: schedule.Node, directory: Path, volumes: Path) -> Pods:
-    """The reconciler for the pods in `directory`, whose claims lie in `volumes`."""
-    return Pods(node, Runtime(directory), Place(volumes))

@@ -36,7 +36,9 @@ _FLOCK: Final = "hhqqi"
 class Order:
     """What to run."""
 
-    argv: Sequence[str]
+    options: Sequence[str]
+    """Of bubblewrap."""
+    program: Sequence[str]
     env: Mapping[str, str]
     grace: float
     backoff: float
@@ -76,7 +78,8 @@ def start(directory: Path, order: Order) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (directory / "spec.json").exists():
         _write(directory / "spec.json", json.dumps({
-            "argv": list(order.argv), "env": dict(order.env), "grace": order.grace, "backoff": order.backoff,
+            "options": list(order.options), "program": list(order.program), "env": dict(order.env),
+            "grace": order.grace, "backoff": order.backoff,
         }))  # fmt: skip
     ready, write_end = os.pipe2(os.O_CLOEXEC)
     try:
@@ -163,7 +166,7 @@ def observe(directory: Path, from_logs: bool = False) -> Life | None:
 def _end(said: Mapping[str, Any], directory: Path, from_logs: bool) -> End:
     code, message = int(said["code"]), str(said.get("error") or "")
     reason = "StartError" if message else "Completed" if code == 0 else "Error"
-    message = message or _text(directory / TERMINATION_LOG)[:MESSAGE_LIMIT]
+    message = message or _text(directory / TERMINATION_LOG, MESSAGE_LIMIT)
     if not message and code != 0 and from_logs:
         message = log.tail(directory)
     return End(code, reason, _moment(said["at"]), message)
@@ -207,9 +210,9 @@ def _json(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, limit: int = 64 << 10) -> str:
     with suppress(FileNotFoundError), path.open("rb") as file:
-        return file.read(64 << 10).decode(errors="replace")
+        return file.read(limit).decode(errors="replace")
     return ""
 
 

@@ -31,6 +31,9 @@ KEPT_LIVES: Final = 2
 """The present one and the one before: what `kubectl logs --previous` can show."""
 
 
+DOOMED: Final = ".deleting"
+
+
 @dataclass(frozen=True)
 class Home:
     """A pod's directory, and what is fixed about the pod."""
@@ -127,7 +130,7 @@ class Runtime:
 
     def remove(self, home: Home) -> None:
         """Take away a pod's directory."""
-        doomed = home.path.with_suffix(".deleting")
+        doomed = home.path.with_suffix(DOOMED)
         with suppress(FileNotFoundError):
             home.path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
@@ -168,12 +171,15 @@ class Runtime:
 def _homes(directory: Path) -> Iterator[Home]:
     directory.mkdir(mode=0o711, parents=True, exist_ok=True)
     for path in directory.iterdir():
-        if path.suffix == ".deleting":
+        if path.suffix == DOOMED:
             shutil.rmtree(path, ignore_errors=True)
             continue
-        with suppress(FileNotFoundError):
+        try:
             said = json.loads((path / "pod.json").read_bytes())
-            yield Home(path, Key(said["name"], said["namespace"]), path.name, said["address"])
+        except FileNotFoundError:  # a crash came first: nothing was ever started in it
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        yield Home(path, Key(said["name"], said["namespace"]), path.name, said["address"])
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -1,4 +1,4 @@
-"""The bubblewrap command line for a container: what it sees of this machine, and as whom it runs.
+"""The sandbox of a container, as options of bubblewrap: what it sees of this machine, and as whom it runs.
 
 The root is an empty tmpfs. In it: /usr, a few files of /etc, this Python installation, a read-only /sys and what the
 pod mounts; namespaces of its own for mounts, processes, IPC and host name; the network is the host's.
@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from diskyard.api.pod import WORKER_UID
+from diskyard.errors import Refused
 from standalone.node.supervisor import ENV_FILE
 
 WORKER_PACKAGES: Final = ("diskyard", "importer", "uploadproxy", "cloner", "vm_runtime")
@@ -51,6 +52,8 @@ class Bind:
     read_only: bool = True
     device: bool = False
     """Whether device nodes work there."""
+    volume: bool = False
+    """Whether it holds what some container wrote, links included."""
 
 
 @dataclass(frozen=True)
@@ -86,24 +89,29 @@ def host() -> Host:
     return Host(_installation())
 
 
-def command_line(sandbox: Sandbox, machine: Host) -> list[str]:
-    """The command that runs the container; the supervisor hands it the environment."""
+def options(sandbox: Sandbox, machine: Host) -> list[str]:
+    """bubblewrap's options for a container. Raises Refused."""
     binds = sorted(
         (*machine.installation.binds, *_system(), *sandbox.binds),
         key=lambda bind: PurePosixPath(bind.target).parts,
     )
+    _check(binds)
     return [
-        "bwrap",
         *_namespaces(sandbox, machine),
         *("--perms", "0755", "--tmpfs", "/", "--proc", "/proc", "--dev", "/dev"),
         *("--perms", "01777", "--tmpfs", "/tmp", "--perms", "01777", "--tmpfs", "/var/tmp"),
-        *("--perms", "0755", "--dir", "/run", "--symlink", "/run", "/var/run"),
+        *("--perms", "01777", "--tmpfs", "/dev/shm", "--perms", "0755", "--dir", "/run"),
+        *("--symlink", "../run", "/var/run"),
         *_usr(),
         *_mounts(binds),
-        *("--chdir", sandbox.working_dir, "--"),
-        *(_drop() if machine.root else ()),
-        *(machine.installation.python, "-I", "-S", "-c", ENTER, *sandbox.command),
+        *("--chdir", sandbox.working_dir),
     ]
+
+
+def program(sandbox: Sandbox, machine: Host) -> list[str]:
+    """What bubblewrap runs: what drops every right, what takes the environment, the container's command."""
+    enter = (machine.installation.python, "-I", "-S", "-c", ENTER)
+    return [*(_drop() if machine.root else ()), *enter, *sandbox.command]
 
 
 def environment(machine: Host) -> dict[str, str]:
@@ -115,6 +123,17 @@ def environment(machine: Host) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def _check(binds: Iterable[Bind]) -> None:
+    """Nothing of ours comes to lie inside a volume: bubblewrap would follow links there, as root, out of it."""
+    volumes = [bind for bind in binds if bind.volume]
+    for bind in binds:
+        for volume in volumes:
+            if not bind.volume and PurePosixPath(bind.target).is_relative_to(volume.target):
+                raise Refused(
+                    f"a volume cannot be mounted at {volume.target}: the container needs {bind.target}"
+                )
 
 
 def _namespaces(sandbox: Sandbox, machine: Host) -> Iterator[str]:

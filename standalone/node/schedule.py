@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
 from diskyard.api.names.cdi import SELECTED_NODE
 
+PATIENCE: Final = timedelta(seconds=5)
+"""A claim made a moment before its pod is not worth a complaint: it is bound within milliseconds."""
 _ONE_NODE: Final = "0/1 nodes are available: "
 
 
@@ -19,6 +22,11 @@ class Claim:
     obj: Obj | None
     waits: bool = False
     """Its class binds when a first consumer comes."""
+
+    def fresh(self, now: datetime) -> bool:
+        """Whether it is so young that its volume may simply not be made yet."""
+        created = meta.meta(self.obj or {}).get("creationTimestamp")
+        return bool(created) and now - meta.moment(str(created)) < PATIENCE
 
     @property
     def bound(self) -> bool:

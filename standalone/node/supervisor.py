@@ -3,7 +3,7 @@
 Run as `python -I -S supervisor.py RUN`, by file path, with nothing but the standard library: it starts in
 20 milliseconds and stays small. RUN is a directory; in it:
 
-    spec.json         what to run: argv (a bubblewrap command), env (of the program inside), grace (seconds)
+    spec.json         what to run: options (of bubblewrap), program, env, grace (seconds)
     lock              held (POSIX lock) for as long as this process lives: who asks learns its process id,
                       and no reused id is ever mistaken for it
     started.json      when the sandbox began
@@ -12,7 +12,8 @@ Run as `python -I -S supervisor.py RUN`, by file path, with nothing but the stan
     exit.json         how and when it ended; written before the lock is let go
 
 bubblewrap itself gets none of the container's environment (an LD_PRELOAD would run as root, out here): that goes
-through an open file to the first program inside that has no more rights.
+through an open file to the first program inside that has no more rights. Its options go through another: they would
+fill the host's list of processes, and name every claim in it.
 
 SIGTERM: pass it to the main process, and kill everything when the grace is over. When the main process ends,
 however it ends, the whole process tree ends with it.
@@ -34,6 +35,8 @@ DRAIN = 5.0
 """Seconds for what is left in the pipes after the end."""
 START_ERROR = 128
 """Exit code of a sandbox that never ran, as containerd has it."""
+OPTIONS_FILE = 19
+"""The descriptor by which bubblewrap gets its options."""
 ENV_FILE = 20
 """The descriptor by which the environment goes in, as JSON."""
 STATUS_FILE = 21
@@ -56,6 +59,15 @@ def publish(name: str, said: dict[str, object]) -> None:
     finally:
         os.close(file)
     os.rename(part, name)
+
+
+def passed(name: str, content: bytes) -> int:
+    """An open file that holds this, to be read from its start."""
+    file = os.memfd_create(name)
+    while content:
+        content = content[os.write(file, content) :]
+    os.lseek(file, 0, os.SEEK_SET)
+    return file
 
 
 class Log:
@@ -120,7 +132,8 @@ class Spec:
 
     def __init__(self, text: str) -> None:
         said = json.loads(text)
-        self.argv: list[str] = said["argv"]
+        self.options: list[str] = said["options"]
+        self.program: list[str] = said["program"]
         self.env: dict[str, str] = said["env"]
         self.grace = float(said["grace"])
 
@@ -144,20 +157,28 @@ class Keeper:
         """Start bubblewrap. Raises OSError where there is none."""
         self._listen_to_signals()
         ends = {name: self._pipe(name) for name in ("stdout", "stderr", "status")}
-        secret = os.memfd_create("env")
-        os.write(secret, json.dumps(self._spec.env).encode())
-        os.lseek(secret, 0, os.SEEK_SET)
+        env = passed("env", json.dumps(self._spec.env).encode())
+        options = passed("options", b"\0".join(option.encode() for option in self._spec.options))
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, ends["stdout"], 1),
             (os.POSIX_SPAWN_DUP2, ends["stderr"], 2),
-            (os.POSIX_SPAWN_DUP2, secret, ENV_FILE),
+            (os.POSIX_SPAWN_DUP2, options, OPTIONS_FILE),
+            (os.POSIX_SPAWN_DUP2, env, ENV_FILE),
             (os.POSIX_SPAWN_DUP2, ends["status"], STATUS_FILE),
         ]
-        argv = [self._spec.argv[0], "--json-status-fd", str(STATUS_FILE), *self._spec.argv[1:]]
+        argv = [
+            "bwrap",
+            "--json-status-fd",
+            str(STATUS_FILE),
+            "--args",
+            str(OPTIONS_FILE),
+            "--",
+            *self._spec.program,
+        ]
         environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         self._bwrap = os.posix_spawnp(argv[0], argv, environ, file_actions=actions)
-        for file in (secret, *ends.values()):
+        for file in (env, options, *ends.values()):
             os.close(file)
 
     def keep(self) -> dict[str, object]:
@@ -226,12 +247,13 @@ class Keeper:
         except (OSError, ValueError):
             pass
         at = time.monotonic() + grace
+        first = self._kill_at is None
         self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
         main = self._main()
-        if main:
-            os.kill(main, signal.SIGTERM)
-        else:
+        if not main:
             self._kill_at = 0.0
+        elif first and grace > 0:
+            os.kill(main, signal.SIGTERM)
 
     def _main(self) -> int:
         """The first child of the sandbox's init; 0 while there is none."""

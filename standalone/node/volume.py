@@ -1,6 +1,7 @@
 """A pod's volumes on this machine: first what they are (reads only), then made ready for a container."""
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -61,19 +62,19 @@ def volumes(scene: Scene) -> tuple[Volume, ...]:
 def binds(container: Obj, found: Iterable[Volume], home: Home) -> tuple[Bind, ...]:
     """Make ready what a container mounts, and say what to bind. Raises Missing, OSError."""
     named = {volume.name: volume for volume in found}
-    mounts = [(str(m["mountPath"]), _named(named, m), m) for m in container.get("volumeMounts") or ()]
+    mounts = [(place(m["mountPath"]), _named(named, m), m) for m in container.get("volumeMounts") or ()]
     for volume in {volume.name: volume for _, volume, _ in mounts}.values():
         _make(volume)
     for path, volume, _ in mounts:
         _make_mount_points(path, volume, [other for other, _, _ in mounts])
     result = [
-        Bind(volume.path, path, read_only=bool(said.get("readOnly")) or volume.read_only or _fixed(volume))
+        Bind(volume.path, path, bool(said.get("readOnly")) or volume.read_only or _fixed(volume), volume=True)
         for path, volume, said in mounts
     ]
     for said in container.get("volumeDevices") or ():
         volume = _named(named, said)
         node = device_node(home, f"block-{volume.name}", loop.attached(volume.path))
-        result.append(Bind(node, str(said["devicePath"]), read_only=False, device=True))
+        result.append(Bind(node, place(said["devicePath"]), read_only=False, device=True))
     return tuple(result)
 
 
@@ -88,6 +89,14 @@ def device_node(home: Home, name: str, device: Path) -> Path:
     os.mknod(node, stat.S_IFMT(found.st_mode) | 0o600, found.st_rdev)
     os.chown(node, WORKER_UID, WORKER_UID)
     return node
+
+
+def place(path: object) -> str:
+    """A path inside the container, checked: bubblewrap would follow `..` out of the sandbox that it builds."""
+    asked = PurePosixPath(str(path))
+    if not asked.is_absolute() or ".." in asked.parts or len(asked.parts) < 2:
+        raise Missing(f"{str(path)!r} is no place to mount at: expected an absolute path without '..'")
+    return re.sub(r"^/var/run(?=/)", "/run", str(asked))
 
 
 def _volume(spec: Obj, scene: Scene) -> Volume:

@@ -1,0 +1,153 @@
+"""This machine as a Node object: made at the start, and kept fresh while the yard runs."""
+
+import os
+import platform
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from diskyard import IMAGE, VERSION, log
+from diskyard.api import meta
+from diskyard.api.meta import NODE, Key, Obj
+from diskyard.api.names import kubernetes, kubevirt
+from diskyard.errors import AlreadyExists, ApiError
+from diskyard.kube.client import Client
+from standalone.node import schedule
+from standalone.node.status import HOST_ADDRESS
+
+EVERY: Final = 40.0
+"""Seconds between two signs of life."""
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+_log = log.logger("node")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a node has to offer."""
+
+    name: str
+    devices: frozenset[str] = frozenset()
+    """Device resources that pods may ask for, such as devices.kubevirt.io/kvm. How many there are is said by who
+    offers them (the agent of guests), as a device plugin does."""
+
+    def schedulable(self) -> schedule.Node:
+        """What the scheduling of pods needs of it."""
+        return schedule.Node(self.name, labels(self.name), self.devices)
+
+
+class Heartbeat:
+    """Makes the Node object, and says every 40 seconds that it is alive, until closed."""
+
+    def __init__(self, client: Client, machine: Machine) -> None:
+        self._client = client
+        self._machine = machine
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Make the Node; go on in a thread. Raises ApiError."""
+        obj = {
+            "apiVersion": NODE.api_version,
+            "kind": NODE.kind,
+            "metadata": {"name": self._machine.name, "labels": labels(self._machine.name)},
+            "spec": {},
+        }
+        with suppress(AlreadyExists):
+            self._client.create(NODE, obj)
+        self._beat()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Say no more."""
+        self._closed.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._closed.wait(EVERY):
+            try:
+                self._beat()
+            except ApiError as error:
+                _log.warning("could not say that the node is alive", error=error)
+
+    def _beat(self) -> None:
+        key = Key(self._machine.name)
+        change = {"status": status(self._machine, self._client.get(NODE, key), datetime.now(UTC))}
+        self._client.patch(NODE, key, change, "status")
+
+
+def name() -> str:
+    """How this machine is called, as a node's name."""
+    return socket.gethostname().lower().rstrip(".") or "localhost"
+
+
+def labels(node: str) -> dict[str, str]:
+    """What pods may select this node by."""
+    return {
+        kubernetes.HOSTNAME_LABEL: node,
+        kubernetes.OS_LABEL: "linux",
+        kubernetes.ARCH_LABEL: architecture(),
+        kubevirt.SCHEDULABLE: "true",
+    }
+
+
+def architecture() -> str:
+    """The machine's, in Kubernetes' words."""
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+def status(machine: Machine, node: Obj, now: datetime) -> Obj:
+    """The node's status: capacity, addresses, Ready."""
+    capacity = {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki",
+        "pods": "1000",
+    }
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "YardReady",
+        "message": _as_whom(),
+        "lastHeartbeatTime": meta.timestamp(now),
+        "lastTransitionTime": (meta.condition(node, "Ready") or {}).get("lastTransitionTime")
+        or meta.timestamp(now),
+    }
+    return {
+        "capacity": capacity,
+        "allocatable": capacity,
+        "addresses": [
+            {"type": "InternalIP", "address": HOST_ADDRESS},
+            {"type": "Hostname", "address": machine.name},
+        ],
+        "conditions": [ready],
+        "images": [{"names": [IMAGE], "sizeBytes": 0}],
+        "nodeInfo": {
+            "architecture": architecture(),
+            "operatingSystem": "linux",
+            "kernelVersion": platform.release(),
+            "osImage": _os_image(),
+            "kubeletVersion": f"v{VERSION}",
+            "kubeProxyVersion": "",
+            "containerRuntimeVersion": f"diskyard://{VERSION}",
+            "machineID": "",
+            "systemUUID": "",
+            "bootID": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        },
+    }
+
+
+def _as_whom() -> str:
+    if os.geteuid() == 0:
+        return "containers run in bubblewrap sandboxes as user 107 without capabilities"
+    return "containers run in bubblewrap sandboxes, in user namespaces of the user who runs the yard; no block volumes"
+
+
+def _os_image() -> str:
+    with suppress(OSError):
+        for line in Path("/etc/os-release").read_text().splitlines():
+            if line.startswith("PRETTY_NAME="):
+                return line.partition("=")[2].strip('"')
+    return "Linux"
