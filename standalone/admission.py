@@ -8,9 +8,19 @@ from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.config import config
-from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, STORAGE_CLASS, Key, Kind, Obj
+from diskyard.api.meta import (
+    CDI_CONFIG,
+    CLAIM,
+    DATA_VOLUME,
+    INSTANCE,
+    MACHINE,
+    STORAGE_CLASS,
+    Key,
+    Kind,
+    Obj,
+)
 from diskyard.api.names import cdi
-from diskyard.api.rules import claim, datavolume
+from diskyard.api.rules import claim, datavolume, instance, machine
 from diskyard.api.storage import storage_class
 from diskyard.errors import Cause
 from diskyard.kube.client import Client
@@ -63,5 +73,14 @@ def _datavolume_causes(client: Client, obj: Obj, old: Obj | None) -> Sequence[Ca
     return datavolume.causes(obj, old, facts)
 
 
-_DEFAULTS: Final[Mapping[Kind, Defaults]] = {CLAIM: _claim_defaults}
-_CAUSES: Final[Mapping[Kind, Causes]] = {CLAIM: _claim_causes, DATA_VOLUME: _datavolume_causes}
+_DEFAULTS: Final[Mapping[Kind, Defaults]] = {
+    CLAIM: _claim_defaults,
+    MACHINE: lambda _, obj: machine.defaults(obj),
+    INSTANCE: lambda _, obj: instance.defaults(obj),
+}
+_CAUSES: Final[Mapping[Kind, Causes]] = {
+    CLAIM: _claim_causes,
+    DATA_VOLUME: _datavolume_causes,
+    MACHINE: lambda _, obj, old: machine.causes(obj, old),
+    INSTANCE: lambda _, obj, old: instance.causes(obj, old),
+}
