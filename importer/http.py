@@ -2,7 +2,7 @@
 
 import re
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -61,11 +61,10 @@ class HttpSource:
         if self.size is not None and offset >= self.size:
             return 0
         stream = self._taken(offset) or self._opened(offset)
-        try:
+        with ExitStack() as broken:
+            broken.callback(stream.answer.close)
             count = stream.readinto(buf)
-        except BaseException:
-            stream.answer.close()
-            raise
+            broken.pop_all()
         self._keep(stream)
         return count
 
@@ -100,11 +99,10 @@ class HttpSource:
         if self.validator:
             headers["If-Range"] = self.validator
         answer = self._asked(headers)
-        try:
+        with ExitStack() as wrong:
+            wrong.callback(answer.close)
             self._check(answer, offset)
-        except BaseException:
-            answer.close()
-            raise
+            wrong.pop_all()
         return _Stream(answer, offset, self.size)
 
     def _asked(self, headers: dict[str, str]) -> Answer:

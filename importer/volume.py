@@ -23,7 +23,7 @@ def target(job: ImportJob, env: Mapping[str, str]) -> Target:
     if linux.is_device(device):
         scratch = Path(env.get(cdi.ENV_SCRATCH_DIR, cdi.SCRATCH_DIR))
         return _device(job, device, scratch if scratch.is_dir() else Path(tempfile.gettempdir()))
-    return _file(job, Path(env.get(cdi.ENV_DATA_DIR, cdi.DATA_DIR)))
+    return _file(job, Path(env.get(cdi.ENV_VOLUME_DIR, cdi.DATA_DIR)))
 
 
 def _device(job: ImportJob, path: Path, scratch: Path) -> Target:

@@ -40,22 +40,14 @@ def ingest(
     Raises Refused (nothing is left behind), Passing (run again: it goes on where it can), Busy, NoSpace.
     """
     spot = place.opened(target)
-    with closing(place.journal(target)) as journal:
-        visit = _Visit(spot, journal, expect, on_progress)
-        try:
-            return visit.image(what) if isinstance(what, Image) else visit.source(what)
-        except BaseException as error:
-            if isinstance(error, Refused | SourceChanged) or not visit.resumable:
-                spot.discard()
-                journal.clear()
-            raise
+    with closing(place.journal(target)) as journal, _Visit(spot, journal, expect, on_progress) as visit:
+        return visit.image(what) if isinstance(what, Image) else visit.source(what)
 
 
 class _Visit:
     """One passing of the door."""
 
     def __init__(self, spot: Place, journal: Journal, expect: Expect, on_progress: OnProgress) -> None:
-        self.resumable = False
         self._spot = spot
         self._room = spot.target.room
         self._journal = journal
@@ -63,6 +55,15 @@ class _Visit:
         self._say = on_progress
         self._progress = Progress()
         self._share = 100.0
+        self._resumable = False
+
+    def __enter__(self) -> "_Visit":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind and (issubclass(kind, Refused | SourceChanged) or not self._resumable):
+            self._spot.discard()
+            self._journal.clear()
 
     def source(self, source: Source) -> Result:
         """Fetch, verify, convert where that is needed, publish."""
@@ -70,7 +71,7 @@ class _Visit:
         tap = Tap(headed, Digest(self._expect.algorithm))
         plan, body = self._planned(headed, tap)
         entry = record(self._expect.origin, source.validator or "", plan.route)
-        self.resumable = bool(source.validator) and source.ranged and body is tap
+        self._resumable = bool(source.validator) and source.ranged and body is tap
         start = self._start(entry, plan, tap)
         log.info(
             "fetching", source=self._expect.name, format=plan.format, size=source.size,
@@ -112,7 +113,7 @@ class _Visit:
         """Where to go on; what cannot be gone on from is removed."""
         held = self._journal.read()
         path = place.fetched(self._spot, plan.route)
-        if held and self.resumable and replace(held, offset=0) == entry and place.holds(path, held.offset):
+        if held and self._resumable and replace(held, offset=0) == entry and place.holds(path, held.offset):
             tap.digest.prime(path, held.offset)
             tap.position = held.offset
             log.info("going on with an interrupted transfer", start=held.offset)
@@ -133,7 +134,7 @@ class _Visit:
         limit = place.limit(self._spot, plan)
         path = place.fetched(self._spot, plan.route)
         with closing(self._spot.writer(path, entry.offset, plan.virtual_size)) as writer:
-            with Checkpoint(writer, self._journal if self.resumable else None, entry) as checkpoint:
+            with Checkpoint(writer, self._journal if self._resumable else None, entry) as checkpoint:
 
                 def on_chunk(offset: int, written: int) -> None:
                     checkpoint.passed(offset)

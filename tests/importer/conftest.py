@@ -53,7 +53,7 @@ class Pod:
         self.volume.mkdir(exist_ok=True)
         whole = job.to_env() | {
             "PATH": os.environ["PATH"],
-            cdi.ENV_DATA_DIR: str(self.volume),
+            cdi.ENV_VOLUME_DIR: str(self.volume),
             cdi.ENV_TERMINATION_LOG: str(self.folder / "termination"),
             cdi.ENV_ACCESS_KEY: job.access_key,
             cdi.ENV_SECRET_KEY: job.secret_key,

@@ -66,7 +66,7 @@ def test_a_blank_disk_is_empty_and_of_the_usable_size(pod: Pod) -> None:
 
 
 CONNECT = "Unable to connect to http data source: expected status code 200, got"
-TOO_LARGE = "virtual image size 25165824 is larger than the reported available storage 8388608. A larger PVC is required"
+TOO_LARGE = "virtual image size 25165824 is larger than the reported available storage 8388608. "
 MISMATCH = "Unable to process data: checksum validation failed: checksum mismatch"
 
 
@@ -201,7 +201,7 @@ def test_memory_stays_bounded(images: ImageServer, pod: Pod, large: Path) -> Non
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(done.returncode)"
     )
     pod.volume.mkdir()
-    env = ImportJob("http", images.url("large.raw")).to_env() | {cdi.ENV_DATA_DIR: str(pod.volume)}
+    env = ImportJob("http", images.url("large.raw")).to_env() | {cdi.ENV_VOLUME_DIR: str(pod.volume)}
 
     done = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True)
 

@@ -97,7 +97,7 @@ ENV_HTTPS_PROXY: Final = "https_proxy"
 ENV_NO_PROXY: Final = "no_proxy"
 
 # ours, for running a worker by hand: where it finds what a pod would have at fixed places
-ENV_DATA_DIR: Final = "DISKYARD_DATA_DIR"
+ENV_VOLUME_DIR: Final = "DISKYARD_VOLUME_DIR"
 ENV_BLOCK_DEVICE: Final = "DISKYARD_BLOCK_DEVICE"
 ENV_SCRATCH_DIR: Final = "DISKYARD_SCRATCH_DIR"
 ENV_TERMINATION_LOG: Final = "DISKYARD_TERMINATION_LOG"
