@@ -18,7 +18,7 @@ class Acceleration:
     emulation: bool
     """Software emulation is allowed where it does not."""
     reason: str = ""
-    """What the nodes' probes found."""
+    """What the nodes' probes found; empty while none has been probed."""
 
     @property
     def possible(self) -> bool:
@@ -36,7 +36,7 @@ def acceleration(settings: Obj | None, nodes: Iterable[Obj]) -> Acceleration:
     return Acceleration(
         kvm=bool(offering),
         emulation=developer.get("useEmulation") is True,
-        reason=meta.annotations(found[0])[kubevirt.ACCELERATION] if found else "no node has been probed yet",
+        reason=meta.annotations(found[0])[kubevirt.ACCELERATION] if found else "",
     )
 
 

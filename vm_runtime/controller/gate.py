@@ -97,6 +97,13 @@ def _held(world: World) -> Closed | None:
     )
 
 
+def _unprobed(world: World) -> Closed | None:
+    if world.acceleration.reason:
+        return None
+    text = "no node's agent has said yet how guests can run there"
+    return Closed(text, (Condition("Synchronized", "False", "NodesNotProbed", text),))
+
+
 def _no_acceleration(world: World) -> Closed | None:
     if world.acceleration.possible:
         return None
@@ -109,5 +116,5 @@ def _unsynchronized(reason: str, message: str) -> Closed:
 
 
 RULES: Final[tuple[Callable[[World], Closed | None], ...]] = (
-    _unreadable, _claim_missing, _first_consumer, _being_filled, _held, _no_acceleration,
+    _unreadable, _claim_missing, _first_consumer, _being_filled, _held, _unprobed, _no_acceleration,
 )  # fmt: skip
