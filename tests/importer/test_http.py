@@ -24,6 +24,7 @@ from diskyard.errors import (
 from importer.http import HttpSource
 from importer.request import Access, header_lines, shown
 from importer.retry import DELAYS, Retrying
+from tests.builders import eventually
 from tests.imageserver import Exchange, ImageServer, cut, fault_server, status
 
 BODY = bytes(range(256)) * 8192
@@ -45,7 +46,8 @@ def test_the_first_request_is_a_ranged_get(images: ImageServer) -> None:
         assert source.size == 24 << 20
         assert source.validator
 
-    assert [(hit.method, hit.range) for hit in images.hits()] == [("GET", "bytes=0-")]
+    hits = eventually(images.hits)
+    assert [(hit.method, hit.range) for hit in hits] == [("GET", "bytes=0-")]
 
 
 def test_goes_on_with_if_range_after_a_broken_connection() -> None:
@@ -54,7 +56,7 @@ def test_goes_on_with_if_range_after_a_broken_connection() -> None:
 
         assert [hit.get("range") for hit in server.seen] == ["bytes=0-", "bytes=500000-", "bytes=900000-"]
         assert server.seen[2]["if-range"] == server.etag
-        assert server.sent == len(BODY)
+        assert eventually(lambda: server.sent == len(BODY))
 
 
 def test_a_server_that_stays_broken_is_given_up() -> None:
