@@ -5,12 +5,11 @@ from pathlib import Path
 
 from tests.flows.yard import data_volume, machine, processes, running
 from tests.guest import GREETING
-from tests.servers import Nginx
 
 
-def test_an_import_survives_the_yard_and_goes_on(tmp_path: Path, images: Nginx, qcow2: Path) -> None:
+def test_an_import_survives_the_yard_and_goes_on(tmp_path: Path, slow_image: str) -> None:
     with running(tmp_path / "yard") as yard:
-        yard.create(data_volume("slow", {"http": {"url": images.serve(qcow2, "slow")}}))
+        yard.create(data_volume("slow", {"http": {"url": slow_image}}, "96Mi"))
         yard.wait("datavolumes", "slow", "ImportInProgress")
         yard.kill()
         assert processes(tmp_path / "yard"), "the importer outlives the yard"
@@ -22,9 +21,9 @@ def test_an_import_survives_the_yard_and_goes_on(tmp_path: Path, images: Nginx, 
             assert (again.volume("slow") / "disk.img").is_file()
 
 
-def test_a_running_guest_is_found_again(tmp_path: Path, images: Nginx, guest_image: Path) -> None:
+def test_a_running_guest_is_found_again(tmp_path: Path, guest_url: str) -> None:
     with running(tmp_path / "yard") as yard:
-        yard.create(data_volume("root", {"http": {"url": images.serve(guest_image)}}, "1Gi"))
+        yard.create(data_volume("root", {"http": {"url": guest_url}}, "1Gi"))
         yard.create(machine("guest", "root"))
         yard.console_says("guest", GREETING.decode())
         before = yard.wait("virtualmachineinstances", "guest", "Running")
@@ -41,11 +40,9 @@ def test_a_running_guest_is_found_again(tmp_path: Path, images: Nginx, guest_ima
             assert not processes(tmp_path / "yard")
 
 
-def test_ctrl_c_stops_every_pod_and_the_next_up_starts_them_again(
-    tmp_path: Path, images: Nginx, guest_image: Path
-) -> None:
+def test_ctrl_c_stops_every_pod_and_the_next_up_starts_them_again(tmp_path: Path, guest_url: str) -> None:
     with running(tmp_path / "yard") as yard:
-        yard.create(data_volume("root", {"http": {"url": images.serve(guest_image)}}, "1Gi"))
+        yard.create(data_volume("root", {"http": {"url": guest_url}}, "1Gi"))
         yard.create(machine("guest", "root"))
         yard.console_says("guest", GREETING.decode())
         assert yard.stop() == 0
@@ -55,9 +52,9 @@ def test_ctrl_c_stops_every_pod_and_the_next_up_starts_them_again(
             again.console_says("guest", GREETING.decode())
 
 
-def test_sigterm_leaves_pods_running_for_the_next_up(tmp_path: Path, images: Nginx, qcow2: Path) -> None:
+def test_sigterm_leaves_pods_running_for_the_next_up(tmp_path: Path, slow_image: str) -> None:
     with running(tmp_path / "yard") as yard:
-        yard.create(data_volume("slow", {"http": {"url": images.serve(qcow2, "slow")}}))
+        yard.create(data_volume("slow", {"http": {"url": slow_image}}, "96Mi"))
         yard.wait("datavolumes", "slow", "ImportInProgress")
 
         assert yard.stop(signal.SIGTERM) == 0

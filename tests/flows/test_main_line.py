@@ -7,7 +7,7 @@ from typing import Any
 from tests.builders import eventually
 from tests.flows.yard import Yard, data_volume, machine
 from tests.guest import GREETING
-from tests.servers import Nginx
+from tests.imageserver import ImageServer
 
 ORDER = ["Pending", "ImportScheduled", "ImportInProgress", "Succeeded"]
 
@@ -23,21 +23,21 @@ def condition(obj: dict[str, Any], kind: str) -> tuple[str, str]:
 
 
 def test_the_disk_is_byte_for_byte_the_image_and_holes_are_holes(
-    yard: Yard, images: Nginx, qcow2: Path, tmp_path: Path
+    yard: Yard, images: ImageServer, qcow2: str, tmp_path: Path
 ) -> None:
-    yard.create(data_volume("exact", {"http": {"url": images.serve(qcow2)}}))
+    yard.create(data_volume("exact", {"http": {"url": qcow2}}))
 
     yard.wait("datavolumes", "exact", "Succeeded")
 
     disk = yard.volume("exact") / "disk.img"
-    expected = converted(qcow2, tmp_path / "expected.raw")
+    expected = converted(images.root / "disk.qcow2", tmp_path / "expected.raw")
     assert disk.read_bytes()[: expected.stat().st_size] == expected.read_bytes()
     assert not disk.read_bytes()[expected.stat().st_size :].strip(b"\0")
     assert disk.stat().st_blocks * 512 <= expected.stat().st_blocks * 512 + (1 << 20)
 
 
-def test_the_status_ends_as_clients_expect_it(yard: Yard, images: Nginx, qcow2: Path) -> None:
-    yard.create(data_volume("status", {"http": {"url": images.serve(qcow2)}}))
+def test_the_status_ends_as_clients_expect_it(yard: Yard, qcow2: str) -> None:
+    yard.create(data_volume("status", {"http": {"url": qcow2}}))
 
     done = yard.wait("datavolumes", "status", "Succeeded")
 
@@ -50,8 +50,8 @@ def test_the_status_ends_as_clients_expect_it(yard: Yard, images: Nginx, qcow2: 
     assert claim.metadata.annotations["cdi.kubevirt.io/storage.pod.phase"] == "Succeeded"
 
 
-def test_phases_are_seen_in_their_order(yard: Yard, images: Nginx, qcow2: Path) -> None:
-    yard.create(data_volume("phases", {"http": {"url": images.serve(qcow2)}}))
+def test_phases_are_seen_in_their_order(yard: Yard, qcow2: str) -> None:
+    yard.create(data_volume("phases", {"http": {"url": qcow2}}))
 
     yard.wait("datavolumes", "phases", "Succeeded")
 
@@ -69,11 +69,9 @@ def test_a_blank_disk_has_the_size_that_was_asked_for(yard: Yard) -> None:
     assert disk.stat().st_blocks == 0
 
 
-def test_a_guest_boots_from_an_imported_disk_and_powers_off(
-    yard: Yard, images: Nginx, guest_image: Path
-) -> None:
+def test_a_guest_boots_from_an_imported_disk_and_powers_off(yard: Yard, guest_url: str) -> None:
     yard.create(machine("guest", "guest-root", strategy="RerunOnFailure"))
-    yard.create(data_volume("guest-root", {"http": {"url": images.serve(guest_image)}}, "1Gi"))
+    yard.create(data_volume("guest-root", {"http": {"url": guest_url}}, "1Gi"))
 
     said = yard.console_says("guest", GREETING.decode())
     running = yard.until(

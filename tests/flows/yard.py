@@ -33,13 +33,14 @@ class Yard:
     @classmethod
     def up(cls, directory: Path) -> "Yard":
         """Start it and wait for the one line that says `ready`."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), "--port", "0"],
-            stdout=subprocess.PIPE,
-            stderr=(directory.parent / f"{directory.name}.log").open("a"),
-            text=True,
-            start_new_session=True,
-        )
+        with (directory.parent / f"{directory.name}.log").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), "--port", "0"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
         assert process.stdout
         for line in process.stdout:
             if line.startswith("ready"):
@@ -117,7 +118,7 @@ class Yard:
                 obj = self.get(plural, name)
             except ApiException as error:
                 raise AssertionError(f"{plural}/{name}: {error.status} {error.reason}") from error
-            assert obj.get("status") and holds(obj), json.dumps(obj.get("status"), indent=1)
+            assert holds({"status": {}, **obj}), json.dumps(obj.get("status"), indent=1)
             return obj
 
         return eventually(seen, within)
