@@ -29,7 +29,7 @@ HELP: Final = {
     "get": "Show objects.",
     "delete": "Delete objects.",
     "logs": "Show what a pod, or a guest's serial console, says.",
-    "import": "Import a disk image, with no yard at all.",
+    "import": "Import a disk image: SOURCE becomes the raw disk TARGET.",
     "doctor": "Check what works on this machine, and say how to mend what does not.",
     "version": "Show the version.",
 }

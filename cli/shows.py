@@ -66,11 +66,23 @@ def _show_tables(client: HttpClient, view: View, *, watch: bool) -> None:
             _print(([""] if shown else []) + columns.lines(table))
             shown = True
         if watch:
-            for change in _changes(client, kind, view, table, tables=True):
-                _print(columns.lines(change))
+            _follow(client, kind, view, (columns, table))
     if not shown:
-        where = f"in {view.namespace} namespace" if view.namespace else "in any namespace"
-        click.echo(f"No resources found {where}.", err=True)
+        _say_none(view)
+
+
+def _follow(client: HttpClient, kind: Kind, view: View, begun: tuple[Columns, Obj]) -> None:
+    """Print a row for every change after the table that has been printed."""
+    columns, table = begun
+    if not table.get("rows"):
+        _say_none(view)
+    for change in _changes(client, kind, view, table, tables=True):
+        _print(columns.lines(change))
+
+
+def _say_none(view: View) -> None:
+    where = f"in {view.namespace} namespace" if view.namespace else "in any namespace"
+    click.echo(f"No resources found {where}.", err=True)
 
 
 def _show_objects(client: HttpClient, view: View, *, watch: bool) -> None:
