@@ -6,6 +6,7 @@ from typing import Any, Final
 
 UNKNOWN: Final = "N/A"
 COMPLETE: Final = "100.0%"
+_ALMOST: Final = 99.99
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def percentage(percent: float | None, before: str = "") -> str:
     """`45.00%`, as every client reads it; `before` where there is nothing better. 100 is kept for the end."""
     if percent is None or percent >= 100:
         return before or UNKNOWN
-    return f"{percent:.2f}%"
+    return f"{min(percent, _ALMOST):.2f}%"
 
 
 def _number(found: Any) -> float | None:

@@ -1,0 +1,127 @@
+"""What follows from the CDI's settings, and what the storage classes give."""
+
+from typing import Any
+
+import pytest
+
+from datavolume_controller import configs, profiles
+from datavolume_controller.configs import Configs, status
+from datavolume_controller.profiles import Profiles
+from diskyard.api import meta
+from diskyard.api.config import config
+from diskyard.api.meta import CDI, CDI_CONFIG, STORAGE_CLASS, STORAGE_PROFILE, Key, Obj
+from diskyard.api.names import cdi
+from diskyard.api.storage import property_sets, storage_class
+from standalone.store.objects import Objects
+from tests import builders
+from tests.builders import eventually
+from tests.datavolume_controller.conftest import Node
+from tests.datavolume_controller.steps import Steps
+from tests.datavolume_controller.worlds import NOW
+
+
+def test_the_defaults_of_every_setting() -> None:
+    said = status({}, ["local"])
+    assert said["filesystemOverhead"] == {"global": "0.06", "storageClass": {"local": "0.06"}}
+    assert said["defaultPodResourceRequirements"]["limits"] == {"cpu": "750m", "memory": "600M"}
+    assert (said["scratchSpaceStorageClass"], said["preallocation"]) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "overall", "local"),
+    [
+        ({"global": "0.1"}, "0.1", "0.1"),
+        ({"storageClass": {"local": "0"}}, "0.06", "0"),
+        ({"global": "1.5", "storageClass": {"local": "lots"}}, "0.06", "0.06"),
+    ],
+)
+def test_overhead_is_overall_or_by_class_and_never_nonsense(asked: Obj, overall: str, local: str) -> None:
+    said = status({"filesystemOverhead": asked}, ["local"])["filesystemOverhead"]
+    assert (said["global"], said["storageClass"]["local"]) == (overall, local)
+
+
+def test_resources_are_overridden_field_by_field() -> None:
+    said = status({"podResourceRequirements": {"limits": {"memory": "2G"}}}, [])
+    assert said["defaultPodResourceRequirements"] == {
+        "limits": {"cpu": "750m", "memory": "2G"},
+        "requests": {"cpu": "100m", "memory": "60M"},
+    }
+
+
+def test_a_scratch_class_that_does_not_exist_is_none() -> None:
+    asked = {"scratchSpaceStorageClass": "fast"}
+    assert status(asked, ["local"])["scratchSpaceStorageClass"] == ""
+    assert status(asked, ["fast"])["scratchSpaceStorageClass"] == "fast"
+
+
+def settled(store: Objects) -> Obj:
+    Steps(store, [Configs()]).settle()
+    return store.get(CDI_CONFIG, Key(cdi.CONFIG_NAME))
+
+
+def a_cdi(**config: Any) -> Obj:
+    return builders.some(CDI, "cdi", spec={"config": config})
+
+
+def test_the_config_is_made_and_follows_the_cdi(store: Objects) -> None:
+    owner = store.create(CDI, a_cdi(featureGates=[cdi.WAIT_GATE], preallocation=True))
+    found = settled(store)
+    assert config(found).honours_waiting
+    assert config(found).preallocation
+    assert meta.owned_by(found, owner)
+
+
+def test_what_is_taken_out_of_the_cdi_goes_from_the_config(store: Objects) -> None:
+    store.create(CDI, a_cdi(preallocation=True, filesystemOverhead={"storageClass": {"local": "0.2"}}))
+    settled(store)
+    store.patch(CDI, Key("cdi"), {"spec": {"config": {"preallocation": None, "filesystemOverhead": None}}})
+    found = settled(store)
+    assert not config(found).preallocation
+    assert "filesystemOverhead" not in meta.spec(found)
+
+
+def test_a_new_class_gets_its_overhead(node: Node) -> None:
+    node.client.create(STORAGE_CLASS, builders.storage_class("later"))
+
+    def known() -> bool:
+        found = node.client.get(CDI_CONFIG, Key(cdi.CONFIG_NAME))
+        return config(found).overheads.get("later") == "0.06"
+
+    assert eventually(known)
+
+
+def a_profile(provisioner: str, **spec: Any) -> Obj:
+    chosen = {**builders.storage_class("here"), "provisioner": provisioner}
+    profile = builders.some(STORAGE_PROFILE, "here", spec=spec)
+    return profiles.status(profiles.World(chosen, storage_class(chosen), profile, NOW))
+
+
+def test_a_profile_says_what_is_known_of_a_provisioner() -> None:
+    said = a_profile("diskyard.io/local")
+    assert said["claimPropertySets"] == [{"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}]
+    assert said["conditions"][0]["reason"] == "RecognizedProvisioner"
+
+
+def test_the_owners_word_comes_first() -> None:
+    own = [{"accessModes": ["ReadWriteMany"], "volumeMode": "Block"}]
+    said = a_profile("diskyard.io/local", claimPropertySets=own)
+    assert said["claimPropertySets"] == own
+    assert property_sets({"status": said})[0].volume_mode == "Block"
+
+
+def test_an_unknown_provisioner_is_said_so() -> None:
+    said = a_profile("odd.example")
+    assert said["claimPropertySets"] == []
+    assert said["conditions"][0]["reason"] == "UnrecognizedProvisioner"
+
+
+def test_each_class_has_its_profile(store: Objects) -> None:
+    owner = store.create(STORAGE_CLASS, builders.storage_class("here"))
+    Steps(store, [Profiles()]).settle()
+    found = store.get(STORAGE_PROFILE, Key("here"))
+    assert meta.owned_by(found, owner)
+    assert meta.status(found)["provisioner"] == "diskyard.io/local"
+
+
+def test_other_configs_are_nobodys_business(store: Objects) -> None:
+    assert configs.Configs().gather(store, Key("other")) is None
