@@ -131,8 +131,10 @@ def _ended(end: pods.End | None) -> Stage:
     if end is None:
         return _failed("PodFailed", "the launcher's pod failed without saying why")
     said = TerminationMessage.from_text(end.message)
-    message = said.message or f"the launcher ended with code {end.code} and said nothing"
-    return _failed(said.reason or end.reason or "PodFailed", message)
+    if said.reason:
+        return _failed(said.reason, said.message)
+    how = f"was killed by signal {end.code - 128}" if end.code > 128 else f"ended with code {end.code}"
+    return _failed(end.reason or "PodFailed", f"the launcher {how}")
 
 
 def _failed(reason: str, message: str) -> Stage:

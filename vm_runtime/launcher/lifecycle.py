@@ -157,7 +157,7 @@ class Launcher:
                     return end
                 case Turn(state=state, reason=reason) if self._ran or state == RUNNING:
                     self._ran = True
-                    _log.info("the guest's state", state=state, reason=reason)
+                    _log.info("the guest's state", state=state, **({"reason": reason} if reason else {}))
                     control.publish(_report("ShuttingDown" if self._ending else state, reason))
                 case Stop() if self._ending is None:
                     self._ending = Ending(time.monotonic() + self._grace())
