@@ -54,8 +54,10 @@ class Claims:
         self._lock = threading.Lock()
         self._pending: set[Key] = set()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
-            POD: _claims_of, VOLUME: _claim_of, STORAGE_CLASS: lambda _: tuple(self._pending),
-        }  # fmt: skip
+            POD: _claims_of,
+            VOLUME: lambda each: (*_claim_of(each), *self._pending),
+            STORAGE_CLASS: lambda _: tuple(self._pending),
+        }
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The claim, its class and volume, who uses it, and the room that is left."""
@@ -93,26 +95,37 @@ class Claims:
 
 
 @dataclass(frozen=True)
-class Provision:
-    """Promise the room of a volume and make its directory."""
+class Promise:
+    """Make a volume's object: from now on its room is counted, whatever happens next."""
 
     volume: Obj
     place: Place
     lock: threading.Lock
 
     def carry_out(self, client: Client) -> None:
-        """Make the object first: what it promises is counted, whatever happens next."""
+        """Make it, unless another claim was quicker. Raises NoSpace."""
         name = meta.name(self.volume)
         size = quantity.parse(self.volume["spec"]["capacity"]["storage"])
-        with self.lock:
+        with self.lock, suppress(AlreadyExists):
             others = [each for each in client.list(VOLUME).items if meta.name(each) != name]
             if place.promised(others) + size > self.place.size():
                 raise NoSpace(
                     f"the room for {name} was promised to another claim a moment ago; will look again"
                 )
-            with suppress(AlreadyExists):
-                client.create(VOLUME, self.volume)
-        self.place.make(name, size if volume.is_block(self.volume) else None)
+            client.create(VOLUME, self.volume)
+
+
+@dataclass(frozen=True)
+class Make:
+    """Make a volume's directory."""
+
+    volume: Obj
+    place: Place
+
+    def carry_out(self, _: Client) -> None:
+        """Make it."""
+        size = quantity.parse(self.volume["spec"]["capacity"]["storage"])
+        self.place.make(meta.name(self.volume), size if volume.is_block(self.volume) else None)
 
 
 @dataclass(frozen=True)
@@ -190,14 +203,14 @@ def _success(found: Obj) -> str:
     return f"Successfully provisioned volume {meta.name(found)}"
 
 
-def _binding(claim: Obj, found: Obj, world: World) -> tuple[Provision | Merge, ...]:
+def _binding(claim: Obj, found: Obj, world: World) -> tuple[Make | Merge, ...]:
     annotations = {kubernetes.BIND_COMPLETED: "yes", cdi.BOUND_BY_CONTROLLER: "yes",
                    cdi.PROVISIONER: kubernetes.PROVISIONER}  # fmt: skip
     spec = meta.spec(found)
     status = {"phase": "Bound", "accessModes": spec["accessModes"], "capacity": spec["capacity"]}
     uid = {"uid": meta.uid(claim)}
     return (
-        Provision(found, world.place, world.lock),
+        Make(found, world.place),
         Merge(VOLUME, meta.key(found), {"status": {"phase": "Bound"}}, "status"),
         Merge(
             CLAIM, world.key,
@@ -282,7 +295,10 @@ def _provision(world: World) -> Plan | None:
     claim = _claim(world)
     path = world.place.volume(derived.volume(meta.uid(claim)))
     due = volume.volume(claim, world.storage_class or {}, path, world.node)
-    return Plan((*_binding(claim, due, world), Tell(CLAIM, claim, "ProvisioningSucceeded", _success(due))))
+    promise = Promise(due, world.place, world.lock)
+    return Plan(
+        (promise, *_binding(claim, due, world), Tell(CLAIM, claim, "ProvisioningSucceeded", _success(due)))
+    )
 
 
 RULES: Final = (

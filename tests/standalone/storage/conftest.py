@@ -1,0 +1,5 @@
+"""A yard for each test."""
+
+from tests.standalone.node.conftest import yard
+
+__all__ = ["yard"]
