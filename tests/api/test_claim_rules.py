@@ -1,0 +1,60 @@
+"""What a server fills in and refuses of claims."""
+
+import pytest
+
+from diskyard.api import meta
+from diskyard.api.meta import Obj
+from diskyard.api.rules.claim import Facts, causes, defaults
+from diskyard.api.storage import StorageClass
+from tests import builders
+
+CLASSES = Facts((StorageClass("local", default=True), StorageClass("guests", virt_default=True)))
+
+
+def test_the_default_class_and_mode_are_filled_in() -> None:
+    spec = meta.spec(defaults(builders.claim("disk"), CLASSES))
+    assert (spec["storageClassName"], spec["volumeMode"]) == ("local", "Filesystem")
+
+
+def test_what_is_named_stays() -> None:
+    asked = builders.claim("disk", storageClassName="", volumeMode="Block")
+    assert defaults(asked, CLASSES) == asked
+
+
+def test_without_a_default_no_class_is_filled_in() -> None:
+    assert "storageClassName" not in meta.spec(defaults(builders.claim("disk"), Facts()))
+
+
+REFUSED: dict[str, tuple[Obj, str]] = {
+    "no access mode": (builders.claim("disk", accessModes=[]), "spec.accessModes"),
+    "an unknown access mode": (builders.claim("disk", accessModes=["ReadNever"]), "spec.accessModes"),
+    "an unknown volume mode": (builders.claim("disk", volumeMode="Tape"), "spec.volumeMode"),
+    "no size": (builders.claim("disk", resources={}), "spec.resources.requests.storage"),
+    "nothing for a size": (builders.claim("disk", "0"), "spec.resources.requests.storage"),
+    "a word for a size": (builders.claim("disk", "big"), "spec.resources.requests.storage"),
+}
+
+
+@pytest.mark.parametrize(("obj", "field"), REFUSED.values(), ids=REFUSED.keys())
+def test_refuses(obj: Obj, field: str) -> None:
+    assert [each.field for each in causes(obj, None)] == [field]
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"volumeMode": "Block"}, "spec.volumeMode"),
+        ({"accessModes": ["ReadWriteMany"]}, "spec.accessModes"),
+        ({"storageClassName": "other"}, "spec.storageClassName"),
+        ({"volumeName": "other"}, "spec.volumeName"),
+    ],
+)
+def test_what_is_settled_stays(changed: Obj, field: str) -> None:
+    settled = {"volumeMode": "Filesystem", "storageClassName": "local", "volumeName": "v"}
+    old = builders.claim("disk", **settled)
+    later = builders.claim("disk", **{**settled, **changed})
+    assert [each.field for each in causes(later, old)] == [field]
+
+
+def test_a_claim_may_grow_and_be_bound() -> None:
+    assert causes(builders.claim("disk", "2Gi", volumeName="v"), builders.claim("disk")) == ()

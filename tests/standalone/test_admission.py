@@ -1,0 +1,75 @@
+"""The yard's door: what is looked up, what is filled in, and how a refusal reaches the user."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diskyard.api import meta
+from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, STORAGE_CLASS, Key
+from diskyard.api.names import cdi
+from diskyard.errors import Invalid
+from standalone.admission import Rules
+from standalone.store.objects import Objects
+from tests import builders
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Objects]:
+    """A store with its rules and a default class."""
+    rules = Rules()
+    with Objects.open(tmp_path / "store.db", rules) as objects:
+        rules.serve(objects)
+        default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
+        objects.create(STORAGE_CLASS, builders.storage_class("local", **default))
+        yield objects
+
+
+def test_a_refusal_says_who_refuses_why_and_which_field(yard: Objects) -> None:
+    dv = builders.data_volume("disk", source={"blank": {}, "http": {"url": "http://h/a"}})
+    with pytest.raises(Invalid) as refusal:
+        yard.create(DATA_VOLUME, dv)
+    status = refusal.value.status()
+    assert status["code"] == 422
+    assert 'admission webhook "datavolume-validate.cdi.kubevirt.io" denied the request' in status["message"]
+    assert "Multiple Data volume sources" in status["message"]
+    assert status["details"]["causes"][0]["field"] == "spec.source"
+
+
+def test_nothing_of_what_is_refused_is_stored(yard: Objects) -> None:
+    with pytest.raises(Invalid):
+        yard.create(DATA_VOLUME, builders.data_volume("disk", url="nowhere"))
+    assert yard.list(DATA_VOLUME).items == ()
+
+
+def test_a_spec_cannot_change_by_a_patch(yard: Objects) -> None:
+    yard.create(DATA_VOLUME, builders.data_volume("disk"))
+    with pytest.raises(Invalid, match="Cannot update DataVolume Spec"):
+        yard.patch(DATA_VOLUME, Key("disk", "default"), {"spec": {"contentType": "archive"}})
+    yard.patch(DATA_VOLUME, Key("disk", "default"), {"metadata": {"labels": {"team": "blue"}}})
+
+
+def test_a_claim_in_the_way_is_looked_up_and_so_is_the_gate(yard: Objects) -> None:
+    yard.create(CLAIM, builders.claim("disk"))
+    with pytest.raises(Invalid, match="Destination PVC default/disk already exists"):
+        yard.create(DATA_VOLUME, builders.data_volume("disk"))
+    gate = {"featureGates": [cdi.ADOPTION_GATE]}
+    yard.create(CDI_CONFIG, builders.some(CDI_CONFIG, cdi.CONFIG_NAME, spec=gate))
+    assert yard.create(DATA_VOLUME, builders.data_volume("disk"))
+
+
+def test_a_claim_gets_the_default_class(yard: Objects) -> None:
+    assert meta.spec(yard.create(CLAIM, builders.claim("disk")))["storageClassName"] == "local"
+
+
+def test_what_is_leaving_is_let_go(yard: Objects) -> None:
+    dv = builders.data_volume("disk")
+    dv["metadata"]["finalizers"] = ["example.org/hold"]
+    yard.create(DATA_VOLUME, dv)
+    yard.delete(DATA_VOLUME, Key("disk", "default"))
+    yard.patch(DATA_VOLUME, Key("disk", "default"), {"metadata": {"finalizers": None}})
+    assert yard.list(DATA_VOLUME).items == ()
+
+
+def test_until_there_is_a_store_to_look_into_everything_is_let_in() -> None:
+    assert Rules().validate(DATA_VOLUME, builders.data_volume("disk", url="nowhere"), None) == ()
