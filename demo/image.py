@@ -21,6 +21,7 @@ from diskyard.errors import Refused
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diskyard" / "demo"
 SIZE: Final = 1 << 30
 SECTOR: Final = 512
+CHUNK: Final = 1 << 20
 PARTITION: Final = 1 << 20
 FAT32_LBA: Final = 0x0C
 BOOT_CODE: Final = (
@@ -109,11 +110,20 @@ def _fill(disk: Path, system: Kernel, extra: str, payload: int) -> None:
     )  # fmt: skip
     run("syslinux", "--install", "--offset", str(PARTITION), disk)
     files = {"syslinux.cfg": BOOT_MENU.encode(), "initrd": initramfs(system, extra)}
-    if payload:
-        files["payload.bin"] = random.Random(0).randbytes(payload)
     run("mcopy", "-i", volume, system.image, "::vmlinuz")
     for name, content in files.items():
         run("mcopy", "-i", volume, "-", f"::{name}", given=content)
+    if payload:
+        run("mcopy", "-i", volume, _noise(disk.with_name("payload.bin"), payload), "::")
+
+
+def _noise(file: Path, length: int) -> Path:
+    """A file that no compression makes smaller, the same each time."""
+    random_ = random.Random(0)
+    with file.open("wb") as opened:
+        for start in range(0, length, CHUNK):
+            opened.write(random_.randbytes(min(CHUNK, length - start)))
+    return file
 
 
 def _boot_code() -> Path:

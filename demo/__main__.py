@@ -1,0 +1,174 @@
+"""`make demo`: from a URL to a guest that speaks, on one machine with no cluster. Leaves nothing running.
+
+python -m demo [--once]
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from cli import acts
+from cli.manifest import Wanted, wanted
+from demo import image
+from demo.display import meter, say, step
+from demo.server import served
+from demo.yard import yard
+from diskyard.api import meta
+from diskyard.api.meta import DATA_VOLUME, MACHINE, Key, Kind, Obj
+from diskyard.api.names import cdi
+from diskyard.api.progress import Figures
+from diskyard.api.quantity import MIB, human
+from diskyard.errors import ApiError, DiskyardError, NotFound
+from diskyard.kube.http import HttpClient, LogWish, connect
+
+MANIFEST: Final = Path(__file__).parents[1] / "docs/examples/quickstart.yaml"
+DIRECTORY: Final = image.CACHE / "yard"
+GUEST: Final = Key("quickstart", "default")
+PAYLOAD: Final = 512 * MIB
+"""Bytes of noise in the image, so that there is something to fetch."""
+IMPORT_WITHIN: Final = 300
+BOOT_WITHIN: Final = 180
+GLANCE: Final = 0.2
+"""Seconds between two looks."""
+FIRST, LAST = "Hello from a guest", "ends it."
+"""What the guest's own words begin and end with."""
+
+
+def main() -> int:
+    """Run the demo; the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    done = False
+    try:
+        step("Make a small bootable image of Debian's kernel and busybox (kept for the next time)")
+        disk = image.build(image.CACHE, payload=PAYLOAD)
+        say(f"{disk}, {human(disk.stat().st_size)}")
+        step("Run a yard: diskyard up")
+        with served(disk) as url, yard(DIRECTORY) as running, closing(connect(running.kubeconfig)) as client:
+            say(f"ready at {client.url}")
+            _clear(client)
+            _tell(client, url, image.expected_sum(disk))
+            _invite(running.kubeconfig)
+            done = True
+            if sys.stdout.isatty() and "--once" not in sys.argv:
+                say("")
+                say("Press Ctrl-C to stop and clean up.")
+                signal.pause()
+            step("Shut the guest down and stop the yard")
+    except KeyboardInterrupt:
+        step("Stopped; nothing is left running")
+        return 0 if done else 130
+    except DiskyardError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    step("Done; nothing is left running")
+    return 0
+
+
+def _tell(client: HttpClient, url: str, expected: str) -> None:
+    """The story: apply, import, boot."""
+    step(f"diskyard apply -f docs/examples/quickstart.yaml    (its URL: {url})")
+    for each in _manifest(url):
+        say(acts.applied(client, each))
+    step("Import the image into a claim")
+    _show_import(client)
+    step("Boot a guest from it")
+    heard = _show_guest(client)
+    if expected not in heard:
+        raise DiskyardError(f"expected the guest to read a disk with SHA-256 {expected}, it said: {heard}")
+    say("")
+    say(f"That sum is the one of the image that was served: {expected[:16]}...")
+
+
+def _manifest(url: str) -> list[Wanted]:
+    found = wanted(str(MANIFEST), GUEST.namespace)
+    for each in found:
+        if each.kind.kind == DATA_VOLUME.kind:
+            each.obj["spec"]["source"]["http"]["url"] = url
+    return found
+
+
+def _show_import(client: HttpClient) -> None:
+    with meter() as shown:
+        for volume in _states(client, DATA_VOLUME, GUEST, IMPORT_WITHIN):
+            phase = meta.phase(volume) or "Pending"
+            figures = Figures.from_text(meta.annotations(volume).get(cdi.IMPORT_PROGRESS, ""))
+            shown.show(phase, figures)
+            if phase == "Succeeded":
+                return
+            if phase == "Failed":
+                raise DiskyardError(f"the import failed: {_why(volume)}")
+
+
+def _show_guest(client: HttpClient) -> str:
+    """Show the guest's words as they come; all of them."""
+    told = ""
+    shown = 0
+    for machine in _states(client, MACHINE, GUEST, BOOT_WITHIN):
+        status = str(meta.status(machine).get("printableStatus") or "Stopped")
+        if status != told:
+            told = status
+            say(f"machine: {status}")
+        words = _words(client)
+        for line in words[shown:]:
+            say(line)
+        shown = len(words)
+        if words and LAST in words[-1]:
+            return "\n".join(words)
+    raise AssertionError("unreachable: _states ends by an error")
+
+
+def _words(client: HttpClient) -> list[str]:
+    """What the guest has said so far on its serial console, from its greeting on."""
+    try:
+        pod = acts.speaking_pod(client, f"vm/{GUEST.name}", GUEST.namespace)
+        lines = b"".join(client.logs(pod, LogWish())).decode(errors="replace").splitlines()
+    except ApiError:  # no pod yet, or a container that has not started
+        return []
+    first = next((number for number, line in enumerate(lines) if FIRST in line), len(lines))
+    last = next((number for number, line in enumerate(lines) if LAST in line), len(lines))
+    return lines[first : last + 1]
+
+
+def _states(client: HttpClient, kind: Kind, key: Key, within: float) -> Iterator[Obj]:
+    """The object again and again. Raises DiskyardError when the time is over."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        yield client.get(kind, key)
+        time.sleep(GLANCE)
+    raise DiskyardError(f"{kind} {key} is not there after {within} seconds: {_why(client.get(kind, key))}")
+
+
+def _why(obj: Obj) -> str:
+    """What its conditions say."""
+    said = [
+        f"{c['type']}: {c['message']}" for c in meta.status(obj).get("conditions") or () if c.get("message")
+    ]
+    return "; ".join(said) or f"its status is {meta.status(obj)}"
+
+
+def _clear(client: HttpClient) -> None:
+    """Take away what a demo that was killed has left."""
+    for kind in (MACHINE, DATA_VOLUME):
+        with suppress(NotFound):
+            acts.deleted(client, kind, GUEST, wait=True)
+
+
+def _invite(kubeconfig: Path) -> None:
+    program = Path(sys.executable).with_name("diskyard")
+    step("Look around, in another terminal")
+    say(f"export KUBECONFIG={kubeconfig}")
+    say(f"{program} get dv,pvc,vm,vmi,pods")
+    say(f"{program} logs -f vm/{GUEST.name}")
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
