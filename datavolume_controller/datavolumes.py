@@ -149,7 +149,7 @@ def _events(world: World, found: status.Outcome, refusal: Refusal | None) -> tup
     idle = ready.status == "False" and running.status == "False"
     if idle and running.reason and running.message and _changed(world, running):
         told.append(Tell(DATA_VOLUME, world.obj, running.reason, running.message, warning=True))
-    return (*told, *_new_failures(world))
+    return (*told, *_untold(world))
 
 
 def _changed(world: World, condition: Condition) -> bool:
@@ -161,7 +161,7 @@ def _changed(world: World, condition: Condition) -> bool:
     )
 
 
-def _new_failures(world: World) -> tuple[Tell, ...]:
+def _untold(world: World) -> tuple[Tell, ...]:
     """Tries that failed and are not on the DataVolume yet, in the importer's own words: numbers, and what to change."""
     known = {each.run for each in attempt.attempts(world.dv.annotations.get(cdi.ATTEMPTS, ""))}
     tries = attempt.attempts(world.claim.annotations.get(cdi.ATTEMPTS, "")) if world.claim else ()
