@@ -26,7 +26,7 @@ from vm_runtime.launcher.hypervisor import OFF, RUNNING, Hypervisor, Turn
 
 _log = log.logger("launcher")
 
-ASK_AGAIN: Final = 5.0
+ASK_AGAIN: Final = 2.0
 """Seconds between two requests to the guest to power off: an early one finds nobody listening."""
 GLANCE: Final = 0.05
 """Seconds between two looks for the instance's file."""

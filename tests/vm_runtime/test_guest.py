@@ -1,0 +1,193 @@
+"""Guests that really run, under software emulation, in the node's own sandboxes."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diskyard.api import meta
+from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
+from diskyard.kube.client import Deletion
+from tests import builders
+from tests.builders import eventually
+from tests.vm_runtime.bootsector import Then, disk
+from tests.vm_runtime.line import Line, line
+from vm_runtime.agent.host import Acceleration
+
+pytestmark = [
+    pytest.mark.guest,
+    pytest.mark.skipif(
+        not shutil.which("libvirtd") or not shutil.which("bwrap"), reason="needs libvirt and bubblewrap"
+    ),
+]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Line]:
+    with line(tmp_path, Acceleration(kvm=False, reason="this test's host has none")) as found:
+        yield found
+
+
+def test_a_guest_that_powers_off_has_succeeded_and_its_words_are_in_the_log(started: Line) -> None:
+    started.claim("disk", disk("Hello from the guest"))
+
+    started.start("vm")
+
+    ended = started.reaches("vm", "Succeeded")
+    assert "Hello from the guest" in started.console(ended)
+    passed = [each["phase"] for each in ended["status"]["phaseTransitionTimestamps"]]
+    assert passed == sorted(passed, key=["Pending", "Scheduling", "Scheduled", "Running", "Succeeded"].index)
+    assert (meta.condition(ended, "SoftwareEmulation") or {}).get("status") == "True"
+
+
+def test_a_deleted_guest_is_asked_to_power_off_and_does(started: Line) -> None:
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    started.start("vm")
+    running = started.speaks("vm", "Ready")
+
+    started.objects.delete(INSTANCE, Key("vm", "default"))
+
+    eventually(lambda: started.gone(INSTANCE, "vm"), 8)
+    assert started.gone(POD, meta.name(running))
+
+
+def test_a_guest_that_does_not_listen_is_destroyed_after_its_time(started: Line) -> None:
+    started.claim("disk", disk("Ready", Then.HANG))
+    started.start("vm", terminationGracePeriodSeconds=1)
+    started.speaks("vm", "Ready")
+
+    started.objects.delete(INSTANCE, Key("vm", "default"))
+
+    eventually(lambda: started.gone(INSTANCE, "vm"), 8)
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [("qemu-system", "GuestCrashed"), ("diskyard-launcher", "Error"), ("bwrap", "Error")],
+)
+def test_a_crash_is_told_and_leaves_no_process(started: Line, program: str, reason: str) -> None:
+    started.claim("disk", disk("Ready", Then.HANG))
+    started.start("vm")
+    running = started.reaches("vm", "Running")
+    family = processes(started.pod(running))
+
+    os.kill(next(pid for pid, command in family.items() if program in command), signal.SIGKILL)
+
+    failed = started.reaches("vm", "Failed")
+    assert failed["status"]["reason"] == reason
+    eventually(lambda: not any(alive(pid) for pid in family))
+
+
+def test_a_guest_outlives_its_libvirt_daemon(started: Line) -> None:
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    started.start("vm")
+    running = started.reaches("vm", "Running")
+    family = processes(started.pod(running))
+
+    os.kill(next(pid for pid, command in family.items() if "libvirtd" in command), signal.SIGKILL)
+
+    eventually(lambda: "started anew" in started.console(running))
+    started.objects.delete(INSTANCE, Key("vm", "default"), Deletion())
+    eventually(lambda: started.gone(INSTANCE, "vm"))
+
+
+def test_a_claim_serves_one_guest_at_a_time(started: Line) -> None:
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    started.start("first")
+    started.speaks("first", "Ready")
+    started.start("second")
+
+    waiting = eventually(lambda: meta.condition(started.found(INSTANCE, "second"), "Synchronized"))
+    assert waiting["reason"] == "ClaimInUse"
+    assert "in use by guest first" in waiting["message"]
+
+    started.objects.delete(INSTANCE, Key("first", "default"))
+    started.reaches("second", "Running")
+
+
+def test_without_kvm_the_field_that_allows_emulation_is_named_and_read_live(started: Line) -> None:
+    started.emulate(False)
+    started.claim("disk", disk("Hello"))
+    started.start("vm")
+
+    refused = eventually(lambda: meta.condition(started.found(INSTANCE, "vm", "Pending"), "PodScheduled"))
+    assert "spec.configuration.developerConfiguration.useEmulation" in refused["message"]
+    assert "this test's host has none" in refused["message"]
+
+    started.emulate(True)
+    started.reaches("vm", "Succeeded")
+
+
+def test_an_empty_claim_gets_a_disk_of_its_size(started: Line) -> None:
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    started.objects.create(CLAIM, builders.claim("empty", "6Mi"))
+    both = [
+        {"name": name, "persistentVolumeClaim": {"claimName": claim}}
+        for name, claim in (("root", "disk"), ("more", "empty"))
+    ]
+
+    started.start("vm", volumes=both)
+
+    started.reaches("vm", "Running")
+    volume = started.found(CLAIM, "empty")["spec"]["volumeName"]
+    made = started.volumes / volume / "disk.img"
+    assert made.stat().st_size == 6 << 20
+    assert made.stat().st_blocks == 0
+
+
+def test_a_machine_restarts_a_guest_that_powers_off_and_stops_it_when_halted(started: Line) -> None:
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    started.objects.create(MACHINE, small(builders.machine("vm")))
+    first = started.speaks("vm", "Ready")
+    started.becomes("vm", "Running")
+
+    started.objects.delete(INSTANCE, Key("vm", "default"))
+    eventually(lambda: meta.uid(started.speaks("vm", "Ready")) != meta.uid(first))
+    started.objects.patch(MACHINE, Key("vm", "default"), {"spec": {"runStrategy": "Halted"}})
+
+    eventually(lambda: started.gone(INSTANCE, "vm"))
+    started.becomes("vm", "Stopped")
+
+
+def test_a_deleted_machine_takes_its_guest_along(started: Line) -> None:
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    started.objects.create(MACHINE, small(builders.machine("vm")))
+    started.speaks("vm", "Ready")
+
+    started.objects.delete(MACHINE, Key("vm", "default"))
+
+    eventually(lambda: started.gone(MACHINE, "vm"))
+    assert started.gone(INSTANCE, "vm")
+
+
+def small(machine: Obj) -> Obj:
+    """The machine with little memory."""
+    domain = machine["spec"]["template"]["spec"]["domain"]
+    domain["resources"] = {"requests": {"memory": "32Mi"}}
+    return machine
+
+
+def processes(pod: Obj) -> dict[int, str]:
+    """The processes of a pod's sandbox: its uid is in their mounts."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                mounts = (entry / "mountinfo").read_text()
+                command = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if meta.uid(pod) in mounts or meta.uid(pod) in command:
+                found[int(entry.name)] = command
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there, and not merely waiting to be buried."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
