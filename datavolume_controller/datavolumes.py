@@ -7,7 +7,7 @@ from typing import Final
 from datavolume_controller import attempt, importer, status
 from datavolume_controller.claim import Refusal, Storage
 from datavolume_controller.claim import claim as claim_for
-from datavolume_controller.progress import Scraper, Target
+from datavolume_controller.progress import FIRST, PERIOD, Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.status import World
 from diskyard.api import meta
@@ -43,7 +43,6 @@ from diskyard.kube.reconcile import (
     same_name,
 )
 
-_LOOK_AGAIN: Final = 1.0
 _OVER: Final = (Phase.SUCCEEDED, Phase.FAILED)
 
 
@@ -93,7 +92,8 @@ class DataVolumes:
                 return Plan((_creation(world, made),))
             refusal = made
         actions = (*_adoption(world), *_reported(world, refusal))
-        return Plan(actions, _LOOK_AGAIN if world.claim and world.claim.pod_phase == "Running" else None)
+        running = world.claim is not None and world.claim.pod_phase == "Running"
+        return Plan(actions, (PERIOD if world.figures else FIRST) if running else None)
 
     def _figures(self, client: Client, claim: Claim) -> Figures | None:
         pod = find(client, POD, Key(importer.pod_name(claim), claim.key.namespace))

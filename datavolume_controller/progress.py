@@ -17,6 +17,8 @@ from diskyard.api.names import cdi
 from diskyard.api.progress import Figures
 
 PERIOD: Final = 1.0
+FIRST: Final = 0.25
+"""Seconds between two questions until the first answer: a worker's server comes up with its first bytes."""
 TIMEOUT: Final = 2.0
 FORGOTTEN: Final = 60.0
 """Seconds after which a worker that nobody asks about is forgotten."""
@@ -70,7 +72,8 @@ class Scraper(AbstractContextManager["Scraper"]):
             self._forget(now)
             known = self._known.setdefault(target, _Known())
             known.wanted = now
-            if not known.busy and now - known.asked >= PERIOD * 0.9:
+            due = (PERIOD if known.figures else FIRST) * 0.9
+            if not known.busy and now - known.asked >= due:
                 known.busy, known.asked = True, now
                 self._pool.submit(self._ask, target)
             return known.figures
