@@ -1,15 +1,16 @@
 """`make demo`: from a URL to a guest that speaks, on one machine with no cluster. Leaves nothing running.
 
-python -m demo [--once]
+python -m demo [--once] [--cache DIR] [--payload BYTES]
 """
 
+import argparse
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from cli import acts
@@ -27,7 +28,6 @@ from diskyard.errors import ApiError, DiskyardError, NotFound
 from diskyard.kube.http import HttpClient, LogWish, connect
 
 MANIFEST: Final = Path(__file__).parents[1] / "docs/examples/quickstart.yaml"
-DIRECTORY: Final = image.CACHE / "yard"
 GUEST: Final = Key("quickstart", "default")
 PAYLOAD: Final = 512 * MIB
 """Bytes of noise in the image, so that there is something to fetch."""
@@ -39,29 +39,27 @@ FIRST, LAST = "Hello from a guest", "ends it."
 """What the guest's own words begin and end with."""
 
 
+@dataclass(frozen=True)
+class Setting:
+    """How the demo runs."""
+
+    cache: Path
+    payload: int
+    stay: bool
+    """Whether it goes on until Ctrl-C."""
+
+
 def main() -> int:
     """Run the demo; the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    done = False
+    setting = _setting()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    shown = False
     try:
-        step("Make a small bootable image of Debian's kernel and busybox (kept for the next time)")
-        disk = image.build(image.CACHE, payload=PAYLOAD)
-        say(f"{disk}, {human(disk.stat().st_size)}")
-        step("Run a yard: diskyard up")
-        with served(disk) as url, yard(DIRECTORY) as running, closing(connect(running.kubeconfig)) as client:
-            say(f"ready at {client.url}")
-            _clear(client)
-            _tell(client, url, image.expected_sum(disk))
-            _invite(running.kubeconfig)
-            done = True
-            if sys.stdout.isatty() and "--once" not in sys.argv:
-                say("")
-                say("Press Ctrl-C to stop and clean up.")
-                signal.pause()
-            step("Shut the guest down and stop the yard")
+        for _ in _demo(setting):
+            shown = True
     except KeyboardInterrupt:
         step("Stopped; nothing is left running")
-        return 0 if done else 130
+        return 0 if shown else 130
     except DiskyardError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -69,15 +67,53 @@ def main() -> int:
     return 0
 
 
-def _tell(client: HttpClient, url: str, expected: str) -> None:
+def _demo(setting: Setting) -> Iterator[None]:
+    """The whole demo; yields once, when all has been shown."""
+    step("Make a small bootable image of Debian's kernel and busybox (kept for the next time)")
+    disk = image.build(setting.cache, payload=setting.payload)
+    say(f"{disk}, {human(disk.stat().st_size)}")
+    step("Run a yard: diskyard up")
+    with (
+        served(disk) as url,
+        yard(setting.cache / "yard") as running,
+        closing(connect(running.kubeconfig)) as client,
+    ):
+        say(f"ready at {client.url}")
+        _clear(client)
+        _tell(client, url, disk)
+        _invite(running.kubeconfig)
+        yield
+        if setting.stay:
+            say("")
+            say("Press Ctrl-C to stop and clean up.")
+            signal.pause()
+
+
+def _setting() -> Setting:
+    parser = argparse.ArgumentParser(prog="python -m demo", description="From a URL to a guest that speaks.")
+    parser.add_argument("--once", action="store_true", help="clean up and end when all has been shown")
+    parser.add_argument(
+        "--cache", type=Path, default=image.CACHE, help="where image and yard are (%(default)s)"
+    )
+    parser.add_argument(
+        "--payload", type=int, default=PAYLOAD, help="bytes of noise in the image (%(default)s)"
+    )
+    given = parser.parse_args()
+    return Setting(given.cache.absolute(), given.payload, stay=sys.stdout.isatty() and not given.once)
+
+
+def _tell(client: HttpClient, url: str, disk: Path) -> None:
     """The story: apply, import, boot."""
     step(f"diskyard apply -f docs/examples/quickstart.yaml    (its URL: {url})")
     for each in _manifest(url):
         say(acts.applied(client, each))
     step("Import the image into a claim")
-    _show_import(client)
+    seconds = _show_import(client)
+    size = disk.stat().st_size
+    say(f"{human(size)} fetched and converted in {seconds:.1f} s: {human(size / seconds)}/s")
     step("Boot a guest from it")
     heard = _show_guest(client)
+    expected = image.expected_sum(disk)
     if expected not in heard:
         raise DiskyardError(f"expected the guest to read a disk with SHA-256 {expected}, it said: {heard}")
     say("")
@@ -92,16 +128,19 @@ def _manifest(url: str) -> list[Wanted]:
     return found
 
 
-def _show_import(client: HttpClient) -> None:
+def _show_import(client: HttpClient) -> float:
+    """Show the transfer until it is done; the seconds it took."""
+    begun = time.monotonic()
     with meter() as shown:
         for volume in _states(client, DATA_VOLUME, GUEST, IMPORT_WITHIN):
             phase = meta.phase(volume) or "Pending"
             figures = Figures.from_text(meta.annotations(volume).get(cdi.IMPORT_PROGRESS, ""))
             shown.show(phase, figures)
             if phase == "Succeeded":
-                return
+                break
             if phase == "Failed":
                 raise DiskyardError(f"the import failed: {_why(volume)}")
+    return time.monotonic() - begun
 
 
 def _show_guest(client: HttpClient) -> str:
@@ -164,10 +203,6 @@ def _invite(kubeconfig: Path) -> None:
     say(f"export KUBECONFIG={kubeconfig}")
     say(f"{program} get dv,pvc,vm,vmi,pods")
     say(f"{program} logs -f vm/{GUEST.name}")
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

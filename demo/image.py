@@ -10,6 +10,7 @@ import random
 import struct
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") 
 SIZE: Final = 1 << 30
 SECTOR: Final = 512
 CHUNK: Final = 1 << 20
+KEPT: Final = 7 * 24 * 3600
+"""Seconds that an image is kept after its last use."""
 PARTITION: Final = 1 << 20
 FAT32_LBA: Final = 0x0C
 BOOT_CODE: Final = (
@@ -52,6 +55,8 @@ def build(directory: Path, *, init_extra: str = "", payload: int = 0) -> Path:
         image = directory / f"guest-{_digest(system, init_extra, payload)}.qcow2"
         if not image.exists():
             _make(image, system, init_extra, payload)
+        image.touch()
+        _forget_unused(directory)
         return image
 
 
@@ -78,6 +83,13 @@ def _make(image: Path, system: Kernel, extra: str, payload: int) -> None:
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", disk, made)
         _sum_file(image).write_text(head_sum(disk))
         made.rename(image)
+
+
+def _forget_unused(directory: Path) -> None:
+    for image in directory.glob("guest-*.qcow2"):
+        if image.stat().st_mtime < time.time() - KEPT:
+            image.unlink()
+            _sum_file(image).unlink(missing_ok=True)
 
 
 def _digest(system: Kernel, extra: str, payload: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from demo.display import step
 from diskyard.errors import DiskyardError
 
 PATIENCE: Final = 90
@@ -47,6 +48,7 @@ def yard(directory: Path) -> Iterator[Yard]:
         _await_ready(child, log)
         yield Yard(directory)
     finally:
+        step("Shut down what runs, and stop the yard")
         _stop(child, log)
         shutil.rmtree(directory, ignore_errors=True)
         log.unlink()
