@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from diskyard.errors import Passing
 from standalone.node import process
 
 
@@ -52,9 +53,11 @@ class Exits:
                 if file == self._wake:
                     return
                 with self._lock:
-                    _, ended = self._files.pop(file)
+                    directory, ended = self._files.pop(file)
                     self._epoll.unregister(file)
                 with suppress(ChildProcessError):  # the child of an earlier yard
                     os.waitid(os.P_PIDFD, file, os.WEXITED | os.WNOHANG)
                 os.close(file)
+                with suppress(Passing):  # the next start of that life tries again, and says so
+                    process.bury(directory)
                 ended()

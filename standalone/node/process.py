@@ -11,7 +11,8 @@ import select
 import signal
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ START_LIMIT: Final = 20.0
 """Seconds that a supervisor has to come up; it takes about 0.03."""
 TERMINATION_LOG: Final = "termination-log"
 """What the container finds as its terminationMessagePath."""
+DEATH_LIMIT: Final = 10.0
+"""Seconds that a killed process has to disappear; one that waits for a disk may take some."""
 LOST: Final = 255
 """Exit code of a container whose end nobody saw, as containerd has it."""
 _FLOCK: Final = "hhqqi"
@@ -76,6 +79,7 @@ class Life:
 def start(directory: Path, order: Order) -> None:
     """Begin a life, and return once its sandbox is up. Again for one that has begun: nothing. Raises Passing."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    bury(directory)
     if not (directory / "spec.json").exists():
         _write(directory / "spec.json", json.dumps({
             "options": list(order.options), "program": list(order.program), "env": dict(order.env),
@@ -99,6 +103,31 @@ def stop(directory: Path, grace: float) -> None:
     _write(directory / "grace", str(grace))
     with suppress(ProcessLookupError), opened(directory) as file:
         signal.pidfd_send_signal(file.number, signal.SIGTERM)
+
+
+def bury(directory: Path) -> None:
+    """Kill what a supervisor that was killed has left behind. Raises Passing when that does not die.
+
+    bubblewrap dies with its supervisor, but for the first milliseconds of its life (`--die-with-parent` is a
+    prctl that its processes make when they are up). Its init holds the file `sandbox` locked: whoever it is.
+    """
+    if holder(directory):
+        return
+    try:
+        file = os.open(directory / "sandbox", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        deadline = time.monotonic() + DEATH_LIMIT
+        while not _lockable(file):
+            for pid in _openers(file):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                raise Passing(f"a process of {directory} does not die; will look again")
+            time.sleep(0.01)
+    finally:
+        os.close(file)
 
 
 @dataclass(frozen=True)
@@ -192,6 +221,24 @@ def _await_end(ready: int, directory: Path) -> None:
     poll.register(ready, select.POLLIN | select.POLLHUP)
     if not poll.poll(START_LIMIT * 1000):
         raise Passing(f"the supervisor of {directory} is not up after {START_LIMIT:.0f} s; will look again")
+
+
+def _lockable(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _openers(file: int) -> Iterator[int]:
+    """The other processes that have that file open."""
+    wanted = os.fstat(file)
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        pid = int(path.parts[2])
+        with suppress(OSError):
+            if pid != os.getpid() and os.path.samestat(path.stat(), wanted):
+                yield pid
 
 
 def _last_sign(directory: Path) -> datetime:

@@ -59,6 +59,8 @@ class Runtime:
         """Call `ended` for every pod there is, and from then on whenever a process of one ends."""
         self._ended = ended
         for home in self.homes():
+            for life in home.path.glob("containers/*/*"):
+                process.bury(life)
             self.watch(home)
             ended(home.key)
 

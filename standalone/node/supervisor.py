@@ -6,6 +6,7 @@ Run as `python -I -S supervisor.py RUN`, by file path, with nothing but the stan
     spec.json         what to run: options (of bubblewrap), program, env, grace (seconds)
     lock              held (POSIX lock) for as long as this process lives: who asks learns its process id,
                       and no reused id is ever mistaken for it
+    sandbox           held (flock) by this process and by the sandbox's init: free only when both are gone
     started.json      when the sandbox began
     log, log.1        what the container said: `<RFC 3339> stdout F <line>`, as container runtimes write it
     grace             seconds between SIGTERM and SIGKILL, where they differ from the spec's
@@ -37,6 +38,8 @@ START_ERROR = 128
 """Exit code of a sandbox that never ran, as containerd has it."""
 OPTIONS_FILE = 19
 """The descriptor by which bubblewrap gets its options."""
+HELD_FILE = 22
+"""The descriptor of `sandbox`, which only bubblewrap's own processes keep open."""
 ENV_FILE = 20
 """The descriptor by which the environment goes in, as JSON."""
 STATUS_FILE = 21
@@ -159,6 +162,8 @@ class Keeper:
         ends = {name: self._pipe(name) for name in ("stdout", "stderr", "status")}
         env = passed("env", json.dumps(self._spec.env).encode())
         options = passed("options", b"\0".join(option.encode() for option in self._spec.options))
+        held = os.open("sandbox", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(held, fcntl.LOCK_EX)
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, ends["stdout"], 1),
@@ -166,16 +171,10 @@ class Keeper:
             (os.POSIX_SPAWN_DUP2, options, OPTIONS_FILE),
             (os.POSIX_SPAWN_DUP2, env, ENV_FILE),
             (os.POSIX_SPAWN_DUP2, ends["status"], STATUS_FILE),
+            (os.POSIX_SPAWN_DUP2, held, HELD_FILE),
         ]
-        argv = [
-            "bwrap",
-            "--json-status-fd",
-            str(STATUS_FILE),
-            "--args",
-            str(OPTIONS_FILE),
-            "--",
-            *self._spec.program,
-        ]
+        files = ("--json-status-fd", STATUS_FILE, "--sync-fd", HELD_FILE, "--args", OPTIONS_FILE)
+        argv = ["bwrap", *map(str, files), "--", *self._spec.program]
         environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         self._bwrap = os.posix_spawnp(argv[0], argv, environ, file_actions=actions)
         for file in (env, options, *ends.values()):

@@ -1,5 +1,6 @@
 """A container's life is in its directory: started once, told apart from every other process, ended as a whole."""
 
+import fcntl
 import json
 import os
 import signal
@@ -150,15 +151,41 @@ def test_a_second_stop_shortens_the_grace(life: Path) -> None:
     assert ended(life).code == 137
 
 
+def free(path: Path) -> bool:
+    """Whether nobody holds that file locked."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 def test_everything_ends_with_its_supervisor(life: Path) -> None:
-    process.start(life, order("sleep", "1000"))
-    keeper = process.holder(life)
-    bwrap = int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
+    process.start(life, order("sh", "-c", "echo up; exec sleep 1000"))
+    eventually(lambda: said(life))
 
-    os.kill(keeper, signal.SIGKILL)
+    os.kill(process.holder(life), signal.SIGKILL)
 
-    eventually(lambda: not Path(f"/proc/{bwrap}").exists() or "Z" in Path(f"/proc/{bwrap}/stat").read_text())
+    eventually(lambda: free(life / "sandbox"))
     assert (ended(life).code, ended(life).reason) == (255, "Unknown")
+
+
+def test_what_a_supervisor_killed_too_early_leaves_is_found_and_killed(life: Path) -> None:
+    process.start(life, order("sleep", "1000"))
+    os.kill(process.holder(life), signal.SIGKILL)
+    eventually(lambda: not process.holder(life))
+
+    process.bury(life)
+
+    assert free(life / "sandbox")
+
+
+def test_the_container_has_no_open_file_of_the_host(life: Path) -> None:
+    process.start(life, order("sh", "-c", "ls /proc/self/fd; ls /proc/$$/fd"))
+
+    ended(life)
+    assert set(said(life).split()) == {"0", "1", "2", "3"}  # 3: the directory that ls itself reads
 
 
 def test_the_end_of_a_process_is_told_at_once(life: Path) -> None:
