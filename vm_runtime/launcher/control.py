@@ -39,10 +39,12 @@ class Control:
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)
+        # To close a socket does not wake the thread that waits on it; to shut it down does.
+        _shut(self._listener)
         self._listener.close()
         with self._lock:
             for client in self._observers:
-                client.close()
+                _shut(client)
             self._observers.clear()
 
     def publish(self, report: Report) -> None:
@@ -100,3 +102,8 @@ def _sent(client: socket.socket, text: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _shut(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)

@@ -50,7 +50,7 @@ def room(wanted: int, free: int) -> int:
     """The size of a disk where `wanted` bytes were asked for and `free` are there. Raises NoSpace."""
     size = round_down(wanted)
     usable = round_down(max(0, free - RESERVED))
-    if size <= usable:
+    if 0 < size <= usable:
         return size
     if not size or usable < size * (100 - TOLERATED) // 100 or usable < MIB:
         raise NoSpace(

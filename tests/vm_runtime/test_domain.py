@@ -1,0 +1,183 @@
+"""The XML of guests: each as it is written down in tests/golden, and all as libvirt's own schema wants them.
+
+After a change that is meant: `GOLDEN=write pytest tests/vm_runtime/test_domain.py`, then read the difference.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from diskyard.api.instance import Instance, instance, letters, mac
+from diskyard.api.meta import Obj
+from diskyard.api.rules.instance import defaults
+from diskyard.errors import InvalidRequest
+from tests import builders
+from vm_runtime.domain.disk import Backing
+from vm_runtime.domain.guest import Host, domain
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
+PRIVATE = "/var/run/kubevirt-private"
+FILE = Backing(f"{PRIVATE}/vmi-disks/root/disk.img", direct=True)
+BLOCK = Backing("/dev/root", block=True, direct=True)
+
+
+def guest(domain_: Obj | None = None, **spec: Any) -> Instance:
+    """An admitted instance; `domain_` overrides parts of its domain, `spec` fields of its spec."""
+    obj = builders.stored(builders.instance("vm"), uid="11111111-2222-3333-4444-555555555555")
+    wanted = {**obj["spec"], **spec}
+    wanted["domain"] = {**wanted["domain"], **(domain_ or {})}
+    return instance(defaults({**obj, "spec": wanted}))
+
+
+def with_devices(**devices: Any) -> Instance:
+    """An instance whose devices are its one disk and these."""
+    return guest({"devices": {"disks": [{"name": "root", "disk": {"bus": "virtio"}}], **devices}})
+
+
+def with_disk(kind: str = "disk", bus: str = "virtio", **fields: Any) -> Instance:
+    """An instance with that one disk."""
+    target = fields.pop("target", {})
+    return guest({"devices": {"disks": [{"name": "root", kind: {"bus": bus, **target}, **fields}]}})
+
+
+CASES: dict[str, tuple[Instance, bool, Backing]] = {
+    "emulated": (guest(), False, FILE),
+    "kvm": (guest(), True, FILE),
+    "block": (with_disk(), True, BLOCK),
+    "no-direct-io": (with_disk(), True, Backing(FILE.path)),
+    "preallocated": (with_disk(), True, Backing(FILE.path, direct=True, preallocated=True)),
+    "cdrom": (with_disk("cdrom", "sata", bootOrder=1, serial="ISO-1"), True, FILE),
+    "lun": (with_disk("lun", "scsi"), True, BLOCK),
+    "usb-disk": (with_disk(bus="usb"), True, FILE),
+    "disk-wishes": (
+        with_disk(serial="Ab.1", cache="none", io="threads", shareable=True, errorPolicy="report"), True, FILE,
+    ),
+    "topology": (
+        guest({"cpu": {"cores": 4, "model": "Nehalem", "features": [{"name": "aes", "policy": "require"}]}}),
+        True,
+        FILE,
+    ),
+    "passthrough": (guest({"cpu": {"model": "host-passthrough"}}), True, FILE),
+    "passthrough-emulated": (guest({"cpu": {"model": "host-passthrough"}}), False, FILE),
+    "named-emulated": (guest({"cpu": {"model": "qemu64"}}), False, FILE),
+    "firmware": (
+        guest({"firmware": {
+            "uuid": "5d307ca9-b3ef-428c-8861-06e72d69f223",
+            "serial": "S-1",
+            "bootloader": {"bios": {"useSerial": True}},
+        }}),
+        True,
+        FILE,
+    ),
+    "bare-board": (
+        with_devices(
+            autoattachGraphicsDevice=False, autoattachSerialConsole=False, autoattachMemBalloon=False,
+            autoattachPodInterface=False,
+        ),
+        True,
+        FILE,
+    ),
+    "small-devices": (
+        with_devices(
+            rng={}, inputs=[{"name": "tablet"}], watchdog={"name": "dog", "i6300esb": {}}, video={"type": "virtio"},
+        ),
+        True,
+        FILE,
+    ),
+    "two-interfaces": (
+        guest(
+            {"devices": {"interfaces": [
+                {"name": "default", "masquerade": {}, "bootOrder": 1},
+                {"name": "more", "bridge": {}, "model": "e1000", "macAddress": "02-AB-00-00-00-01"},
+            ]}},
+            networks=[{"name": "default", "pod": {}}, {"name": "more", "pod": {}}],
+        ),
+        True,
+        FILE,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_guest_has_the_xml_that_is_written_down(name: str) -> None:
+    asked, accelerated, backing = CASES[name]
+    path = GOLDEN / f"domain-{name}.xml"
+
+    found = domain(asked, Host(accelerated, PRIVATE, {"root": backing}))
+
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(found)
+    assert found == path.read_text()
+    assert complaints(found) == ""
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    device=st.sampled_from(["disk", "cdrom", "lun"]),
+    bus=st.sampled_from(["virtio", "sata", "scsi", "usb"]),
+    cache=st.sampled_from(["", "none", "writethrough", "writeback"]),
+    io=st.sampled_from(["", "native", "threads"]),
+    flags=st.tuples(*[st.booleans()] * 5),
+    cores=st.integers(1, 64),
+)
+def test_any_guest_that_can_be_asked_for_fits_the_schema_or_is_refused(
+    device: str, bus: str, cache: str, io: str, flags: tuple[bool, ...], cores: int
+) -> None:
+    accelerated, block, direct, shareable, readonly = flags
+    disk = {
+        "name": "root",
+        device: {"bus": bus, "readonly": readonly},
+        "cache": cache,
+        "io": io,
+        "shareable": shareable,
+    }
+    asked = guest({"devices": {"disks": [disk]}, "cpu": {"cores": cores}})
+
+    try:
+        found = domain(asked, Host(accelerated, PRIVATE, {"root": Backing("/d", block, direct)}))
+    except InvalidRequest:
+        found = ""
+
+    assert found == "" or complaints(found) == ""
+
+
+def test_a_lun_on_a_file_is_refused_with_the_way_out() -> None:
+    with pytest.raises(InvalidRequest, match="volumeMode Block"):
+        domain(with_disk("lun", "scsi"), Host(True, PRIVATE, {"root": FILE}))
+
+
+def test_cache_none_where_direct_io_does_not_work_is_refused_in_kubevirts_words() -> None:
+    with pytest.raises(InvalidRequest, match="Unable to use 'none' cache mode"):
+        domain(with_disk(cache="none"), Host(True, PRIVATE, {"root": Backing("/d")}))
+
+
+def test_a_guest_keeps_its_network_card_from_life_to_life() -> None:
+    first, second = guest(), guest()
+
+    assert mac(first, first.interfaces[0]) == mac(second, second.interfaces[0])
+    assert mac(first, first.interfaces[0]).startswith("02:")
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "a"), (25, "z"), (26, "aa"), (701, "zz"), (702, "aaa")])
+def test_disks_are_lettered_as_linux_does(number: int, text: str) -> None:
+    assert letters(number) == text
+
+
+@cache
+def schema() -> etree.RelaxNG:
+    return etree.RelaxNG(etree.parse(str(SCHEMA)))
+
+
+def complaints(xml: str) -> str:
+    """What libvirt's schema has against it."""
+    if not SCHEMA.exists():
+        pytest.skip(f"{SCHEMA} is not installed")
+    validator = schema()
+    return "" if validator.validate(etree.fromstring(xml)) else str(validator.error_log)
