@@ -72,27 +72,28 @@ class Collector:
     def _run(self) -> None:
         due = True
         while not self._stopped.is_set():
-            left = due and self._sweep()
-            stirred = self._stirred.wait(RETRY if left else PERIOD)
+            pause = self._sweep() if due else PERIOD
+            stirred = self._stirred.wait(pause)
             self._stopped.wait(BREATH)
             self._stirred.clear()
-            due = self._something_ends() or left or not stirred
+            due = self._something_ends() or not stirred or pause < PERIOD
         for stream in self._streams.values():
             stream.close()
 
-    def _sweep(self) -> bool:
-        """Carry out all that is to do; whether something of it is left."""
+    def _sweep(self) -> float:
+        """Carry out all that is to do; the seconds until the next look: none when one step leads to another."""
         kinds = [one.kind for one in self._objects.served()]
         self._follow(kinds)
         members = [(kind, obj) for kind in kinds for obj in self._objects.list(kind).items]
-        left = False
+        pause = PERIOD
         for action in actions(members, partial(_there, self._objects), datetime.now(UTC)):
             try:
                 action.carry_out(self._objects)
+                pause = min(pause, 0.0)
             except ApiError as error:
                 _log.debug("left for the next time", error=error)
-                left = True
-        return left
+                return RETRY
+        return pause
 
     def _follow(self, kinds: Iterable[Kind]) -> None:
         for kind in kinds:

@@ -20,6 +20,11 @@ VALUES = st.sampled_from(["1", "2"])
 _numbers = itertools.count(1)
 
 
+def told_revision(type_: str, obj: Obj) -> str:
+    """The revision of a change; none of a deletion: a server may answer that with no more than "Success"."""
+    return "" if type_ == "DELETED" else str(meta.meta(obj)["resourceVersion"])
+
+
 @dataclass
 class Expected:
     """What the server must hold and must have told."""
@@ -28,12 +33,13 @@ class Expected:
     told: list[tuple[str, str, str]] = field(default_factory=list)
 
     def now(self, type_: str, obj: Obj) -> None:
-        name = meta.name(obj)
-        self.told.append((type_, name, meta.meta(obj)["resourceVersion"]))
-        if type_ == "DELETED":
-            self.objects.pop(name, None)
-        else:
-            self.objects[name] = obj
+        self.told.append((type_, meta.name(obj), meta.meta(obj)["resourceVersion"]))
+        self.objects[meta.name(obj)] = obj
+
+    def gone(self, name: str) -> None:
+        # A server that answers a deletion with "Success" tells its revision to watchers only.
+        self.told.append(("DELETED", name, ""))
+        del self.objects[name]
 
 
 class History(RuleBasedStateMachine):
@@ -105,7 +111,10 @@ class History(RuleBasedStateMachine):
         if current is None or not meta.meta(current).get("finalizers"):
             return
         after = self.client.patch(CONFIG_MAP, self.key(name), {"metadata": {"finalizers": None}})
-        self.expected.now("DELETED" if meta.deleting(current) else "MODIFIED", after)
+        if meta.deleting(current):
+            self.expected.gone(name)
+        else:
+            self.expected.now("MODIFIED", after)
 
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
@@ -117,8 +126,7 @@ class History(RuleBasedStateMachine):
             return
         assert current is not None
         if not meta.meta(current).get("finalizers"):
-            # A server that only says "Success" leaves the last revision to the watch.
-            self.expected.now("DELETED", after)
+            self.expected.gone(name)
         elif not meta.deleting(current):
             assert meta.deleting(after)
             self.expected.now("MODIFIED", after)
@@ -131,11 +139,14 @@ class History(RuleBasedStateMachine):
         )
         watch = self.client.watch(CONFIG_MAP, self.since, Selection(self.place))
         for change in watch:
+            assert int(self.version(change.obj)) >= int(self.since) + (change.type != "BOOKMARK")
             self.since = self.version(change.obj)
             if meta.name(change.obj) == meta.name(marker):
                 break
-            if change.type != "BOOKMARK":
-                self.told.append((change.type, meta.name(change.obj), self.since))
+            if change.type == "DELETED":
+                self.told.append((change.type, meta.name(change.obj), ""))
+            elif change.type != "BOOKMARK":
+                self.told.append((change.type, meta.name(change.obj), told_revision(change.type, change.obj)))
         watch.close()
         self.client.delete(CONFIG_MAP, self.key(meta.name(marker)))
 
