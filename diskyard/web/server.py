@@ -15,6 +15,8 @@ from diskyard.errors import Busy, InvalidRequest
 GRACE = 5.0
 _LINE = 64 * 1024
 """The longest request line and header that is read."""
+_LAST_WORDS = 0.01
+"""Seconds in which the loop lets its closed sockets go."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,14 @@ class _Serving:
         server = runner.server
         await site.stop()
         if server is not None:
+            transports = [handler.transport for handler in server.connections]
             server.pre_shutdown()
             await runner.shutdown()
             await server.shutdown(grace)
+            for transport in transports:
+                if transport is not None:
+                    transport.abort()  # close() would wait for the client's end of TLS
+            await asyncio.sleep(_LAST_WORDS)
         await self.app.cleanup()
 
     def end(self, grace: float) -> None:

@@ -10,12 +10,13 @@ import pytest
 from diskyard.api.meta import NAMESPACE
 from diskyard.kube.client import Client
 from standalone.store.objects import Objects
-from tests import builders
+from tests import builders, served
 
 _numbers = itertools.count(1)
 
 IMPLEMENTATIONS: dict[str, Callable[[Path], AbstractContextManager[Client]]] = {
     "store": lambda folder: Objects.open(folder / "store.db"),
+    "http": served.client,
 }
 
 
