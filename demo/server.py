@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +11,8 @@ from typing import Any
 
 
 @contextmanager
-def served(file: Path) -> Iterator[str]:
-    """The URL of the file, on 127.0.0.1 at a free port, for as long as the context lasts."""
+def served(file: Path, on_get: Callable[[], None] = lambda: None) -> Iterator[str]:
+    """The URL of the file, on 127.0.0.1 at a free port, for as long as the context lasts; tells of each GET."""
     size = file.stat().st_size
 
     class Handler(BaseHTTPRequestHandler):
@@ -22,6 +22,7 @@ def served(file: Path) -> Iterator[str]:
             self._answer()
 
         def do_GET(self) -> None:
+            on_get()
             start, end = self._answer()
             with file.open("rb") as opened:
                 self.connection.sendfile(opened, start, end - start)
