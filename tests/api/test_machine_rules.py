@@ -1,0 +1,303 @@
+"""Admission of machines and instances: KubeVirt's defaults, and its words for what is refused."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diskyard.api.instance import instance as read
+from diskyard.api.meta import Obj
+from diskyard.api.rules import instance, machine
+from tests import builders
+
+HERE = "spec.domain.devices.disks[0]"
+VOLUME = "spec.volumes[0]"
+CARD = "spec.domain.devices.interfaces[0]"
+
+
+def asked(change: dict[str, Any]) -> Obj:
+    """An instance with the value at each dotted path changed; None takes it away, numbers are indexes."""
+    obj = builders.stored(builders.instance("vm"))
+    obj["spec"] = copy.deepcopy(obj["spec"])
+    for path, value in change.items():
+        *steps, last = path.split(".")
+        place: Any = obj["spec"]
+        for step in steps:
+            place = place[int(step)] if step.isdigit() else place.setdefault(step, {})
+        if value is None:
+            place.pop(last)
+        else:
+            place[int(last) if last.isdigit() else last] = value
+    return obj
+
+
+def refused(change: dict[str, Any]) -> list[tuple[str, str]]:
+    """(field, message) of what is wrong with a defaulted instance that has the change."""
+    return [(cause.field, cause.message) for cause in instance.causes(instance.defaults(asked(change)), None)]
+
+
+def disk(**fields: Any) -> dict[str, Any]:
+    return {"domain.devices.disks.0": {"name": "root", **fields}}
+
+
+def volume(**source: Any) -> dict[str, Any]:
+    return {"volumes.0": {"name": "root", **source}}
+
+
+def card(*networks: Obj, **fields: Any) -> dict[str, Any]:
+    return {
+        "domain.devices.interfaces": [{"name": "default", **fields}],
+        "networks": list(networks) or [{"name": "default", "pod": {}}],
+    }
+
+
+TWICE = {"domain.devices.disks": [{"name": "root", "disk": {}}] * 2}
+ORDERS = {
+    "volumes": [{"name": n, "dataVolume": {"name": n}} for n in ("a", "b")],
+    "domain.devices.disks": [{"name": n, "disk": {}, "bootOrder": 1} for n in ("a", "b")],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "message"),
+    [
+        (TWICE, "spec.domain.devices.disks[1].name",
+         f"{HERE} and spec.domain.devices.disks[1] must not have the same Name."),
+        (disk(disk={}, cdrom={}), HERE, f"{HERE} can only have a single target type defined"),
+        (disk(disk={}, bootOrder=0), f"{HERE}.bootOrder", f"{HERE}.bootOrder must have a boot order > 0, if supplied"),
+        (ORDERS, "spec.domain.devices.disks[1].bootOrder",
+         "Boot order for spec.domain.devices.disks[1].bootOrder already set for a different device."),
+        (disk(disk={"bus": "ide"}), f"{HERE}.disk.bus", "IDE bus is not supported"),
+        (disk(cdrom={"bus": "virtio"}), f"{HERE}.cdrom.bus", "Bus type virtio is invalid for CD-ROM device"),
+        (disk(disk={"bus": "sata", "readonly": True}), f"{HERE}.disk.bus",
+         "sata hard-disks do not support read-only."),
+        (disk(disk={"bus": "fdc"}), f"{HERE}.disk.bus",
+         f"{HERE}.disk.bus is set with an unrecognized bus fdc, must be one of: [virtio scsi sata usb]"),
+        (disk(lun={"bus": "sata"}), f"{HERE}.lun.bus", "a lun is only possible with bus scsi, found sata"),
+        (disk(disk={}, serial="a b"), f"{HERE}.serial",
+         f"{HERE}.serial must be made up of the following characters [A-Za-z0-9_.+-], if specified"),
+        (disk(disk={}, serial="a" * 257), f"{HERE}.serial",
+         f"{HERE}.serial must be less than or equal to 256 in length, if specified"),
+        (disk(disk={}, cache="fast"), f"{HERE}.cache", f"{HERE}.cache has invalid value fast"),
+        (disk(disk={}, io="fast"), f"{HERE}.io",
+         f"Disk IO mode for {HERE}.io is not supported. Supported modes are: native, threads."),
+        (disk(disk={}, errorPolicy="cry"), f"{HERE}.errorPolicy", f'{HERE}.errorPolicy has invalid value "cry"'),
+        (disk(disk={}, shareable=True, cache="writeback"), f"{HERE}.cache",
+         "a sharable disk requires cache = none got: writeback"),
+        ({"domain.devices.disks": [{"name": "root", "disk": {}}, {"name": "x", "disk": {}}]},
+         "spec.domain.devices.disks[1].name", "spec.domain.devices.disks[1].Name 'x' not found."),
+        ({"volumes": [{"name": "root", "dataVolume": {"name": "a"}}] * 2}, "spec.volumes[1].name",
+         "spec.volumes[0] and spec.volumes[1] must not have the same Name."),
+        (volume(), VOLUME, f"{VOLUME} must have exactly one source type set"),
+        (volume(dataVolume={"name": "a"}, persistentVolumeClaim={"claimName": "b"}), VOLUME,
+         f"{VOLUME} must have exactly one source type set"),
+        (volume(dataVolume={}), f"{VOLUME}.name", "DataVolume 'name' must be set"),
+        (volume(persistentVolumeClaim={"claimName": ""}), f"{VOLUME}.persistentVolumeClaim.claimName",
+         f"{VOLUME}.persistentVolumeClaim.claimName must be set"),
+        (volume(containerDisk={"image": "x"}), f"{VOLUME}.containerDisk",
+         f"{VOLUME}.containerDisk is not supported yet: persistentVolumeClaim and dataVolume are"),
+        (volume(cloudInitNoCloud={"userData": "x"}), f"{VOLUME}.cloudInitNoCloud",
+         f"{VOLUME}.cloudInitNoCloud is not supported yet: persistentVolumeClaim and dataVolume are"),
+        (volume(floppy={}), f"{VOLUME}.floppy",
+         f"{VOLUME}.floppy is not a kind of volume: persistentVolumeClaim and dataVolume are"),
+        ({"domain.resources": {}}, "spec.domain.memory.guest", instance.NO_MEMORY),
+        ({"domain.memory": {"guest": "12Mb"}}, "spec.domain.memory.guest",
+         "spec.domain.memory.guest: '12Mb' is not a quantity: expected a number with a suffix such as 512Mi, 10Gi "
+         "or 6G"),
+        ({"domain.memory": {"guest": "10"}}, "spec.domain.memory.guest",
+         "spec.domain.memory.guest '10': must be greater than 1M."),
+        ({"domain.memory": {"guest": "2Gi"}, "domain.resources": {"limits": {"memory": "1Gi"}}},
+         "spec.domain.memory.guest",
+         "spec.domain.memory.guest '2Gi' must be equal to or less than the memory limit "
+         "spec.domain.resources.limits.memory '1Gi'"),
+        ({"domain.machine": {"type": "pc"}}, "spec.domain.machine.type",
+         "spec.domain.machine.type is not supported: pc (allowed values: [q35* pc-q35*])"),
+        ({"domain.cpu": {"sockets": 500}}, "spec.domain.cpu",
+         "spec.domain.cpu asks for 500 processors: at most 288 are possible"),
+        ({"domain.firmware": {"uuid": "me"}}, "spec.domain.firmware.uuid",
+         "spec.domain.firmware.uuid 'me' is not a UUID"),
+        ({"domain.firmware": {"bootloader": {"efi": {}}}}, "spec.domain.firmware.bootloader.efi",
+         "spec.domain.firmware.bootloader.efi is not supported yet"),
+        ({"domain.devices.gpus": [{"name": "g"}]}, "spec.domain.devices.gpus",
+         "spec.domain.devices.gpus is not supported yet"),
+        (disk(disk={}, blockSize={"matchVolume": {}}), f"{HERE}.blockSize", f"{HERE}.blockSize is not supported yet"),
+        (card(masquerade={}, bridge={}), CARD,
+         "logical interface default has more than one binding: bridge, masquerade"),
+        (card(sriov={}), f"{CARD}.sriov", f"{CARD}.sriov is not supported yet: bridge and masquerade are"),
+        (card({"name": "other", "pod": {}}, bridge={}), f"{CARD}.name", f"{CARD}.name 'default' not found."),
+        (card({"name": "default", "multus": {"networkName": "n"}}, bridge={}), "spec.networks[0].multus",
+         "spec.networks[0].multus is not supported yet: pod is"),
+        (card(bridge={}, model="3c501"), f"{CARD}.model",
+         f"interface {CARD}.name uses model 3c501 that is not supported."),
+        (card(bridge={}, macAddress="no"), f"{CARD}.macAddress",
+         f"interface {CARD}.name has malformed MAC address (no)."),
+        (card(bridge={}, macAddress="02:00:00:00:00:00"), f"{CARD}.macAddress",
+         f"interface {CARD}.name has MAC address (02:00:00:00:00:00) that is reserved."),
+        ({"terminationGracePeriodSeconds": -1}, "spec.terminationGracePeriodSeconds",
+         "spec.terminationGracePeriodSeconds must be greater than or equal to 0"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_field(change: dict[str, Any], field: str, message: str) -> None:
+    assert (field, message) in refused(change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        disk(cdrom={}),
+        disk(lun={"bus": "scsi"}),
+        disk(
+            disk={"bus": "virtio", "readonly": True},
+            bootOrder=3,
+            cache="none",
+            io="native",
+            errorPolicy="report",
+        ),
+        volume(dataVolume={"name": "a"}),
+        {"domain.devices.disks": []},
+        card(bridge={}),
+        card(masquerade={}, ports=[{"port": 80}]),
+        {"domain.features": {"acpi": {}, "apic": {}}, "domain.clock": {"utc": {}}},
+        {"terminationGracePeriodSeconds": 0, "evictionStrategy": "LiveMigrate", "hostname": "me"},
+        {"domain.machine": {"type": "pc-q35-7.2"}},
+    ],
+)
+def test_what_can_run_is_admitted(change: dict[str, Any]) -> None:
+    assert refused(change) == []
+
+
+def test_a_cause_keeps_its_kind() -> None:
+    found = instance.causes(instance.defaults(asked(volume(containerDisk={"image": "x"}))), None)
+
+    assert [cause.reason for cause in found] == ["FieldValueNotSupported"]
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "value"),
+    [
+        ({}, "domain.machine.type", "q35"),
+        ({}, "architecture", "amd64"),
+        ({}, "domain.memory.guest", "128Mi"),
+        ({"domain.resources": {"limits": {"memory": "1Gi"}}}, "domain.memory.guest", "1Gi"),
+        ({}, "domain.cpu", {"sockets": 1, "cores": 1, "threads": 1, "model": "host-model"}),
+        ({"domain.resources": {"requests": {"memory": "1Gi", "cpu": "2500m"}}}, "domain.cpu.sockets", 3),
+        ({"domain.cpu": {"cores": 4}}, "domain.cpu", {"cores": 4, "model": "host-model"}),
+        ({"domain.resources": {"requests": {"memory": "1Gi"}, "limits": {"cpu": "2"}}},
+         "domain.resources.requests.cpu", "2"),
+        ({}, "domain.devices.interfaces", [{"name": "default", "bridge": {}}]),
+        ({}, "networks", [{"name": "default", "pod": {}}]),
+        ({"domain.devices.autoattachPodInterface": False}, "networks", None),
+        ({"domain.devices.disks": []}, "domain.devices.disks", [{"name": "root", "disk": {"bus": "sata"}}]),
+        (disk(cdrom={}), "domain.devices.disks.0.cdrom", {"bus": "sata", "readonly": True, "tray": "closed"}),
+        ({"domain.devices.inputs": [{"name": "i"}]}, "domain.devices.inputs.0",
+         {"name": "i", "bus": "usb", "type": "tablet"}),
+        ({"domain.devices.watchdog": {"name": "w", "i6300esb": {}}}, "domain.devices.watchdog.i6300esb.action",
+         "reset"),
+    ],
+)  # fmt: skip
+def test_what_is_not_said_is_filled_in(change: dict[str, Any], path: str, value: Any) -> None:
+    found: Any = instance.defaults(asked(change))["spec"]
+
+    for step in path.split("."):
+        found = found[int(step)] if step.isdigit() else found.get(step)
+
+    assert found == value
+
+
+def test_defaults_change_nothing_the_second_time_and_leave_what_they_were_given() -> None:
+    given_ = asked(disk(cdrom={}))
+    before = copy.deepcopy(given_)
+
+    once = instance.defaults(given_)
+
+    assert given_ == before
+    assert instance.defaults(once) == once
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [("terminationGracePeriodSeconds", 5, True), ("hostname", "other", False)],
+)
+def test_a_running_guest_can_only_be_given_another_time_to_shut_down(
+    field: str, value: Any, allowed: bool
+) -> None:
+    old = instance.defaults(asked({}))
+
+    found = instance.causes({**old, "spec": {**old["spec"], field: value}}, old)
+
+    assert [cause.message for cause in found] == ([] if allowed else ["update of VMI object is restricted"])
+
+
+def template(name: str = "disk", **fields: Any) -> Obj:
+    spec = {"source": {"blank": {}}, "pvc": {"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}}}}  # fmt: skip
+    return {"metadata": {"name": name}, "spec": {**spec, **fields}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"runStrategy": None}, "RunStrategy must be specified"),
+        ({"running": True}, machine.EXCLUSIVE),
+        ({"runStrategy": "Sometimes"}, "Invalid RunStrategy (Sometimes)"),
+        ({"runStrategy": "WaitAsReceiver"},
+         "spec.runStrategy WaitAsReceiver is not supported yet: it receives a live migration"),
+        ({"template": None}, "missing virtual machine template."),
+        ({"instancetype": {"name": "small"}}, "spec.instancetype is not supported yet"),
+        ({"dataVolumeTemplates": [template("")]},
+         "'name' field must not be empty for DataVolumeTemplate entry spec.dataVolumeTemplate[0]."),
+        ({"dataVolumeTemplates": [template("other")]},
+         "DataVolumeTemplate entry spec.dataVolumeTemplate[0] must be referenced in the VMI template's 'volumes' list"),
+        ({"dataVolumeTemplates": [template(pvc=None)]}, "Missing Data volume PVC or Storage"),
+        ({"dataVolumeTemplates": [template(storage={})]},
+         "Duplicate storage definition, both target storage and target pvc defined"),
+        ({"dataVolumeTemplates": [template(source=None)]},
+         "Data volume should have either Source, SourceRef, or be externally populated"),
+        ({"dataVolumeTemplates": [template(source={})]}, "Missing dataVolume valid source"),
+        ({"dataVolumeTemplates": [template(source={"blank": {}, "upload": {}})]}, "Multiple dataVolume sources"),
+        ({"dataVolumeTemplates": [template(source={"http": {"url": "ftp://x"}})]}, 
+         "spec.source Invalid source URL scheme: ftp://x; expected one of http, https, gs"),
+    ],
+)  # fmt: skip
+def test_a_machine_that_could_not_work_is_refused(spec: Obj, message: str) -> None:
+    obj = builders.machine("vm", **spec)
+    obj["spec"] = {key: value for key, value in obj["spec"].items() if value is not None}
+
+    assert message in [cause.message for cause in machine.causes(obj, None)]
+
+
+def test_a_template_is_judged_where_it_stands() -> None:
+    obj = builders.machine("vm")
+    obj["spec"]["template"]["spec"]["volumes"][0] = {"name": "root", "hostDisk": {"path": "/x"}}
+
+    assert [cause.field for cause in machine.causes(obj, None)] == ["spec.template.spec.volumes[0].hostDisk"]
+
+
+def test_a_machine_that_was_admitted_once_can_still_be_labelled() -> None:
+    obj = builders.machine("vm", runStrategy="Sometimes")
+
+    assert machine.causes(obj, obj) == ()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(
+    ["domain", "domain.devices", "domain.devices.disks", "domain.devices.interfaces", "volumes", "networks",
+     "domain.cpu", "domain.memory", "domain.resources", "domain.firmware", "domain.machine", "domain.devices.disks.0",
+     "volumes.0", "terminationGracePeriodSeconds"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(field=FIELDS, value=JSON.filter(lambda found: found is not None))
+def test_no_spec_however_odd_breaks_the_rules(field: str, value: Any) -> None:
+    obj = asked({field: value})
+
+    if not instance.causes(instance.defaults(obj), None):
+        read(instance.defaults(obj))
