@@ -55,7 +55,7 @@ def speaking_pod(client: Client, what: str, namespace: str) -> Key:
     word, slash, name = what.rpartition("/")
     kind = kinds(word)[0] if slash else POD
     if kind == DATA_VOLUME:
-        return Key(derived.importer_pod(name), namespace)
+        return _importer(client, Key(name, namespace))
     if kind not in GUESTS:
         return Key(name, namespace)
     labels = f"{kubevirt.APP_LABEL}={kubevirt.LAUNCHER},{kubevirt.VM_LABEL}={name}"
@@ -66,6 +66,19 @@ def speaking_pod(client: Client, what: str, namespace: str) -> Key:
             f"{kind.singular} {name!r} has no pod yet, so its guest has said nothing: diskyard get {word} {name}"
         )
     return meta.key(max(pods, key=lambda pod: str(meta.meta(pod).get("creationTimestamp", ""))))
+
+
+def _importer(client: Client, volume: Key) -> Key:
+    phase = meta.phase(client.get(DATA_VOLUME, volume)) or "Pending"
+    pod = Key(derived.importer_pod(volume.name), volume.namespace)
+    try:
+        client.get(POD, pod)
+    except NotFound as error:
+        raise NotFound(
+            f"datavolume {volume.name!r} ({phase}) has no importer now, so there is no log: "
+            f"diskyard get dv {volume.name} -o yaml tells what became of it"
+        ) from error
+    return pod
 
 
 def _await_end(client: Client, kind: Kind, key: Key, uid: str) -> None:

@@ -162,6 +162,12 @@ def test_logs_of_a_machine_that_is_not_there_says_so(diskyard: Diskyard) -> None
     assert 'virtualmachines.kubevirt.io "nobody" not found' in str(diskyard("logs", "vm/nobody").exception)
 
 
+def test_logs_of_an_import_that_does_not_run_say_how_it_stands(diskyard: Diskyard) -> None:
+    diskyard("apply", "-f", "-", given=disk("eight"))
+
+    assert "'eight' (Pending) has no importer now" in str(diskyard("logs", "dv/eight").exception)
+
+
 def test_watch_goes_on_showing_changes(served: Served) -> None:
     command = [DISKYARD, "get", "dv", "-w", "-n", "kubevirt", "--kubeconfig", served.kubeconfig]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
