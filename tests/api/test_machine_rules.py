@@ -258,7 +258,7 @@ def template(name: str = "disk", **fields: Any) -> Obj:
          "Data volume should have either Source, SourceRef, or be externally populated"),
         ({"dataVolumeTemplates": [template(source={})]}, "Missing dataVolume valid source"),
         ({"dataVolumeTemplates": [template(source={"blank": {}, "upload": {}})]}, "Multiple dataVolume sources"),
-        ({"dataVolumeTemplates": [template(source={"http": {"url": "ftp://x"}})]}, 
+        ({"dataVolumeTemplates": [template(source={"http": {"url": "ftp://x"}})]},
          "spec.source Invalid source URL scheme: ftp://x; expected one of http, https, gs"),
     ],
 )  # fmt: skip

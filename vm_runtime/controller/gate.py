@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from diskyard.api import meta
 from diskyard.api.instance import Instance
 from diskyard.api.meta import Obj
 from vm_runtime.controller import supply
@@ -67,6 +68,16 @@ def _claim_missing(world: World) -> Closed | None:
     return _unsynchronized("FailedPvcNotFound", f"PVC {name} does not exist, waiting for it to appear")
 
 
+def _claim_leaving(world: World) -> Closed | None:
+    leaving = next((each for each in world.supplies if each.claim and meta.deleting(each.claim)), None)
+    if leaving is None:
+        return None
+    name = leaving.volume.claim
+    return _unsynchronized(
+        "ClaimBeingDeleted", f"claim {name} is being deleted: make it anew, or use another"
+    )
+
+
 def _first_consumer(world: World) -> Closed | None:
     waiting = [each for each in world.supplies if each.waits_for_consumer]
     if not waiting or any(each.claim is None for each in world.supplies):
@@ -116,5 +127,5 @@ def _unsynchronized(reason: str, message: str) -> Closed:
 
 
 RULES: Final[tuple[Callable[[World], Closed | None], ...]] = (
-    _unreadable, _claim_missing, _first_consumer, _being_filled, _held, _unprobed, _no_acceleration,
+    _unreadable, _claim_missing, _claim_leaving, _first_consumer, _being_filled, _held, _unprobed, _no_acceleration,
 )  # fmt: skip

@@ -1,0 +1,197 @@
+"""The controllers against a store, with no node: the test plays the node's part, and cuts plans anywhere."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from diskyard.api import meta
+from diskyard.api.meta import (
+    CLAIM,
+    DATA_VOLUME,
+    INSTANCE,
+    KUBEVIRT,
+    MACHINE,
+    NAMESPACE,
+    NODE,
+    POD,
+    Key,
+    Kind,
+    Obj,
+)
+from diskyard.api.names import derived, kubevirt
+from diskyard.errors import Conflict
+from diskyard.kube.client import Deletion
+from diskyard.kube.reconcile import Reconciler
+from standalone.store.objects import Objects
+from tests import builders
+from vm_runtime.controller.instances import Instances
+from vm_runtime.controller.kubevirts import KubeVirts
+from vm_runtime.controller.machines import Machines
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+RUNS: Obj = {"running": {}}
+EMULATE = {"spec": {"configuration": {"developerConfiguration": {"useEmulation": True}}}}
+INSTANCE_KEY = Key("vm", "default")
+
+
+def settled(store: Objects, reconcilers: list[Reconciler[Any]], cut: int = 10**9) -> None:
+    """Reconcile until nothing more is to be done; each plan ends after `cut` actions, as if by a crash."""
+    for _ in range(60):
+        left = sum(_turn(store, each, cut) for each in reconcilers)
+        if not left:
+            return
+    raise AssertionError("it does not come to rest")
+
+
+def _turn(store: Objects, reconciler: Reconciler[Any], cut: int) -> int:
+    done = 0
+    for obj in store.list(reconciler.kind).items:
+        found = reconciler.gather(store, meta.key(obj))
+        actions = reconciler.decide(found).actions if found is not None else ()
+        for action in actions[:cut]:
+            try:
+                action.carry_out(store)
+            except Conflict:
+                break
+        done += len(actions)
+    return done
+
+
+@pytest.fixture
+def ready(store: Objects) -> Objects:
+    """A store with a probed node, emulation allowed, and a bound claim."""
+    store.create(
+        NODE, builders.some(NODE, "node", metadata={"annotations": {kubevirt.ACCELERATION: "it hangs"}})
+    )
+    store.create(NAMESPACE, builders.namespace("kubevirt"))
+    store.create(KUBEVIRT, builders.some(KUBEVIRT, "kubevirt", "kubevirt", **EMULATE))
+    store.create(CLAIM, builders.claim("disk"))
+    store.patch(CLAIM, Key("disk", "default"), {"status": {"phase": "Bound"}}, "status")
+    return store
+
+
+def everything() -> list[Reconciler[Any]]:
+    return [KubeVirts(lambda: NOW), Machines(lambda: NOW), Instances(lambda: NOW)]
+
+
+def launcher(store: Objects) -> Key:
+    uid = meta.uid(store.get(INSTANCE, INSTANCE_KEY))
+    return Key(derived.launcher_pod("vm", uid), "default")
+
+
+def play(store: Objects, kind: Kind, key: Key, status: Obj, report: str = "") -> None:
+    """Do a node's or an importer's part."""
+    store.patch(kind, key, {"status": status}, "status")
+    if report:
+        text = json.dumps({"state": report})
+        store.patch(kind, key, {"metadata": {"annotations": {kubevirt.DOMAIN_REPORT: text}}})
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 10**9])
+def test_a_machine_comes_up_and_goes_down_wherever_its_plans_are_cut(ready: Objects, cut: int) -> None:
+    ready.create(MACHINE, builders.machine("vm"))
+    settled(ready, everything(), cut)
+    play(ready, POD, launcher(ready), {"phase": "Running", "containerStatuses": [{"name": "compute", "state": RUNS}]},
+         "Running")  # fmt: skip
+    settled(ready, everything(), cut)
+
+    assert meta.phase(ready.get(INSTANCE, INSTANCE_KEY)) == "Running"
+    found = meta.status(ready.get(MACHINE, INSTANCE_KEY))
+    assert (found["printableStatus"], found["ready"]) == ("Running", True)
+    assert len(ready.list(POD).items) == 1
+
+    ready.delete(MACHINE, INSTANCE_KEY)
+    for _ in range(3):
+        settled(ready, everything(), cut)
+        for pod_ in ready.list(POD).items:
+            ready.delete(POD, meta.key(pod_), Deletion(grace=0))
+    settled(ready, everything(), cut)
+    assert [ready.list(kind).items for kind in (MACHINE, INSTANCE, POD)] == [(), (), ()]
+
+
+def test_a_machine_makes_the_volumes_of_its_templates_and_waits_for_them(ready: Objects) -> None:
+    template = {"metadata": {"name": "disk", "creationTimestamp": None}, "spec": {"source": {"blank": {}}}}
+    ready.create(MACHINE, builders.machine("vm", runStrategy="Halted", dataVolumeTemplates=[template]))
+
+    settled(ready, everything())
+
+    made = ready.get(DATA_VOLUME, Key("disk", "default"))
+    assert meta.owned_by(made, ready.get(MACHINE, INSTANCE_KEY))
+    assert made["spec"] == {"source": {"blank": {}}}
+    assert ready.list(INSTANCE).items == ()
+
+
+def test_a_missing_claim_is_named_and_told_once(ready: Objects) -> None:
+    volume = {"name": "root", "persistentVolumeClaim": {"claimName": "nowhere"}}
+    ready.create(INSTANCE, builders.instance("vm", volumes=[volume]))
+
+    settled(ready, everything())
+
+    found = ready.get(INSTANCE, INSTANCE_KEY)
+    assert meta.phase(found) == "Pending"
+    assert (meta.condition(found, "Synchronized") or {})["reason"] == "FailedPvcNotFound"
+    assert ready.list(POD).items == ()
+    assert [(each["reason"], each["count"]) for each in ready.list(EVENT).items] == [("FailedPvcNotFound", 1)]
+
+
+def test_a_volume_that_waits_for_its_first_consumer_gets_one_and_then_its_guest(ready: Objects) -> None:
+    ready.patch(CLAIM, Key("disk", "default"), {"status": {"phase": "Pending"}}, "status")
+    ready.create(DATA_VOLUME, builders.data_volume("disk"))
+    play(ready, DATA_VOLUME, Key("disk", "default"), {"phase": "WaitForFirstConsumer"})
+    ready.create(INSTANCE, builders.instance("vm"))
+    settled(ready, everything())
+    consumer = Key(derived.consumer_pod("vm", meta.uid(ready.get(INSTANCE, INSTANCE_KEY))), "default")
+    assert [meta.key(each) for each in ready.list(POD).items] == [consumer]
+
+    play(ready, CLAIM, Key("disk", "default"), {"phase": "Bound"})
+    play(ready, DATA_VOLUME, Key("disk", "default"), {"phase": "ImportInProgress"})
+    settled(ready, everything())
+    assert ready.list(POD).items == ()
+
+    play(ready, DATA_VOLUME, Key("disk", "default"), {"phase": "Succeeded"})
+    settled(ready, everything())
+    assert [meta.key(each) for each in ready.list(POD).items] == [launcher(ready)]
+
+
+def test_a_failed_guest_is_started_again_only_after_its_pause(ready: Objects) -> None:
+    ready.create(MACHINE, builders.machine("vm"))
+    settled(ready, everything())
+    first = ready.get(INSTANCE, INSTANCE_KEY)
+    play(ready, POD, launcher(ready), {"phase": "Failed"})
+    for _ in range(3):
+        settled(ready, everything())
+        for pod_ in ready.list(POD).items:
+            ready.delete(POD, meta.key(pod_), Deletion(grace=0))
+    settled(ready, everything())
+
+    found = Machines(lambda: NOW).gather(ready, INSTANCE_KEY)
+    assert found
+    assert Machines().decide(found).requeue_after == 10
+    assert ready.list(INSTANCE).items == ()
+    assert meta.status(ready.get(MACHINE, INSTANCE_KEY))["printableStatus"] == "CrashLoopBackOff"
+
+    later = datetime(2026, 11, 21, 12, 0, 11, tzinfo=UTC)
+    settled(ready, [Machines(lambda: later), Instances(lambda: later)])
+    assert meta.uid(ready.get(INSTANCE, INSTANCE_KEY)) != meta.uid(first)
+
+
+def test_an_instance_that_is_not_the_machines_is_left_alone(ready: Objects) -> None:
+    theirs = ready.create(INSTANCE, builders.instance("vm"))
+    ready.create(MACHINE, builders.machine("vm"))
+
+    settled(ready, everything())
+
+    assert meta.uid(ready.get(INSTANCE, INSTANCE_KEY)) == meta.uid(theirs)
+    told = meta.condition(ready.get(MACHINE, INSTANCE_KEY), "Failure") or {}
+    assert told["reason"] == "FailedCreate"
+    assert "that is not this machine's" in told["message"]
+
+
+def test_kubevirt_says_that_it_is_available(ready: Objects) -> None:
+    settled(ready, everything())
+
+    found = ready.get(KUBEVIRT, Key("kubevirt", "kubevirt"))
+    assert meta.phase(found) == "Deployed"
+    assert (meta.condition(found, "Available") or {})["status"] == "True"
