@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diskyard.errors import Passing
 from standalone.node import process
+from standalone.node.process import PidFile
 
 
 class Exits:
@@ -17,7 +18,7 @@ class Exits:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._lock = threading.Lock()
-        self._files: dict[int, tuple[Path, Callable[[], None]]] = {}
+        self._lives: dict[int, tuple[Path, PidFile, Callable[[], None]]] = {}
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
         self._thread = threading.Thread(target=self._run, name="exits", daemon=True)
@@ -26,26 +27,33 @@ class Exits:
     def watch(self, directory: Path, ended: Callable[[], None]) -> bool:
         """Call `ended` once the life of that directory is over; False: it is over, or never began."""
         with self._lock:
-            if any(directory == watched for watched, _ in self._files.values()):
+            if any(directory == watched for watched, _, _ in self._lives.values()):
                 return True
             try:
-                file = process.opened(directory)
+                self._add(directory, process.opened(directory), ended)
             except ProcessLookupError:
                 return False
-            self._files[file.number] = (directory, ended)
-            self._epoll.register(file.number, select.EPOLLIN)
             return True
+
+    def adopt(self, directory: Path, keeper: PidFile, ended: Callable[[], None]) -> None:
+        """The same for a supervisor that was just started: a child, to be buried however short it lives."""
+        with self._lock:
+            self._add(directory, keeper, ended)
 
     def close(self) -> None:
         """Wait for nobody any more."""
         os.eventfd_write(self._wake, 1)
         self._thread.join(timeout=10)
         with self._lock:
-            for file in self._files:
-                os.close(file)
-            self._files.clear()
+            for _, keeper, _ in self._lives.values():
+                keeper.bury()
+            self._lives.clear()
         self._epoll.close()
         os.close(self._wake)
+
+    def _add(self, directory: Path, keeper: PidFile, ended: Callable[[], None]) -> None:
+        self._lives[keeper.number] = (directory, keeper, ended)
+        self._epoll.register(keeper.number, select.EPOLLIN)
 
     def _run(self) -> None:
         while True:
@@ -53,11 +61,9 @@ class Exits:
                 if file == self._wake:
                     return
                 with self._lock:
-                    directory, ended = self._files.pop(file)
+                    directory, keeper, ended = self._lives.pop(file)
                     self._epoll.unregister(file)
-                with suppress(ChildProcessError):  # the child of an earlier yard
-                    os.waitid(os.P_PIDFD, file, os.WEXITED | os.WNOHANG)
-                os.close(file)
+                keeper.bury()
                 with suppress(Passing):  # the next start of that life tries again, and says so
                     process.bury(directory)
                 ended()

@@ -76,8 +76,11 @@ class Life:
         return self.started is not None and self.end is None
 
 
-def start(directory: Path, order: Order) -> None:
-    """Begin a life, and return once its sandbox is up. Again for one that has begun: nothing. Raises Passing."""
+def start(directory: Path, order: Order) -> "PidFile":
+    """Begin a life, and return its supervisor, a child of ours, once the sandbox is up. Raises Passing.
+
+    For a life that has begun or is over, a supervisor that ends at once.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     bury(directory)
     if not (directory / "spec.json").exists():
@@ -85,17 +88,13 @@ def start(directory: Path, order: Order) -> None:
             "options": list(order.options), "program": list(order.program), "env": dict(order.env),
             "grace": order.grace, "backoff": order.backoff,
         }))  # fmt: skip
-    ready, write_end = os.pipe2(os.O_CLOEXEC)
-    try:
-        _spawn(directory, write_end)
-        os.close(write_end)
-        _await_end(ready, directory)
-    finally:
-        os.close(ready)
+    keeper = _spawn(directory)
     life = observe(directory)
     if life is None or life.started is None:
+        keeper.bury()
         said = _text(directory / "supervisor.log")[-1000:]
         raise Passing(f"the supervisor of {directory} did not start: {said or 'it said nothing'}")
+    return keeper
 
 
 def stop(directory: Path, grace: float) -> None:
@@ -140,6 +139,12 @@ class PidFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.bury()
+
+    def bury(self) -> None:
+        """Close it; take leave of the process, if it is a child of ours that has ended."""
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self.number, os.WEXITED | os.WNOHANG)
         os.close(self.number)
 
 
@@ -150,7 +155,7 @@ def opened(directory: Path) -> PidFile:
         raise ProcessLookupError
     file = PidFile(os.pidfd_open(keeper))
     if holder(directory) != keeper:
-        file.__exit__()
+        file.bury()
         raise ProcessLookupError
     return file
 
@@ -201,9 +206,23 @@ def _end(said: Mapping[str, Any], directory: Path, from_logs: bool) -> End:
     return End(code, reason, _moment(said["at"]), message)
 
 
-def _spawn(directory: Path, ready: int) -> None:
+def _spawn(directory: Path) -> PidFile:
+    """A supervisor that has come so far that its sandbox runs, or has ended."""
+    ready, write_end = os.pipe2(os.O_CLOEXEC)
+    try:
+        keeper = _child(directory, write_end)
+    finally:
+        os.close(write_end)
+    with os.fdopen(ready) as file:
+        poll = select.poll()
+        poll.register(file, select.POLLIN | select.POLLHUP)
+        poll.poll(START_LIMIT * 1000)
+    return keeper
+
+
+def _child(directory: Path, ready: int) -> PidFile:
     log = str(directory / "supervisor.log")
-    os.posix_spawn(
+    pid = os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", supervisor.__file__, str(directory)],
         {"PATH": os.defpath},
@@ -213,14 +232,9 @@ def _spawn(directory: Path, ready: int) -> None:
             (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         ],
         setsid=True,
+        setsigmask=(),
     )
-
-
-def _await_end(ready: int, directory: Path) -> None:
-    poll = select.poll()
-    poll.register(ready, select.POLLIN | select.POLLHUP)
-    if not poll.poll(START_LIMIT * 1000):
-        raise Passing(f"the supervisor of {directory} is not up after {START_LIMIT:.0f} s; will look again")
+    return PidFile(os.pidfd_open(pid))
 
 
 def _lockable(file: int) -> bool:

@@ -105,10 +105,11 @@ class Runtime:
         """Begin a life of a container, unless the node is closing."""
         if self._closing.is_set():
             return
-        process.start(self.life(home, container, number), order)
+        life = self.life(home, container, number)
+        keeper = process.start(life, order)
+        self._exits.adopt(life, keeper, lambda: self._ended(home.key))
         for old in _numbers(home.path / "containers" / container)[:-KEPT_LIVES]:
             shutil.rmtree(self.life(home, container, old), ignore_errors=True)
-        self.watch(home)
         self._ended(home.key)
 
     def stop(self, home: Home, grace: float) -> None:

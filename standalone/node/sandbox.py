@@ -31,7 +31,9 @@ SYSTEM_FILES: Final = (
 """Of the host's /etc, where they exist: the loader, certificates, names of hosts and services."""
 
 ENTER: Final = f"""
-import json, os, sys
+import json, os, signal, sys
+for name in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(name, signal.SIG_DFL)
 with open({ENV_FILE}) as said:
     env = json.load(said)
 try:

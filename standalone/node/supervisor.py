@@ -176,7 +176,10 @@ class Keeper:
         files = ("--json-status-fd", STATUS_FILE, "--sync-fd", HELD_FILE, "--args", OPTIONS_FILE)
         argv = ["bwrap", *map(str, files), "--", *self._spec.program]
         environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        self._bwrap = os.posix_spawnp(argv[0], argv, environ, file_actions=actions)
+        usual = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ)
+        self._bwrap = os.posix_spawnp(
+            argv[0], argv, environ, file_actions=actions, setsigmask=(), setsigdef=usual
+        )
         for file in (env, options, *ends.values()):
             os.close(file)
 

@@ -293,6 +293,30 @@ def test_the_whole_tree_ends_with_the_main_process(yard: Yard) -> None:
     assert not processes_that_say("sleep 8173")
 
 
+def dead_children() -> list[int]:
+    children = [
+        int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()
+    ]
+    return [pid for pid in children if _state(pid) == "Z"]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except FileNotFoundError:
+        return ""
+
+
+def test_no_dead_process_stays_unburied(yard: Yard) -> None:
+    for name in ("one", "two", "three"):
+        yard.run(shell(name, "true"))
+
+    for name in ("one", "two", "three"):
+        yard.until(name, "Succeeded")
+
+    eventually(lambda: not dead_children())
+
+
 def test_a_container_killed_from_outside_has_its_true_exit_code(yard: Yard) -> None:
     yard.run(python("one", FOREVER + " # victim-5520"))
     yard.until_said("one", "up")

@@ -36,6 +36,10 @@ def order(*command: str, grace: float = 30, env: dict[str, str] | None = None) -
     return Order(sandbox.options(box, HOST), sandbox.program(box, HOST), environment, grace, 0)
 
 
+def begin(directory: Path, what: Order) -> None:
+    process.start(directory, what).bury()
+
+
 def ended(directory: Path) -> process.End:
     def end() -> process.End | None:
         found = process.observe(directory)
@@ -55,13 +59,13 @@ def test_a_life_that_was_never_ordered_is_unknown(tmp_path: Path) -> None:
 
 
 def test_the_exit_code_is_kept(life: Path) -> None:
-    process.start(life, order("sh", "-c", "exit 42"))
+    begin(life, order("sh", "-c", "exit 42"))
 
     assert (ended(life).code, ended(life).reason) == (42, "Error")
 
 
 def test_a_command_that_does_not_exist_says_so(life: Path) -> None:
-    process.start(life, order("no-such-program"))
+    begin(life, order("no-such-program"))
 
     assert ended(life).code == 127
     assert said(life) == "cannot run 'no-such-program': No such file or directory\n"
@@ -71,7 +75,7 @@ def test_a_sandbox_that_cannot_be_built_is_a_start_error(life: Path) -> None:
     whole = order("true")
     missing = Order([*whole.options, "--bind", "/no/such/place", "/data"], whole.program, whole.env, 0, 0)
 
-    process.start(life, missing)
+    begin(life, missing)
 
     assert (ended(life).code, ended(life).reason) == (128, "StartError")
     assert "/no/such/place" in ended(life).message
@@ -79,23 +83,23 @@ def test_a_sandbox_that_cannot_be_built_is_a_start_error(life: Path) -> None:
 
 def test_starting_twice_runs_once(life: Path) -> None:
     for _ in range(2):
-        process.start(life, order("sh", "-c", "echo ran; sleep 1000"))
+        begin(life, order("sh", "-c", "echo ran; sleep 1000"))
 
     eventually(lambda: said(life))
     assert said(life) == "ran\n"
 
 
 def test_a_life_that_is_over_does_not_begin_again(life: Path) -> None:
-    process.start(life, order("echo", "ran"))
+    begin(life, order("echo", "ran"))
     ended(life)
 
-    process.start(life, order("echo", "ran"))
+    begin(life, order("echo", "ran"))
 
     assert said(life) == "ran\n"
 
 
 def test_a_reused_process_id_is_nobody(life: Path) -> None:
-    process.start(life, order("true"))
+    begin(life, order("true"))
     ended(life)
     eventually(lambda: not process.holder(life))
 
@@ -104,7 +108,7 @@ def test_a_reused_process_id_is_nobody(life: Path) -> None:
 
 
 def test_the_environment_is_exactly_what_was_ordered(life: Path) -> None:
-    process.start(life, order("env", env={"A": "1 2\n3", "LD_PRELOAD": "/nowhere.so"}))
+    begin(life, order("env", env={"A": "1 2\n3", "LD_PRELOAD": "/nowhere.so"}))
 
     ended(life)
     assert "A=1 2\n3" in said(life)
@@ -112,7 +116,7 @@ def test_the_environment_is_exactly_what_was_ordered(life: Path) -> None:
 
 
 def test_no_variable_reaches_what_runs_with_rights(life: Path) -> None:
-    process.start(life, order("sleep", "1000", env={"LD_PRELOAD": "/nowhere.so"}))
+    begin(life, order("sleep", "1000", env={"LD_PRELOAD": "/nowhere.so"}))
 
     keeper = process.holder(life)
     children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
@@ -133,7 +137,7 @@ def test_sigterm_reaches_the_main_process(life: Path) -> None:
 
 
 def test_who_does_not_listen_is_killed_after_the_grace(life: Path) -> None:
-    process.start(life, order("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"))
+    begin(life, order("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"))
     eventually(lambda: "up" in said(life))
 
     process.stop(life, 0.2)
@@ -142,7 +146,7 @@ def test_who_does_not_listen_is_killed_after_the_grace(life: Path) -> None:
 
 
 def test_a_second_stop_shortens_the_grace(life: Path) -> None:
-    process.start(life, order("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"))
+    begin(life, order("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"))
     eventually(lambda: "up" in said(life))
     process.stop(life, 1000)
 
@@ -162,7 +166,7 @@ def free(path: Path) -> bool:
 
 
 def test_everything_ends_with_its_supervisor(life: Path) -> None:
-    process.start(life, order("sh", "-c", "echo up; exec sleep 1000"))
+    begin(life, order("sh", "-c", "echo up; exec sleep 1000"))
     eventually(lambda: said(life))
 
     os.kill(process.holder(life), signal.SIGKILL)
@@ -172,7 +176,7 @@ def test_everything_ends_with_its_supervisor(life: Path) -> None:
 
 
 def test_what_a_supervisor_killed_too_early_leaves_is_found_and_killed(life: Path) -> None:
-    process.start(life, order("sleep", "1000"))
+    begin(life, order("sleep", "1000"))
     os.kill(process.holder(life), signal.SIGKILL)
     eventually(lambda: not process.holder(life))
 
@@ -182,7 +186,7 @@ def test_what_a_supervisor_killed_too_early_leaves_is_found_and_killed(life: Pat
 
 
 def test_the_container_has_no_open_file_of_the_host(life: Path) -> None:
-    process.start(life, order("sh", "-c", "ls /proc/self/fd; ls /proc/$$/fd"))
+    begin(life, order("sh", "-c", "ls /proc/self/fd; ls /proc/$$/fd"))
 
     ended(life)
     assert set(said(life).split()) == {"0", "1", "2", "3"}  # 3: the directory that ls itself reads
@@ -191,7 +195,7 @@ def test_the_container_has_no_open_file_of_the_host(life: Path) -> None:
 def test_the_end_of_a_process_is_told_at_once(life: Path) -> None:
     told = threading.Event()
     exits = Exits()
-    process.start(life, order("sleep", "0.2"))
+    begin(life, order("sleep", "0.2"))
 
     assert exits.watch(life, told.set)
 
@@ -202,7 +206,7 @@ def test_the_end_of_a_process_is_told_at_once(life: Path) -> None:
 
 
 def test_a_supervisor_is_small(life: Path) -> None:
-    process.start(life, order("sleep", "1000"))
+    begin(life, order("sleep", "1000"))
 
     status = Path(f"/proc/{process.holder(life)}/status").read_text()
     resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
@@ -212,7 +216,7 @@ def test_a_supervisor_is_small(life: Path) -> None:
 def test_a_long_log_is_rotated_and_bounded(life: Path) -> None:
     line = "x" * 999
     count = 3 * supervisor.ROTATE_AT // 1000
-    process.start(life, order("sh", "-c", f"yes {line} 2>/dev/null | head -n {count}; echo last"))
+    begin(life, order("sh", "-c", f"yes {line} | head -n {count}; echo last"))
 
     ended(life)
 
@@ -220,8 +224,15 @@ def test_a_long_log_is_rotated_and_bounded(life: Path) -> None:
     assert said(life).endswith("last\n")
 
 
+def test_a_broken_pipe_ends_a_program_without_a_word(life: Path) -> None:
+    begin(life, order("sh", "-c", "yes | head -n 1"))
+
+    ended(life)
+    assert said(life) == "y\n"
+
+
 def test_a_line_without_an_end_is_kept_as_it_is(life: Path) -> None:
-    process.start(life, order("printf", "login: "))
+    begin(life, order("printf", "login: "))
 
     ended(life)
 
@@ -229,7 +240,7 @@ def test_a_line_without_an_end_is_kept_as_it_is(life: Path) -> None:
 
 
 def test_the_order_can_be_read_by_its_owner_only(life: Path) -> None:
-    process.start(life, order("true", env={"PASSWORD": "hush"}))
+    begin(life, order("true", env={"PASSWORD": "hush"}))
 
     assert json.loads((life / "spec.json").read_text())["env"]["PASSWORD"] == "hush"
     assert (life / "spec.json").stat().st_mode & 0o077 == 0

@@ -27,7 +27,7 @@ QUICK = Backoff(first=0.3, longest=1.0)
 class Yard:
     """One machine, at work in a directory."""
 
-    def __init__(self, path: Path, backoff: Backoff = QUICK) -> None:
+    def __init__(self, path: Path, devices: frozenset[str] = frozenset()) -> None:
         self.path = path
         self.store_path = path / "store.db"
         self.store = Objects.open(path / "store.db")
@@ -38,7 +38,7 @@ class Yard:
                 continue
         (path / "volumes").mkdir(exist_ok=True)
         place = Place(path / "volumes")
-        self.node = Node(Machine("here"), path / "pods", place, backoff)
+        self.node = Node(Machine("here", devices), path / "pods", place, QUICK)
         self.controllers = Controllers(self.store, [self.node.reconciler, claims("here", place)])
         self.controllers.start()
         self.controllers.wait(10)
@@ -121,9 +121,9 @@ class Yard:
 
 
 @contextmanager
-def opened(path: Path, grace: float = 0) -> Iterator[Yard]:
+def opened(path: Path, grace: float = 0, devices: frozenset[str] = frozenset()) -> Iterator[Yard]:
     """A yard that leaves no process behind."""
-    yard = Yard(path)
+    yard = Yard(path, devices)
     try:
         yield yard
     finally:
