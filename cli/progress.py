@@ -57,14 +57,15 @@ def _left(progress: "Progress", speed: float) -> str:
 @contextmanager
 def _bar() -> Iterator[Show]:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
     from rich.progress import TransferSpeedColumn as Speed
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[percent]:5.1f}%"),
         DownloadColumn(binary_units=True), Speed(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("connecting", total=None, percent=0.0)
 
         def show(progress: "Progress") -> None:
