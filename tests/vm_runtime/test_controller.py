@@ -1,4 +1,4 @@
-"""What the controllers decide: phases, gates, the launcher's pod."""
+"""The controllers against a store, with no node: the test plays the node's part, and cuts plans anywhere."""
 
 import json
 from datetime import UTC, datetime
@@ -6,244 +6,193 @@ from typing import Any
 
 import pytest
 
-from diskyard.api.instance import instance as read
-from diskyard.api.meta import Obj
-from diskyard.api.names import kubevirt
-from diskyard.api.rules.instance import defaults
+from diskyard.api import meta
+from diskyard.api.meta import (
+    CLAIM,
+    DATA_VOLUME,
+    EVENT,
+    INSTANCE,
+    KUBEVIRT,
+    MACHINE,
+    NAMESPACE,
+    NODE,
+    POD,
+    Key,
+    Kind,
+    Obj,
+)
+from diskyard.api.names import derived, kubevirt
+from diskyard.errors import Conflict
+from diskyard.kube.client import Deletion
+from diskyard.kube.reconcile import Reconciler
+from standalone.store.objects import Objects
 from tests import builders
-from vm_runtime.controller import gate, phases
-from vm_runtime.controller.configuration import Acceleration, acceleration
-from vm_runtime.controller.gate import World
-from vm_runtime.controller.pod import consumer_pod, launcher_pod, overhead
-from vm_runtime.controller.supply import Supply
+from vm_runtime.controller.instances import Instances
+from vm_runtime.controller.kubevirts import KubeVirts
+from vm_runtime.controller.machines import Machines
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-KVM = Acceleration(kvm=True, emulation=False, reason="it works")
-MIB = 1 << 20
-
-
-def asked(**spec: Any) -> Obj:
-    return defaults(builders.stored(builders.instance("vm", **spec), uid="vmi"))
-
-
-def claim(phase: str = "Bound", **metadata: Any) -> Obj:
-    found = builders.stored(builders.claim("disk"), **metadata)
-    return {**found, "status": {"phase": phase, "capacity": {"storage": "1Gi"}}}
-
-
-def filler(phase: str) -> Obj:
-    return {**builders.stored(builders.data_volume("disk")), "status": {"phase": phase, "progress": "45.00%"}}
-
-
-def world(
-    found: Obj | None, data_volume: Obj | None = None, holder: str = "", how: Acceleration = KVM
-) -> World:
-    instance = read(asked())
-    supply = Supply(instance.volumes[0], found, data_volume, holder)
-    return World(asked(), instance, "", (supply,), None, None, how, NOW)
-
-
-@pytest.mark.parametrize(
-    ("found", "condition", "reason", "message"),
-    [
-        (world(None), "Synchronized", "FailedPvcNotFound",
-         "PVC default/disk does not exist, waiting for it to appear"),
-        (world(claim(deletionTimestamp="2026-11-21T12:00:00Z")), "Synchronized", "ClaimBeingDeleted",
-         "claim disk is being deleted: make it anew, or use another"),
-        (world(None, filler("Pending")), "Provisioning", "WaitingForDataVolumes",
-         "DataVolume disk is Pending (45.00%)"),
-        (world(claim(), filler("ImportInProgress")), "Provisioning", "WaitingForDataVolumes",
-         "DataVolume disk is ImportInProgress (45.00%)"),
-        (world(claim("Pending"), filler("WaitForFirstConsumer")), "Provisioning", "WaitingForFirstConsumer",
-         "DataVolume disk is WaitForFirstConsumer (45.00%): a pod that uses its claim makes it bind"),
-        (world(claim(annotations={"cdi.kubevirt.io/storage.pod.phase": "Running"})), "Provisioning",
-         "WaitingForDataVolumes", "claim disk is still being filled"),
-        (world(claim(), holder="other"), "Synchronized", "ClaimInUse",
-         "claim disk is in use by guest other: stop that guest, or mark the disk of both as shareable"),
-        (world(claim(), how=Acceleration(kvm=False, emulation=True)), "Synchronized", "NodesNotProbed",
-         "no node's agent has said yet how guests can run there"),
-        (world(claim(), how=Acceleration(kvm=False, emulation=False, reason="it hangs")), "PodScheduled",
-         "Unschedulable", gate.NO_KVM.format(reason="it hangs")),
-    ],
-)  # fmt: skip
-def test_a_closed_gate_says_why(found: World, condition: str, reason: str, message: str) -> None:
-    closed = gate.closed(found)
-
-    assert closed
-    assert [(c.type, c.reason, c.message) for c in closed.stage.conditions] == [(condition, reason, message)]
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        world(claim()),
-        world(claim("Pending")),
-        world(claim(), filler("Succeeded")),
-        world(claim(annotations={"cdi.kubevirt.io/storage.pod.phase": "Succeeded"})),
-        world(claim(), how=Acceleration(kvm=False, emulation=True, reason="it hangs")),
-    ],
-)
-def test_a_guest_whose_volumes_are_ready_may_have_its_pod(found: World) -> None:
-    assert gate.closed(found) is None
-
-
-@pytest.mark.parametrize(("found", "wanted"), [("Pending", True), ("Bound", False)])
-def test_a_pod_that_only_uses_claims_is_wanted_while_one_waits_for_it(found: str, wanted: bool) -> None:
-    closed = gate.closed(world(claim(found), filler("WaitForFirstConsumer")))
-
-    assert closed
-    assert closed.consumer is wanted
-
-
-def pod(phase: str, report: str = "", **state: Any) -> Obj:
-    annotations = {kubevirt.DOMAIN_REPORT: json.dumps({"state": report})} if report else {}
-    statuses = [{"name": "compute", "state": state}] if state else []
-    found = builders.stored(builders.pod("p"), annotations=annotations)
-    return {**found, "status": {"phase": phase, "containerStatuses": statuses}}
-
-
 RUNS: Obj = {"running": {}}
-
-
-def ended(code: int, message: str) -> Obj:
-    return {"terminated": {"exitCode": code, "reason": "Error", "message": message}}
-
-
-@pytest.mark.parametrize(
-    ("before", "found", "phase", "reason"),
-    [
-        ("Pending", pod("Pending"), "Scheduling", ""),
-        ("Scheduling", pod("Running", **RUNS), "Scheduled", ""),
-        ("Scheduled", pod("Running", "Preparing", **RUNS), "Scheduled", ""),
-        ("Scheduled", pod("Running", "Running", **RUNS), "Running", ""),
-        ("Running", pod("Running", "Paused", **RUNS), "Running", ""),
-        ("Running", pod("Running", "ShuttingDown", **RUNS), "Running", ""),
-        ("Running", pod("Running", **RUNS), "Running", ""),
-        ("Running", pod("Running", "Off", **RUNS), "Running", ""),
-        ("Running", pod("Succeeded", **ended(0, "")), "Succeeded", ""),
-        (
-            "Running",
-            pod("Failed", **ended(1, '{"reason": "GuestCrashed", "message": "m"}')),
-            "Failed",
-            "GuestCrashed",
-        ),
-        ("Running", pod("Failed", **ended(137, "some log")), "Failed", "Error"),
-        ("Running", None, "Failed", "PodNotExists"),
-    ],
-)
-def test_the_phase_follows_from_pod_and_report(
-    before: str, found: Obj | None, phase: str, reason: str
-) -> None:
-    stage = phases.of_pod({**asked(), "status": {"phase": before}}, found)
-
-    assert (stage.phase, stage.reason) == (phase, reason)
-
-
-def test_a_launcher_that_was_killed_is_said_to_be() -> None:
-    stage = phases.of_pod(asked(), pod("Failed", **ended(137, "the log's last lines")))
-
-    assert stage.conditions[0].message == "the launcher was killed by signal 9"
-
-
-def test_a_pause_by_a_disk_error_is_told() -> None:
-    report = json.dumps({"state": "Paused", "reason": "PausedIOError"})
-    found = pod("Running", **RUNS)
-    found["metadata"]["annotations"] = {kubevirt.DOMAIN_REPORT: report}
-
-    stage = phases.of_pod(asked(), found)
-
-    assert [(c.type, c.reason, c.message) for c in stage.conditions] == [
-        ("Paused", "PausedIOError", "VMI was paused, low-level IO error detected")
-    ]
-
-
-def test_conditions_keep_their_time_while_they_say_the_same() -> None:
-    before = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "then"}]}}
-    same = phases.Condition("Ready", "False", "Other", "words may change")
-
-    assert phases.timed(before, [same], NOW)[0]["lastTransitionTime"] == "then"
-    assert phases.timed(before, [phases.Condition("Ready", "True")], NOW)[0]["lastTransitionTime"] != "then"
-
-
-def known() -> tuple[Obj, Any]:
-    info = {"claimName": "disk", "volumeMode": "Filesystem", "requests": {"storage": "1Gi"}}
-    obj = {**asked(), "status": {"volumeStatus": [{"name": "root", "persistentVolumeClaimInfo": info}]}}
-    return obj, read(obj)
-
-
-def test_the_launchers_pod_has_what_a_guest_needs_and_nothing_of_root() -> None:
-    obj, instance = known()
-
-    found = launcher_pod(obj, instance, accelerated=True)
-
-    container = found["spec"]["containers"][0]
-    assert container["command"] == ["diskyard-launcher"]
-    assert container["securityContext"]["runAsUser"] == 107
-    assert container["resources"]["limits"] == {kubevirt.KVM_RESOURCE: "1"}
-    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
-        kubevirt.PRIVATE_DIR,
-        f"{kubevirt.DISKS_DIR}/root",
-    }
-    assert found["spec"]["terminationGracePeriodSeconds"] == 60
-    assert found["spec"]["nodeSelector"] == {kubevirt.SCHEDULABLE: "true"}
-    assert found["metadata"]["labels"][kubevirt.CREATED_BY] == "vmi"
-
-
-def test_an_emulated_guest_asks_for_no_device() -> None:
-    obj, instance = known()
-
-    found = launcher_pod(obj, instance, accelerated=False)
-
-    assert "limits" not in found["spec"]["containers"][0]["resources"]
-
-
-def test_a_block_claim_is_a_device_of_the_pod() -> None:
-    obj, _ = known()
-    obj["status"]["volumeStatus"][0]["persistentVolumeClaimInfo"]["volumeMode"] = "Block"
-
-    container = launcher_pod(obj, read(obj), accelerated=False)["spec"]["containers"][0]
-
-    assert container["volumeDevices"] == [{"name": "root", "devicePath": "/dev/root"}]
-    assert [mount["name"] for mount in container["volumeMounts"]] == ["private"]
-
-
-def test_a_consumer_only_uses_the_claims() -> None:
-    obj, instance = known()
-
-    found = consumer_pod(obj, instance)
-
-    assert found["spec"]["containers"][0]["command"] == ["diskyard-launcher", "--consume"]
-    assert found["metadata"]["annotations"][kubevirt.EPHEMERAL_PROVISIONING] == "true"
-    assert found["spec"]["volumes"] == [{"name": "root", "persistentVolumeClaim": {"claimName": "disk"}}]
-
-
-def test_memory_around_a_guest_follows_kubevirts_formula() -> None:
-    assert overhead(1024 * MIB, 2) == 2 * MIB + (25 + 100 + 25 + 40 + 50 + 2 * 8 + 8 + 32) * MIB
-
-
-def node(offer: str, reason: str = "probed") -> Obj:
-    annotations = {kubevirt.ACCELERATION: reason} if reason else {}
-    return {
-        "metadata": {"annotations": annotations},
-        "status": {"allocatable": {kubevirt.KVM_RESOURCE: offer}},
-    }
-
-
 EMULATE = {"spec": {"configuration": {"developerConfiguration": {"useEmulation": True}}}}
+INSTANCE_KEY = Key("vm", "default")
 
 
-@pytest.mark.parametrize(
-    ("settings", "nodes", "wanted"),
-    [
-        (None, [], Acceleration(kvm=False, emulation=False, reason="")),
-        ({}, [node("0", "it hangs")], Acceleration(kvm=False, emulation=False, reason="it hangs")),
-        (EMULATE, [node("0", "it hangs")], Acceleration(kvm=False, emulation=True, reason="it hangs")),
-        ({}, [node("0"), node("1k", "it works")], Acceleration(kvm=True, emulation=False, reason="it works")),
-        (EMULATE, [node("1k", "it works")], Acceleration(kvm=True, emulation=True, reason="it works")),
-        ({}, [node("1k", "")], Acceleration(kvm=False, emulation=False, reason="")),
-    ],
-)
-def test_acceleration_is_what_nodes_offer_and_settings_allow(
-    settings: Obj | None, nodes: list[Obj], wanted: Acceleration
-) -> None:
-    assert acceleration(settings, nodes) == wanted
+def settled(store: Objects, reconcilers: list[Reconciler[Any]], cut: int = 10**9) -> None:
+    """Reconcile until nothing more is to be done; each plan ends after `cut` actions, as if by a crash."""
+    for _ in range(60):
+        left = sum(_turn(store, each, cut) for each in reconcilers)
+        if not left:
+            return
+    raise AssertionError("it does not come to rest")
+
+
+def _turn(store: Objects, reconciler: Reconciler[Any], cut: int) -> int:
+    done = 0
+    for obj in store.list(reconciler.kind).items:
+        found = reconciler.gather(store, meta.key(obj))
+        actions = reconciler.decide(found).actions if found is not None else ()
+        for action in actions[:cut]:
+            try:
+                action.carry_out(store)
+            except Conflict:
+                break
+        done += len(actions)
+    return done
+
+
+@pytest.fixture
+def ready(store: Objects) -> Objects:
+    """A store with a probed node, emulation allowed, and a bound claim."""
+    store.create(
+        NODE, builders.some(NODE, "node", metadata={"annotations": {kubevirt.ACCELERATION: "it hangs"}})
+    )
+    store.create(NAMESPACE, builders.namespace("kubevirt"))
+    store.create(KUBEVIRT, builders.some(KUBEVIRT, "kubevirt", "kubevirt", **EMULATE))
+    store.create(CLAIM, builders.claim("disk"))
+    store.patch(CLAIM, Key("disk", "default"), {"status": {"phase": "Bound"}}, "status")
+    return store
+
+
+def everything() -> list[Reconciler[Any]]:
+    return [KubeVirts(lambda: NOW), Machines(lambda: NOW), Instances(lambda: NOW)]
+
+
+def launcher(store: Objects) -> Key:
+    uid = meta.uid(store.get(INSTANCE, INSTANCE_KEY))
+    return Key(derived.launcher_pod("vm", uid), "default")
+
+
+def play(store: Objects, kind: Kind, key: Key, status: Obj, report: str = "") -> None:
+    """Do a node's or an importer's part."""
+    store.patch(kind, key, {"status": status}, "status")
+    if report:
+        text = json.dumps({"state": report})
+        store.patch(kind, key, {"metadata": {"annotations": {kubevirt.DOMAIN_REPORT: text}}})
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 10**9])
+def test_a_machine_comes_up_and_goes_down_wherever_its_plans_are_cut(ready: Objects, cut: int) -> None:
+    ready.create(MACHINE, builders.machine("vm"))
+    settled(ready, everything(), cut)
+    play(ready, POD, launcher(ready), {"phase": "Running", "containerStatuses": [{"name": "compute", "state": RUNS}]},
+         "Running")  # fmt: skip
+    settled(ready, everything(), cut)
+
+    assert meta.phase(ready.get(INSTANCE, INSTANCE_KEY)) == "Running"
+    found = meta.status(ready.get(MACHINE, INSTANCE_KEY))
+    assert (found["printableStatus"], found["ready"]) == ("Running", True)
+    assert len(ready.list(POD).items) == 1
+
+    ready.delete(MACHINE, INSTANCE_KEY)
+    for _ in range(3):
+        settled(ready, everything(), cut)
+        for pod_ in ready.list(POD).items:
+            ready.delete(POD, meta.key(pod_), Deletion(grace=0))
+    settled(ready, everything(), cut)
+    assert [ready.list(kind).items for kind in (MACHINE, INSTANCE, POD)] == [(), (), ()]
+
+
+def test_a_machine_makes_the_volumes_of_its_templates_and_waits_for_them(ready: Objects) -> None:
+    template = {"metadata": {"name": "disk", "creationTimestamp": None}, "spec": {"source": {"blank": {}}}}
+    ready.create(MACHINE, builders.machine("vm", runStrategy="Halted", dataVolumeTemplates=[template]))
+
+    settled(ready, everything())
+
+    made = ready.get(DATA_VOLUME, Key("disk", "default"))
+    assert meta.owned_by(made, ready.get(MACHINE, INSTANCE_KEY))
+    assert made["spec"] == {"source": {"blank": {}}}
+    assert ready.list(INSTANCE).items == ()
+
+
+def test_a_missing_claim_is_named_and_told_once(ready: Objects) -> None:
+    volume = {"name": "root", "persistentVolumeClaim": {"claimName": "nowhere"}}
+    ready.create(INSTANCE, builders.instance("vm", volumes=[volume]))
+
+    settled(ready, everything())
+
+    found = ready.get(INSTANCE, INSTANCE_KEY)
+    assert meta.phase(found) == "Pending"
+    assert (meta.condition(found, "Synchronized") or {})["reason"] == "FailedPvcNotFound"
+    assert ready.list(POD).items == ()
+    assert [(each["reason"], each["count"]) for each in ready.list(EVENT).items] == [("FailedPvcNotFound", 1)]
+
+
+def test_a_volume_that_waits_for_its_first_consumer_gets_one_and_then_its_guest(ready: Objects) -> None:
+    ready.patch(CLAIM, Key("disk", "default"), {"status": {"phase": "Pending"}}, "status")
+    ready.create(DATA_VOLUME, builders.data_volume("disk"))
+    play(ready, DATA_VOLUME, Key("disk", "default"), {"phase": "WaitForFirstConsumer"})
+    ready.create(INSTANCE, builders.instance("vm"))
+    settled(ready, everything())
+    consumer = Key(derived.consumer_pod("vm", meta.uid(ready.get(INSTANCE, INSTANCE_KEY))), "default")
+    assert [meta.key(each) for each in ready.list(POD).items] == [consumer]
+
+    play(ready, CLAIM, Key("disk", "default"), {"phase": "Bound"})
+    play(ready, DATA_VOLUME, Key("disk", "default"), {"phase": "ImportInProgress"})
+    settled(ready, everything())
+    assert ready.list(POD).items == ()
+
+    play(ready, DATA_VOLUME, Key("disk", "default"), {"phase": "Succeeded"})
+    settled(ready, everything())
+    assert [meta.key(each) for each in ready.list(POD).items] == [launcher(ready)]
+
+
+def test_a_failed_guest_is_started_again_only_after_its_pause(ready: Objects) -> None:
+    ready.create(MACHINE, builders.machine("vm"))
+    settled(ready, everything())
+    first = ready.get(INSTANCE, INSTANCE_KEY)
+    play(ready, POD, launcher(ready), {"phase": "Failed"})
+    for _ in range(3):
+        settled(ready, everything())
+        for pod_ in ready.list(POD).items:
+            ready.delete(POD, meta.key(pod_), Deletion(grace=0))
+    settled(ready, everything())
+
+    found = Machines(lambda: NOW).gather(ready, INSTANCE_KEY)
+    assert found
+    assert Machines().decide(found).requeue_after == 10
+    assert ready.list(INSTANCE).items == ()
+    assert meta.status(ready.get(MACHINE, INSTANCE_KEY))["printableStatus"] == "CrashLoopBackOff"
+
+    later = datetime(2026, 11, 21, 12, 0, 11, tzinfo=UTC)
+    settled(ready, [Machines(lambda: later), Instances(lambda: later)])
+    assert meta.uid(ready.get(INSTANCE, INSTANCE_KEY)) != meta.uid(first)
+
+
+def test_an_instance_that_is_not_the_machines_is_left_alone(ready: Objects) -> None:
+    theirs = ready.create(INSTANCE, builders.instance("vm"))
+    ready.create(MACHINE, builders.machine("vm"))
+
+    settled(ready, everything())
+
+    assert meta.uid(ready.get(INSTANCE, INSTANCE_KEY)) == meta.uid(theirs)
+    told = meta.condition(ready.get(MACHINE, INSTANCE_KEY), "Failure") or {}
+    assert told["reason"] == "FailedCreate"
+    assert "that is not this machine's" in told["message"]
+
+
+def test_kubevirt_says_that_it_is_available(ready: Objects) -> None:
+    settled(ready, everything())
+
+    found = ready.get(KUBEVIRT, Key("kubevirt", "kubevirt"))
+    assert meta.phase(found) == "Deployed"
+    assert (meta.condition(found, "Available") or {})["status"] == "True"

@@ -1,0 +1,249 @@
+"""What the controllers decide: phases, gates, the launcher's pod."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from diskyard.api.instance import instance as read
+from diskyard.api.meta import Obj
+from diskyard.api.names import kubevirt
+from diskyard.api.rules.instance import defaults
+from tests import builders
+from vm_runtime.controller import gate, phases
+from vm_runtime.controller.configuration import Acceleration, acceleration
+from vm_runtime.controller.gate import World
+from vm_runtime.controller.pod import consumer_pod, launcher_pod, overhead
+from vm_runtime.controller.supply import Supply
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+KVM = Acceleration(kvm=True, emulation=False, reason="it works")
+MIB = 1 << 20
+
+
+def asked(**spec: Any) -> Obj:
+    return defaults(builders.stored(builders.instance("vm", **spec), uid="vmi"))
+
+
+def claim(phase: str = "Bound", **metadata: Any) -> Obj:
+    found = builders.stored(builders.claim("disk"), **metadata)
+    return {**found, "status": {"phase": phase, "capacity": {"storage": "1Gi"}}}
+
+
+def filler(phase: str) -> Obj:
+    return {**builders.stored(builders.data_volume("disk")), "status": {"phase": phase, "progress": "45.00%"}}
+
+
+def world(
+    found: Obj | None, data_volume: Obj | None = None, holder: str = "", how: Acceleration = KVM
+) -> World:
+    instance = read(asked())
+    supply = Supply(instance.volumes[0], found, data_volume, holder)
+    return World(asked(), instance, "", (supply,), None, None, how, NOW)
+
+
+@pytest.mark.parametrize(
+    ("found", "condition", "reason", "message"),
+    [
+        (world(None), "Synchronized", "FailedPvcNotFound",
+         "PVC default/disk does not exist, waiting for it to appear"),
+        (world(claim(deletionTimestamp="2026-11-21T12:00:00Z")), "Synchronized", "ClaimBeingDeleted",
+         "claim disk is being deleted: make it anew, or use another"),
+        (world(None, filler("Pending")), "Provisioning", "WaitingForDataVolumes",
+         "DataVolume disk is Pending (45.00%)"),
+        (world(claim(), filler("ImportInProgress")), "Provisioning", "WaitingForDataVolumes",
+         "DataVolume disk is ImportInProgress (45.00%)"),
+        (world(claim("Pending"), filler("WaitForFirstConsumer")), "Provisioning", "WaitingForFirstConsumer",
+         "DataVolume disk is WaitForFirstConsumer (45.00%): a pod that uses its claim makes it bind"),
+        (world(claim(annotations={"cdi.kubevirt.io/storage.pod.phase": "Running"})), "Provisioning",
+         "WaitingForDataVolumes", "claim disk is still being filled"),
+        (world(claim(), holder="other"), "Synchronized", "ClaimInUse",
+         "claim disk is in use by guest other: stop that guest, or mark the disk of both as shareable"),
+        (world(claim(), how=Acceleration(kvm=False, emulation=True)), "Synchronized", "NodesNotProbed",
+         "no node's agent has said yet how guests can run there"),
+        (world(claim(), how=Acceleration(kvm=False, emulation=False, reason="it hangs")), "PodScheduled",
+         "Unschedulable", gate.NO_KVM.format(reason="it hangs")),
+    ],
+)  # fmt: skip
+def test_a_closed_gate_says_why(found: World, condition: str, reason: str, message: str) -> None:
+    closed = gate.closed(found)
+
+    assert closed
+    assert [(c.type, c.reason, c.message) for c in closed.stage.conditions] == [(condition, reason, message)]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        world(claim()),
+        world(claim("Pending")),
+        world(claim(), filler("Succeeded")),
+        world(claim(annotations={"cdi.kubevirt.io/storage.pod.phase": "Succeeded"})),
+        world(claim(), how=Acceleration(kvm=False, emulation=True, reason="it hangs")),
+    ],
+)
+def test_a_guest_whose_volumes_are_ready_may_have_its_pod(found: World) -> None:
+    assert gate.closed(found) is None
+
+
+@pytest.mark.parametrize(("found", "wanted"), [("Pending", True), ("Bound", False)])
+def test_a_pod_that_only_uses_claims_is_wanted_while_one_waits_for_it(found: str, wanted: bool) -> None:
+    closed = gate.closed(world(claim(found), filler("WaitForFirstConsumer")))
+
+    assert closed
+    assert closed.consumer is wanted
+
+
+def pod(phase: str, report: str = "", **state: Any) -> Obj:
+    annotations = {kubevirt.DOMAIN_REPORT: json.dumps({"state": report})} if report else {}
+    statuses = [{"name": "compute", "state": state}] if state else []
+    found = builders.stored(builders.pod("p"), annotations=annotations)
+    return {**found, "status": {"phase": phase, "containerStatuses": statuses}}
+
+
+RUNS: Obj = {"running": {}}
+
+
+def ended(code: int, message: str) -> Obj:
+    return {"terminated": {"exitCode": code, "reason": "Error", "message": message}}
+
+
+@pytest.mark.parametrize(
+    ("before", "found", "phase", "reason"),
+    [
+        ("Pending", pod("Pending"), "Scheduling", ""),
+        ("Scheduling", pod("Running", **RUNS), "Scheduled", ""),
+        ("Scheduled", pod("Running", "Preparing", **RUNS), "Scheduled", ""),
+        ("Scheduled", pod("Running", "Running", **RUNS), "Running", ""),
+        ("Running", pod("Running", "Paused", **RUNS), "Running", ""),
+        ("Running", pod("Running", "ShuttingDown", **RUNS), "Running", ""),
+        ("Running", pod("Running", **RUNS), "Running", ""),
+        ("Running", pod("Running", "Off", **RUNS), "Running", ""),
+        ("Running", pod("Succeeded", **ended(0, "")), "Succeeded", ""),
+        (
+            "Running",
+            pod("Failed", **ended(1, '{"reason": "GuestCrashed", "message": "m"}')),
+            "Failed",
+            "GuestCrashed",
+        ),
+        ("Running", pod("Failed", **ended(137, "some log")), "Failed", "Error"),
+        ("Running", None, "Failed", "PodNotExists"),
+    ],
+)
+def test_the_phase_follows_from_pod_and_report(
+    before: str, found: Obj | None, phase: str, reason: str
+) -> None:
+    stage = phases.of_pod({**asked(), "status": {"phase": before}}, found)
+
+    assert (stage.phase, stage.reason) == (phase, reason)
+
+
+def test_a_launcher_that_was_killed_is_said_to_be() -> None:
+    stage = phases.of_pod(asked(), pod("Failed", **ended(137, "the log's last lines")))
+
+    assert stage.conditions[0].message == "the launcher was killed by signal 9"
+
+
+def test_a_pause_by_a_disk_error_is_told() -> None:
+    report = json.dumps({"state": "Paused", "reason": "PausedIOError"})
+    found = pod("Running", **RUNS)
+    found["metadata"]["annotations"] = {kubevirt.DOMAIN_REPORT: report}
+
+    stage = phases.of_pod(asked(), found)
+
+    assert [(c.type, c.reason, c.message) for c in stage.conditions] == [
+        ("Paused", "PausedIOError", "VMI was paused, low-level IO error detected")
+    ]
+
+
+def test_conditions_keep_their_time_while_they_say_the_same() -> None:
+    before = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "then"}]}}
+    same = phases.Condition("Ready", "False", "Other", "words may change")
+
+    assert phases.timed(before, [same], NOW)[0]["lastTransitionTime"] == "then"
+    assert phases.timed(before, [phases.Condition("Ready", "True")], NOW)[0]["lastTransitionTime"] != "then"
+
+
+def known() -> tuple[Obj, Any]:
+    info = {"claimName": "disk", "volumeMode": "Filesystem", "requests": {"storage": "1Gi"}}
+    obj = {**asked(), "status": {"volumeStatus": [{"name": "root", "persistentVolumeClaimInfo": info}]}}
+    return obj, read(obj)
+
+
+def test_the_launchers_pod_has_what_a_guest_needs_and_nothing_of_root() -> None:
+    obj, instance = known()
+
+    found = launcher_pod(obj, instance, accelerated=True)
+
+    container = found["spec"]["containers"][0]
+    assert container["command"] == ["diskyard-launcher"]
+    assert container["securityContext"]["runAsUser"] == 107
+    assert container["resources"]["limits"] == {kubevirt.KVM_RESOURCE: "1"}
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
+        kubevirt.PRIVATE_DIR,
+        f"{kubevirt.DISKS_DIR}/root",
+    }
+    assert found["spec"]["terminationGracePeriodSeconds"] == 60
+    assert found["spec"]["nodeSelector"] == {kubevirt.SCHEDULABLE: "true"}
+    assert found["metadata"]["labels"][kubevirt.CREATED_BY] == "vmi"
+
+
+def test_an_emulated_guest_asks_for_no_device() -> None:
+    obj, instance = known()
+
+    found = launcher_pod(obj, instance, accelerated=False)
+
+    assert "limits" not in found["spec"]["containers"][0]["resources"]
+
+
+def test_a_block_claim_is_a_device_of_the_pod() -> None:
+    obj, _ = known()
+    obj["status"]["volumeStatus"][0]["persistentVolumeClaimInfo"]["volumeMode"] = "Block"
+
+    container = launcher_pod(obj, read(obj), accelerated=False)["spec"]["containers"][0]
+
+    assert container["volumeDevices"] == [{"name": "root", "devicePath": "/dev/root"}]
+    assert [mount["name"] for mount in container["volumeMounts"]] == ["private"]
+
+
+def test_a_consumer_only_uses_the_claims() -> None:
+    obj, instance = known()
+
+    found = consumer_pod(obj, instance)
+
+    assert found["spec"]["containers"][0]["command"] == ["diskyard-launcher", "--consume"]
+    assert found["metadata"]["annotations"][kubevirt.EPHEMERAL_PROVISIONING] == "true"
+    assert found["spec"]["volumes"] == [{"name": "root", "persistentVolumeClaim": {"claimName": "disk"}}]
+
+
+def test_memory_around_a_guest_follows_kubevirts_formula() -> None:
+    assert overhead(1024 * MIB, 2) == 2 * MIB + (25 + 100 + 25 + 40 + 50 + 2 * 8 + 8 + 32) * MIB
+
+
+def node(offer: str, reason: str = "probed") -> Obj:
+    annotations = {kubevirt.ACCELERATION: reason} if reason else {}
+    return {
+        "metadata": {"annotations": annotations},
+        "status": {"allocatable": {kubevirt.KVM_RESOURCE: offer}},
+    }
+
+
+EMULATE = {"spec": {"configuration": {"developerConfiguration": {"useEmulation": True}}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "nodes", "wanted"),
+    [
+        (None, [], Acceleration(kvm=False, emulation=False, reason="")),
+        ({}, [node("0", "it hangs")], Acceleration(kvm=False, emulation=False, reason="it hangs")),
+        (EMULATE, [node("0", "it hangs")], Acceleration(kvm=False, emulation=True, reason="it hangs")),
+        ({}, [node("0"), node("1k", "it works")], Acceleration(kvm=True, emulation=False, reason="it works")),
+        (EMULATE, [node("1k", "it works")], Acceleration(kvm=True, emulation=True, reason="it works")),
+        ({}, [node("1k", "")], Acceleration(kvm=False, emulation=False, reason="")),
+    ],
+)
+def test_acceleration_is_what_nodes_offer_and_settings_allow(
+    settings: Obj | None, nodes: list[Obj], wanted: Acceleration
+) -> None:
+    assert acceleration(settings, nodes) == wanted
