@@ -76,10 +76,13 @@ def defaulted(kind: Kind, obj: Obj) -> Obj:
 
 def causes(kind: Kind, obj: Obj, old: Obj | None) -> list[Cause]:
     """What is wrong with an object of one of Kubernetes' own kinds."""
-    if kind in SHAPES and (found := SHAPES[kind].causes(obj)):
-        return found
     rules = _RULES.get(kind)
-    return list(rules(obj, old)) if rules else []
+    return shape(kind, obj) or (list(rules(obj, old)) if rules else [])
+
+
+def shape(kind: Kind, obj: Obj) -> list[Cause]:
+    """What has the wrong type in an object of one of Kubernetes' own kinds."""
+    return SHAPES[kind].causes(obj) if kind in SHAPES else []
 
 
 def _pod_spec(spec: Obj) -> Obj:

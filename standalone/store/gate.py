@@ -19,7 +19,7 @@ class Gate:
         obj = metadata.born(served.kind, asked, birth, generation=served.custom)
         if served.status:
             obj.pop("status", None)
-        return self._judged(served, core.begun(served.kind, obj), None)
+        return self._judged(served, obj, None)
 
     def changed(self, served: Served, asked: Obj, old: Obj, subresource: str) -> Obj:
         """The object as it is after a change of one part of it. Raises Invalid, NotFound."""
@@ -39,17 +39,25 @@ class Gate:
         return metadata.counted(result, old, status=served.status)
 
     def _judged(self, served: Served, obj: Obj, old: Obj | None) -> Obj:
+        """The object completed; its shape is looked at first, so that every later rule finds what it expects."""
         kind = served.kind
+        _raise(kind, obj, rules.causes(kind, obj, old) + _shape(served, obj))
         obj = _defaulted(served, _pruned(served, obj))
+        if old is None:
+            obj = core.begun(kind, obj)
         if self._owners:
             obj = _defaulted(served, self._owners.mutate(kind, obj, old))
-        found = rules.causes(kind, obj, old)
-        _raise(
-            kind, obj, found + (served.schema.causes(obj) if served.schema else core.causes(kind, obj, old))
-        )
+        _raise(kind, obj, served.schema.causes(obj) if served.schema else core.causes(kind, obj, old))
         if self._owners and (causes := self._owners.validate(kind, obj, old)):
             raise admission.denied(kind, obj, causes)
         return obj
+
+
+def _shape(served: Served, obj: Obj) -> list[Cause]:
+    """What has the wrong type; what a custom object lacks may still be filled in."""
+    if served.schema is None:
+        return core.shape(served.kind, obj)
+    return [cause for cause in served.schema.causes(obj) if cause.reason != "FieldValueRequired"]
 
 
 def _pruned(served: Served, obj: Obj) -> Obj:
