@@ -1,0 +1,84 @@
+"""What a client learns about the server before it asks for objects."""
+
+import pytest
+
+from tests.standalone.wire.conftest import Wire
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/readyz/ping", "/version"])
+def test_anyone_may_ask_whether_the_server_lives(wire: Wire, path: str) -> None:
+    assert wire.send("GET", path, Authorization="").status == 200
+
+
+@pytest.mark.parametrize("credentials", ["", "Bearer wrong", "Basic YTpi"])
+@pytest.mark.parametrize("path", ["/api", "/apis", "/openapi/v3", "/api/v1/secrets", "/nothing"])
+def test_anyone_else_is_told_nothing(wire: Wire, path: str, credentials: str) -> None:
+    answer = wire.send("GET", path, Authorization=credentials)
+
+    assert answer.status == 401
+    assert answer.obj["reason"] == answer.obj["message"] == "Unauthorized"
+
+
+def test_every_group_is_listed_with_its_versions(wire: Wire) -> None:
+    groups = {group["name"]: group for group in wire.get("/apis").obj["groups"]}
+
+    assert [v["version"] for v in groups["cdi.kubevirt.io"]["versions"]] == ["v1beta1", "v1alpha1"]
+    assert groups["kubevirt.io"]["preferredVersion"]["groupVersion"] == "kubevirt.io/v1"
+    assert wire.get("/apis/kubevirt.io").obj == groups["kubevirt.io"] | {"kind": "APIGroup"}
+
+
+def test_a_version_lists_its_resources_with_their_subresources(wire: Wire) -> None:
+    found = {one["name"]: one for one in wire.get("/apis/cdi.kubevirt.io/v1beta1").obj["resources"]}
+
+    assert found["datavolumes"]["shortNames"] == ["dv", "dvs"]
+    assert found["datavolumes"]["categories"] == ["all"]
+    assert found["datavolumes"]["namespaced"] is True
+    assert found["datavolumes/status"]["verbs"] == ["get", "patch", "update"]
+    assert "cdiconfigs/status" not in found
+    assert "pods/log" in {one["name"] for one in wire.get("/api/v1").obj["resources"]}
+
+
+def test_all_of_it_comes_in_one_answer_when_asked_so(wire: Wire) -> None:
+    core, rest = wire.get("/api", AGGREGATED), wire.get("/apis", AGGREGATED)
+
+    assert "as=APIGroupDiscoveryList" in rest.headers["Content-Type"]
+    assert core.obj["apiVersion"] == "apidiscovery.k8s.io/v2"
+    assert next(r["resource"] for r in core.obj["items"][0]["versions"][0]["resources"]) == "namespaces"
+    names = [item["metadata"]["name"] for item in rest.obj["items"]]
+    assert {"cdi.kubevirt.io", "kubevirt.io", "storage.k8s.io"} < set(names)
+
+
+def test_schemas_are_served_for_every_version(wire: Wire) -> None:
+    paths = wire.get("/openapi/v3").obj["paths"]
+
+    document = wire.get(paths["apis/cdi.kubevirt.io/v1beta1"]["serverRelativeURL"]).obj
+
+    volume = document["components"]["schemas"]["io.kubevirt.cdi.v1beta1.DataVolume"]
+    assert volume["properties"]["spec"]["properties"]["source"]["properties"]["http"]["required"] == ["url"]
+    patch = document["paths"]["/apis/cdi.kubevirt.io/v1beta1/namespaces/{namespace}/datavolumes/{name}"][
+        "patch"
+    ]
+    assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
+    assert {"api/v1", "apis/kubevirt.io/v1alpha3"} < set(paths)
+
+
+@pytest.mark.parametrize(
+    "path", ["/foo", "/apis/no.such", "/apis/kubevirt.io/v9", "/api/v1/nothings", "/api/v1/pods/a",
+             "/api/v1/namespaces/default/nodes", "/apis/kubevirt.io/v1/namespaces/default/virtualmachines/a/start"],
+)  # fmt: skip
+def test_a_path_to_nowhere_is_said_in_kubernetes_words(wire: Wire, path: str) -> None:
+    answer = wire.get(path)
+
+    assert answer.status == 404
+    assert answer.obj["message"] == "the server could not find the requested resource"
+
+
+def test_the_administrator_may_do_everything(wire: Wire) -> None:
+    review = {"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods"}}}
+
+    answer = wire.send("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+
+    assert answer.status == 201
+    assert answer.obj["status"]["allowed"] is True
