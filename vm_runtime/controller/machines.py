@@ -14,7 +14,7 @@ from diskyard.api.machine import Machine
 from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, Key, Kind, Obj
 from diskyard.api.names import cdi, kubevirt
 from diskyard.kube.client import Client, Deletion
-from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, find, owners
+from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, find, same_name
 from vm_runtime.controller import phases, strategy
 from vm_runtime.controller.interest import Interest
 from vm_runtime.controller.printable import View, printable
@@ -48,7 +48,7 @@ class Machines:
         self._clock = clock
         self._interest = Interest()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
-            INSTANCE: owners(MACHINE),
+            INSTANCE: same_name,
             DATA_VOLUME: self._interest.roots(DATA_VOLUME),
             CLAIM: self._interest.roots(CLAIM),
         }
