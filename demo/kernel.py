@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from demo.command import run
-from diskyard.errors import SourceUnavailable
+from diskyard.errors import Refused, SourceUnavailable
 
 PACKAGE: Final = "linux-image-cloud-amd64"
 """A metapackage: it depends on the newest kernel built for virtual machines."""
@@ -68,7 +68,10 @@ def _package(folder: Path) -> Path:
         raise SourceUnavailable(
             f"expected apt to know a kernel behind {PACKAGE}, found none: run `sudo apt-get update` and try again"
         )
-    run("apt-get", "download", "--quiet", concrete[1], cwd=folder)
+    try:
+        run("apt-get", "download", "--quiet", concrete[1], cwd=folder)
+    except Refused as error:
+        raise SourceUnavailable(f"{error}: run `sudo apt-get update` and try again") from error
     return next(folder.glob("*.deb"))
 
 

@@ -59,6 +59,16 @@ def test_agrees_with_a_real_kernel(guest_image: Path) -> None:
     assert acceleration().kvm == boots
 
 
+@pytest.mark.parametrize(
+    ("mode", "root", "kvm"),
+    [(0o666, True, True), (0o660, True, False), (0o600, True, False), (0o660, False, True)],
+)
+def test_what_only_root_may_open_is_of_no_use_to_guests(mode: int, root: bool, kvm: bool) -> None:
+    works = host.Acceleration(kvm=True, reason="it ran")
+
+    assert host.for_guests(works, mode, root=root).kvm == kvm
+
+
 def test_keeps_its_answer_for_one_boot(tmp_path: Path) -> None:
     kept = tmp_path / "acceleration"
 

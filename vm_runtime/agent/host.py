@@ -23,6 +23,8 @@ _ROM_SIZE: Final = 64 << 10
 """Firmware ends where the processor starts, and comes in such steps (hw/i386/x86.c of qemu)."""
 _SUCCESS: Final = 42 << 1 | 1
 """What isa-debug-exit makes of the 42 that the program writes."""
+_EVERYONE: Final = 0o006
+"""Of a device's mode: all may read and write."""
 _STOPPED: Final = "KVM internal error"
 
 
@@ -46,7 +48,7 @@ def acceleration(cache: Path | None = None) -> Acceleration:
         found = probed("kvm")
         if cache:
             cache.write_text(json.dumps({"boot": boot, **asdict(found)}))
-    return found
+    return for_guests(found, DEVICE.stat().st_mode, root=os.geteuid() == 0)
 
 
 def probed(accelerator: str) -> Acceleration:
@@ -74,6 +76,17 @@ def _unusable() -> str:
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         return f"{DEVICE} may not be opened by this user: sudo usermod -aG kvm $USER, then log in again"
     return ""
+
+
+def for_guests(found: Acceleration, mode: int, *, root: bool) -> Acceleration:
+    """The same, unless root tried a device that guests, which never run as root, may not open."""
+    if found.kvm and root and mode & _EVERYONE != _EVERYONE:
+        return Acceleration(
+            kvm=False,
+            reason=f"{DEVICE} works, but only for some users (mode {mode & 0o777:04o}), and guests are not root: "
+            f"sudo chmod 0666 {DEVICE} (for good: a udev rule with MODE=0666, as systemd has it)",
+        )
+    return found
 
 
 def _kept(cache: Path, boot: str) -> Acceleration | None:
