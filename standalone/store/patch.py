@@ -58,11 +58,12 @@ def strategic(target: Any, patch: Any) -> Any:
         return {field: value for field, value in patch.items() if field != _HOW}
     merged = dict(target) if isinstance(target, dict) else {}
     if _RETAIN in patch:
-        merged = {field: value for field, value in merged.items() if field in patch[_RETAIN]}
+        retained = _listed(_RETAIN, patch[_RETAIN])
+        merged = {field: value for field, value in merged.items() if field in retained}
     for field, value in patch.items():
         if field.startswith(_DROP):
-            name = field.removeprefix(_DROP)
-            merged[name] = [item for item in merged.get(name, ()) if item not in value]
+            name, dropped = field.removeprefix(_DROP), _listed(field, value)
+            merged[name] = [item for item in _listed(name, merged.get(name, [])) if item not in dropped]
         elif field.startswith(_ORDER) or field in (_RETAIN, _HOW):
             continue
         elif value is None or (isinstance(value, dict) and value.get(_HOW) == "delete"):
@@ -74,12 +75,18 @@ def strategic(target: Any, patch: Any) -> Any:
     return merged
 
 
+def _listed(field: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadRequest(f"{field} in a strategic merge patch: expected a list, found {type(value).__name__}")
+    return value
+
+
 def _merged_list(field: str, target: Any, patch: list[Any]) -> list[Any]:
-    there = target if isinstance(target, list) else []
+    there = [*target] if isinstance(target, list) else []
     if field in _SETS:
         return [*there, *(item for item in patch if item not in there)]
     key = _merge_key(field, patch)
-    if not key:
+    if not key or not all(isinstance(item, dict) for item in there):
         return patch
     if any(item.get(_HOW) == "replace" for item in patch):
         return [item for item in patch if item.get(_HOW) != "replace"]
@@ -98,7 +105,7 @@ def _merge_key(field: str, patch: list[Any]) -> str:
     key = _MERGE_KEYS.get(field, "")
     if field == "ports" and any("port" in item for item in patch):
         key = "port"  # a Service's ports
-    return key if all(key in item or _HOW in item for item in patch) else ""
+    return key if all(isinstance(item.get(key), str | int) or _HOW in item for item in patch) else ""
 
 
 def _json(obj: Obj, patch: Any) -> Obj:
