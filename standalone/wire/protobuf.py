@@ -37,7 +37,7 @@ def obj(raw: bytes) -> Obj:
                 f"{kind or 'this kind'} is not read from {MEDIA_TYPE} here; send application/json"
             )
         return {**identity, **_message(unknown.get("raw", b""), fields)}
-    except (IndexError, ValueError, TypeError, OverflowError) as error:
+    except (IndexError, ValueError, TypeError, OverflowError, OSError) as error:
         raise BadRequest(f"the body of the request is not {MEDIA_TYPE}: {error}") from error
 
 

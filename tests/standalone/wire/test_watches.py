@@ -1,0 +1,111 @@
+"""Watches over the wire: lines as they come, in every form, until someone has enough."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from diskyard.api import meta
+from diskyard.api.meta import DATA_VOLUME, Key, Obj
+from diskyard.api.names.kubernetes import INITIAL_EVENTS_END
+from tests.builders import eventually
+from tests.served import served
+from tests.standalone.wire.conftest import Wire
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+VOLUMES = "/apis/cdi.kubevirt.io/v1beta1/namespaces/{place}/datavolumes"
+
+
+@contextmanager
+def watching(wire: Wire, path: str, accept: str = "application/json") -> Iterator[Iterator[Obj]]:
+    headers = {"Authorization": f"Bearer {wire.yard.token}", "Accept": accept}
+    answer = wire.pool.request(
+        "GET", wire.yard.url + path, headers=headers, preload_content=False, timeout=10, retries=False
+    )
+    assert answer.status == 200
+    try:
+        yield (json.loads(line) for line in answer)
+    finally:
+        answer.close()
+
+
+def test_what_is_there_comes_first_then_every_change(
+    wire: Wire, place: str, volume: Callable[..., Obj]
+) -> None:
+    volume("one")
+
+    with watching(wire, VOLUMES.format(place=place) + "?watch=true") as events:
+        first = next(events)
+        wire.yard.store.patch(DATA_VOLUME, Key("one", place), {"metadata": {"labels": {"a": "b"}}})
+        second = next(events)
+        wire.yard.store.delete(DATA_VOLUME, Key("one", place))
+        third = next(events)
+
+    assert [event["type"] for event in (first, second, third)] == ["ADDED", "MODIFIED", "DELETED"]
+    assert meta.labels(second["object"]) == {"a": "b"}
+    assert first["object"]["kind"] == "DataVolume"
+
+
+def test_initial_events_end_with_a_bookmark_that_says_so(
+    wire: Wire, place: str, volume: Callable[..., Obj]
+) -> None:
+    volume("one")
+    asked = "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+
+    with watching(wire, VOLUMES.format(place=place) + asked) as events:
+        first, second = next(events), next(events)
+
+    assert (first["type"], second["type"]) == ("ADDED", "BOOKMARK")
+    assert meta.annotations(second["object"]) == {INITIAL_EVENTS_END: "true"}
+    assert int(meta.meta(second["object"])["resourceVersion"]) >= int(
+        meta.meta(first["object"])["resourceVersion"]
+    )
+
+
+def test_a_table_announces_its_columns_once(wire: Wire, place: str, volume: Callable[..., Obj]) -> None:
+    volume("one")
+    volume("two")
+
+    with watching(wire, VOLUMES.format(place=place) + "?watch=true", TABLE) as events:
+        tables = [next(events)["object"], next(events)["object"]]
+
+    assert [table["rows"][0]["cells"][0] for table in tables] == ["one", "two"]
+    assert len(tables[0]["columnDefinitions"]) == 5
+    assert tables[1]["columnDefinitions"] is None
+
+
+def test_an_old_client_is_told_in_its_version(wire: Wire, place: str, volume: Callable[..., Obj]) -> None:
+    volume("one")
+    path = VOLUMES.format(place=place).replace("v1beta1", "v1alpha1")
+
+    with watching(wire, path + "?watch=true") as events:
+        assert next(events)["object"]["apiVersion"] == "cdi.kubevirt.io/v1alpha1"
+
+
+def test_one_object_can_be_watched_by_its_name(wire: Wire, place: str, volume: Callable[..., Obj]) -> None:
+    volume("one")
+    volume("two")
+
+    with watching(wire, VOLUMES.format(place=place) + "/two?watch=true") as events:
+        assert meta.name(next(events)["object"]) == "two"
+
+
+def test_a_watch_ends_when_its_time_is_over(wire: Wire, place: str) -> None:
+    with watching(wire, VOLUMES.format(place=place) + "?watch=true&timeoutSeconds=1") as events:
+        assert list(events) == []
+
+
+@pytest.mark.parametrize(("revision", "status"), [("999999999", 410), ("soon", 400)])
+def test_a_revision_that_never_was_is_refused(wire: Wire, revision: str, status: int) -> None:
+    answer = wire.get(f"/api/v1/pods?watch=true&resourceVersion={revision}")
+
+    assert answer.status == status
+
+
+def test_a_server_that_stops_ends_its_watches_at_once(tmp_path: Any) -> None:
+    with served(tmp_path) as yard:
+        watch = yard.client.watch(DATA_VOLUME, "0")
+
+    assert eventually(lambda: list(watch) == [])
