@@ -26,7 +26,7 @@ from standalone.node.uses import Uses
 from standalone.node.volume import Scene, Volume
 from standalone.storage.place import Place
 
-LOOK_AGAIN: Final = 5.0
+LOOK_AGAIN: Final = 30.0
 """Seconds until a pod that misses something is looked at again, should no watch have brought it."""
 
 

@@ -104,6 +104,13 @@ def stop(directory: Path, grace: float) -> None:
         signal.pidfd_send_signal(file.number, signal.SIGTERM)
 
 
+def repeat_stop(directory: Path) -> None:
+    """Ask again where a yard died between writing the grace and sending the signal. Asked twice is asked once."""
+    grace = _text(directory / "grace")
+    if grace:
+        stop(directory, float(grace))
+
+
 def bury(directory: Path) -> None:
     """Kill what a supervisor that was killed has left behind. Raises Passing when that does not die.
 

@@ -61,6 +61,7 @@ class Runtime:
         for home in self.homes():
             for life in home.path.glob("containers/*/*"):
                 process.bury(life)
+                process.repeat_stop(life)
             self.watch(home)
             ended(home.key)
 
@@ -134,6 +135,7 @@ class Runtime:
     def remove(self, home: Home) -> None:
         """Take away a pod's directory."""
         doomed = home.path.with_suffix(DOOMED)
+        shutil.rmtree(doomed, ignore_errors=True)
         with suppress(FileNotFoundError):
             home.path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)

@@ -32,6 +32,8 @@ ROTATE_AT = 10 << 20
 """Bytes of a log, after which it becomes log.1."""
 LONGEST_LINE = 16 << 10
 """Bytes after which a line is written in parts."""
+ROOM = 2048
+"""Bytes that the end of a container takes at most."""
 DRAIN = 5.0
 """Seconds for what is left in the pipes after the end."""
 START_ERROR = 128
@@ -55,13 +57,24 @@ def stamp() -> str:
 def publish(name: str, said: dict[str, object]) -> None:
     """Write a JSON file so that who reads it sees all or nothing, also after a power cut."""
     part = name + ".part"
-    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    text = json.dumps(said).encode()
+    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, json.dumps(said).encode())
+        os.write(file, text)
+        os.ftruncate(file, len(text))
         os.fsync(file)
     finally:
         os.close(file)
     os.rename(part, name)
+
+
+def reserve(name: str) -> None:
+    """Take the room for what `publish` will write: an end can be told on a full disk."""
+    file = os.open(name + ".part", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, b" " * ROOM)
+    finally:
+        os.close(file)
 
 
 def passed(name: str, content: bytes) -> int:
@@ -195,7 +208,7 @@ class Keeper:
         self._log.finish()
         ran = b'"exit-code"' in self._status or self._killed
         end: dict[str, object] = {"code": code if ran else START_ERROR, "at": stamp()}
-        return end if ran else end | {"error": self._log.last or f"bwrap ended with {code}"}
+        return end if ran else end | {"error": self._log.last[:512] or f"bwrap ended with {code}"}
 
     def _listen_to_signals(self) -> None:
         wake, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -325,6 +338,7 @@ def main(run: str) -> None:
         return
     if os.path.exists("exit.json"):
         return
+    reserve("exit.json")
     with open("spec.json") as file:
         keeper = Keeper(Spec(file.read()))
     try:

@@ -52,6 +52,7 @@ class Place:
         path, doomed = self.volume(name), self.volume(name + _DOOMED)
         if block and path.exists():
             loop.detach(path)
+        shutil.rmtree(doomed, ignore_errors=True)
         with suppress(FileNotFoundError):
             path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)

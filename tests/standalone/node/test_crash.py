@@ -101,6 +101,17 @@ def test_a_pod_whose_end_nobody_saw_is_said_to_be_lost(tmp_path: Path) -> None:
         assert "was stopped without notice" in ended["message"]
 
 
+def test_a_stop_that_was_written_and_not_sent_is_sent(tmp_path: Path) -> None:
+    prepared(tmp_path)
+    started_and_killed(tmp_path)
+    (life_of(tmp_path, "one") / "grace").write_text("0.1")
+    with Objects.open(tmp_path / "store.db") as store:
+        store.delete(POD, Key("one", "default"), Deletion(grace=1))
+
+    with opened(tmp_path) as yard:
+        eventually(lambda: yard.gone("one"))
+
+
 def test_a_pod_deleted_by_force_meanwhile_is_killed(tmp_path: Path) -> None:
     prepared(tmp_path)
     started_and_killed(tmp_path)
