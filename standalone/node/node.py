@@ -51,6 +51,7 @@ class Node:
     def stop_all(self, grace: float) -> None:
         """End every process; the pods stay, and what should run does so again at the next start.
 
+        Each gets the grace of its pod, and `grace` seconds at most.
         Stop the controllers first.
         """
         self._runtime.stop_all(grace)

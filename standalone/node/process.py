@@ -104,6 +104,11 @@ def stop(directory: Path, grace: float) -> None:
         signal.pidfd_send_signal(file.number, signal.SIGTERM)
 
 
+def own_grace(directory: Path) -> float:
+    """Seconds between SIGTERM and SIGKILL, as the pod has it."""
+    return float((_json(directory / "spec.json") or {}).get("grace", 0))
+
+
 def repeat_stop(directory: Path) -> None:
     """Ask again where a yard died between writing the grace and sending the signal. Asked twice is asked once."""
     grace = _text(directory / "grace")

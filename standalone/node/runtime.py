@@ -143,11 +143,11 @@ class Runtime:
             self._homes.pop(home.uid, None)
 
     def stop_all(self, grace: float) -> None:
-        """Start nothing more; end every process: asked first, killed after `grace` seconds."""
+        """Start nothing more; end every process: asked first, killed after its own grace, at most `grace` seconds."""
         self._closing.set()
         homes = self.homes()
-        for home in homes:
-            self.stop(home, grace)
+        for life in (life for home in homes for life in self._running(home)):
+            process.stop(life, min(grace, process.own_grace(life)))
         deadline = time.monotonic() + grace + 10
         while any(self.running(home) for home in homes) and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -332,6 +332,17 @@ def test_a_container_killed_from_outside_has_its_true_exit_code(yard: Yard) -> N
     assert yard.state("one")["terminated"]["exitCode"] == 137
 
 
+def test_an_orderly_stop_waits_no_longer_than_a_pod_wishes(tmp_path: Path) -> None:
+    with opened(tmp_path, grace=1000) as yard:
+        yard.run(python("one", STUBBORN, terminationGracePeriodSeconds=1))
+        yard.until_said("one", "up")
+
+    with opened(tmp_path) as yard:
+        yard.until("one", "Failed")
+
+        assert yard.state("one")["terminated"]["exitCode"] == 137
+
+
 def test_after_an_orderly_stop_what_should_run_runs_again(tmp_path: Path) -> None:
     with opened(tmp_path, grace=10) as yard:
         yard.run(python("one", POLITE, restartPolicy="Always"))
