@@ -195,8 +195,8 @@ def _surroundings(pod: Obj, instance: Instance | None) -> list[Condition]:
         found.append(Condition("SoftwareEmulation", "True", "KVMNotAvailable", text))
     if instance and instance.interfaces:
         text = (
-            "the guest reaches out through its host (it gets 10.0.2.15; the host itself is 10.0.2.2 to it) and "
-            "nothing reaches in: bridge and masquerade are not built yet"
+            "the guest reaches out through its host (its address is 10.0.2.15; 10.0.2.2 is the host, with what listens "
+            "on its loopback) and nothing reaches in: bridge and masquerade are not built yet"
         )
         found.append(Condition("UserModeNetworking", "True", "NoPodNetwork", text))
     return found
