@@ -268,9 +268,14 @@ class _Batch:
         if (before.revision if before else 0) != write.replaces:
             done.set_exception(Stale())
             return
+        write.obj["metadata"]["resourceVersion"] = str(self._revision + 1)
+        try:
+            body = orjson.dumps(write.obj)
+        except orjson.JSONEncodeError as error:
+            done.set_exception(ServerError(f"{write.resource} {write.key} is not JSON: {error}"))
+            return
         self._revision += 1
-        write.obj["metadata"]["resourceVersion"] = str(self._revision)
-        record = Record(write.resource, write.key, self._revision, orjson.dumps(write.obj))
+        record = Record(write.resource, write.key, self._revision, body)
         self._ahead[place] = None if write.gone else record
         self.accepted.append((Event(record, before, write.gone), done))
         where = (write.resource, write.key.namespace, write.key.name)

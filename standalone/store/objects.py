@@ -2,6 +2,7 @@
 
 import copy
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ class Objects(AbstractContextManager["Objects"]):
         self._log = log
         self._write = log.write
         self._gate = Gate(admission)
+        self._lock = threading.Lock()
         self._streams: set[Stream] = set()
         self._served = {one.kind.resource: one for one in served.core()}
         for crd in self.list(CRD).items:
@@ -58,7 +60,9 @@ class Objects(AbstractContextManager["Objects"]):
 
     def close(self) -> None:
         """End every watch, then the store; what was acknowledged is on disk already."""
-        for stream in tuple(self._streams):
+        with self._lock:
+            streams = tuple(self._streams)
+        for stream in streams:
             stream.close()
         self._log.close()
 
@@ -139,7 +143,9 @@ class Objects(AbstractContextManager["Objects"]):
         if not since.isascii() or not since.isdecimal():
             raise BadRequest(f'resourceVersion: Invalid value: "{since[:60]}": not a number')
         stream.start(int(since), first)
-        self._streams = {held for held in self._streams if not held.closed} | {stream}
+        with self._lock:
+            self._streams -= {held for held in self._streams if held.closed}
+            self._streams.add(stream)
         return stream
 
     def create(self, kind: Kind, obj: Obj) -> Obj:

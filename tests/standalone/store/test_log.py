@@ -209,6 +209,13 @@ def test_a_write_that_the_disk_refuses_says_so_and_the_next_one_works(log: Log, 
     assert put(log, "small") == 1
 
 
+def test_what_is_not_json_is_refused_and_the_next_write_works(log: Log) -> None:
+    with pytest.raises(ServerError, match="is not JSON"):
+        log.write(Write(RESOURCE, Key("odd"), {"metadata": {"name": "odd"}, "value": object()}, 0))
+
+    assert put(log, "plain") == 1
+
+
 def test_every_acknowledged_write_survives_kill_9(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True)
