@@ -166,13 +166,17 @@ def free(path: Path) -> bool:
 
 
 def test_everything_ends_with_its_supervisor(life: Path) -> None:
-    begin(life, order("sh", "-c", "echo up; exec sleep 1000"))
-    eventually(lambda: said(life))
+    told = threading.Event()
+    exits = Exits()
+    begin(life, order("sleep", "1000"))
+    exits.watch(life, told.set)
 
     os.kill(process.holder(life), signal.SIGKILL)
 
-    eventually(lambda: free(life / "sandbox"))
+    assert told.wait(10)
+    assert free(life / "sandbox")
     assert (ended(life).code, ended(life).reason) == (255, "Unknown")
+    exits.close()
 
 
 def test_what_a_supervisor_killed_too_early_leaves_is_found_and_killed(life: Path) -> None:
