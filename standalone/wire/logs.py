@@ -23,7 +23,7 @@ LIMIT = 16
 class Logs(Protocol):
     """Reads a container's log.
 
-    Raises NotFound or BadRequest when called, not while iterating. With `follow`, yields b"" now and then while
+    Raises NotFound or BadRequest when called or at its first piece. With `follow`, yields b"" now and then while
     nothing is said, so that whoever has lost interest can stop.
     """
 
@@ -48,11 +48,12 @@ class LogStreams:
             pod = await call(self._objects.get, POD, asked.target.key)
             chosen = options(asked.request, pod)
             chunks = await call(self._logs, pod, chosen)
+            first = await call(_gathered, chunks)  # a refusal must come before the answer begins
             response = web.StreamResponse(headers={"Content-Type": "text/plain"})
             response.enable_chunked_encoding()
             await response.prepare(asked.request)
             with suppress(ConnectionError):
-                await self._pass_on(chunks, response)
+                await self._pass_on(first, chunks, response)
                 await response.write_eof()
             return response
         finally:
@@ -62,13 +63,13 @@ class LogStreams:
         """End them all."""
         self._closing = True
 
-    async def _pass_on(self, chunks: Iterator[bytes], response: web.StreamResponse) -> None:
-        while not self._closing:
-            chunk = await call(_gathered, chunks)
-            if chunk is None:
-                return
+    async def _pass_on(
+        self, chunk: bytes | None, chunks: Iterator[bytes], response: web.StreamResponse
+    ) -> None:
+        while chunk is not None and not self._closing:
             if chunk:
                 await response.write(chunk)
+            chunk = await call(_gathered, chunks)
 
 
 def options(request: web.Request, pod: Obj) -> LogOptions:

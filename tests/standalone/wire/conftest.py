@@ -11,6 +11,7 @@ import urllib3
 
 from diskyard.api import meta
 from diskyard.api.meta import NAMESPACE, Obj
+from diskyard.errors import BadRequest
 from standalone.node.log import LogOptions
 from tests import builders
 from tests.served import Yard, served
@@ -53,6 +54,8 @@ class Wire:
 
 def log(pod: Obj, options: LogOptions) -> Iterator[bytes]:
     """Three lines; when followed, a fourth a little later and no end before the reader has gone."""
+    if options.previous:
+        raise BadRequest(f"previous terminated container of pod {meta.name(pod)} not found")
     lines = [f"{meta.name(pod)} {number}\n".encode() for number in range(3)]
     yield from lines if options.tail is None else lines[len(lines) - options.tail :]
     if options.follow:

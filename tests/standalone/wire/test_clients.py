@@ -46,7 +46,7 @@ def test_data_volumes_are_created_listed_patched_and_deleted(custom: Any, place:
 
     assert meta.labels(patched) == {"a": "b"}
     assert [meta.name(one) for one in listed] == ["one"]
-    with pytest.raises(client.ApiException, match='not found'):
+    with pytest.raises(client.ApiException, match="not found"):
         custom.get_namespaced_custom_object(*VOLUMES, place, "datavolumes", "one")
 
 
@@ -104,6 +104,13 @@ def test_a_log_of_a_container_that_is_not_there_is_refused(yard: Yard, core: Any
 
     with pytest.raises(client.ApiException, match="container other is not valid for pod one"):
         core.read_namespaced_pod_log("one", place, container="other")
+
+
+def test_a_log_that_is_refused_at_its_first_piece_is_a_status_too(yard: Yard, core: Any, place: str) -> None:
+    yard.store.create(POD, builders.pod("one") | {"metadata": {"name": "one", "namespace": place}})
+
+    with pytest.raises(client.ApiException, match="previous terminated container of pod one not found"):
+        core.read_namespaced_pod_log("one", place, previous=True)
 
 
 def test_the_dynamic_client_discovers_our_kinds(api: client.ApiClient, place: str) -> None:
