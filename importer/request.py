@@ -7,7 +7,7 @@ import base64
 import http.client
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ TIMEOUT: Final = 60.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _DENIED: Final = frozenset({401, 403, 407})
 _PASSING: Final = frozenset({408, 425, 429})
+ANSWERS: Final = frozenset({200, 206, 416})
+"""Statuses that are no error."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def shown(url: str) -> str:
 
 
 class Answer:
-    """A response whose status is 200, 206 or 416, and its connection."""
+    """A response that is no error, and its connection."""
 
     def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str):
         self.url = url
@@ -122,14 +124,14 @@ class Answer:
         self._connection.close()
 
 
-def get(url: str, access: Access, headers: Mapping[str, str]) -> Answer:
-    """The answer to a GET, redirects followed. Raises the class of the error that a status means."""
+def get(url: str, access: Access, headers: Mapping[str, str], answers: Container[int] = ANSWERS) -> Answer:
+    """The answer to a GET, redirects followed. Raises the class of the error that a status not in `answers` means."""
     origin = _origin(parsed(url))
     for _ in range(MAX_REDIRECTS + 1):
         parts = parsed(url)
         answer = _ask(parts, access, headers, trusted=_origin(parts) == origin)
         if answer.status not in _REDIRECTS:
-            return _accepted(answer)
+            return _accepted(answer, answers)
         answer.close()
         place = answer.headers.get("Location")
         if not place:
@@ -185,8 +187,8 @@ def _connection(parts: SplitResult, access: Access, proxy: SplitResult | None) -
     return tunnel
 
 
-def _accepted(answer: Answer) -> Answer:
-    if answer.status in (200, 206, 416):
+def _accepted(answer: Answer, answers: Container[int]) -> Answer:
+    if answer.status in answers:
         return answer
     answer.close()
     phrase = http.client.responses.get(answer.status, "")
