@@ -1,50 +1,231 @@
-"""The one loop: fetch, write, with bounded memory; and how far it is, said in steady steps."""
+"""The one loop: fetch, decode, write, with bounded memory.
 
-from collections.abc import Callable
+Buffers go round: one thread fills them in the source's order, the decoder says what is in them, workers unpack and
+write that, one more thread computes the digest; then they are filled again. What is written, up to which offset of
+the source, is told in order, so that it can be made durable.
+"""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import local
 from typing import Final
 
+from diskyard.disk.decoder import Decoder, Fragmented, Piece
+from diskyard.disk.digest import Digest
+from diskyard.disk.extent import Range
 from diskyard.disk.head import fill
 from diskyard.disk.image import Image
 from diskyard.disk.source import Source
 from diskyard.disk.writer import DiskWriter, aligned, write_plain, write_sparse
 
 CHUNK: Final = 4 << 20
-"""Bytes that are fetched and written at once."""
+"""Bytes that are fetched at once."""
+_BUFFERS: Final = 6
+_IN_USE: Final = _BUFFERS - 2
+"""Buffers that may be used at once: the others are being filled."""
+_WORKERS: Final = min(4, os.cpu_count() or 1)
+_BATCH: Final = 1 << 20
+"""Bytes of the disk that a worker takes, and writes, at once."""
+_LONGEST: Final = 2 << 20
+"""The largest cluster, and the longest run that is gathered."""
+_DIRECT: Final = 256 << 10
+"""Runs of the image that are at least this long are written from where they are."""
+
+OnChunk = Callable[[int, int, str], None]
+"""(offset of the source up to which all is written, bytes written since the last call, the digest's state there)."""
 
 
-def copy(
-    source: Source, writer: DiskWriter, start: int, *, limit: int, on_chunk: Callable[[int, int], None]
-) -> int:
-    """Write a source's bytes from `start` to its end, as they are; the offset of its end.
+@dataclass(frozen=True)
+class Stream:
+    """What is brought: a source's bytes from `start` on, and the digest that they are hashed into, if any."""
 
-    `on_chunk(offset, written)` hears the source's offset and the bytes written since the last call. Stops
-    behind `limit` with what it has: the caller refuses.
+    source: Source
+    start: int = 0
+    digest: Digest | None = None
+
+
+def copy(stream: Stream, decoder: Decoder, writer: DiskWriter, on_chunk: OnChunk) -> int:
+    """Bring a stream to its end; the offset of that end.
+
+    Raises what the source, the decoder, the writer and `on_chunk` raise.
     """
-    buf = memoryview(aligned(CHUNK))
-    offset = start
-    while offset <= limit:
-        count = fill(source, buf, offset)
-        if count:
-            written = write_sparse(writer, buf[:count], offset)
-            offset += count
-            on_chunk(offset, written)
-        if count < CHUNK:
-            break
-    return offset
+    with _Threads(stream.source, decoder, writer) as threads:
+        end = threads.bring(_from(stream.start), stream.digest, on_chunk)
+        threads.write(decoder.rest())
+
+        def on_again(_offset: int, written: int, _state: str) -> None:
+            on_chunk(end, written, "")
+
+        threads.bring(decoder.missed(), None, on_again)
+    return end
 
 
-def copy_image(
-    image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: Callable[[int, int], None]
-) -> None:
+def copy_image(image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: OnChunk) -> None:
     """Write a flat disk, extent by extent."""
     write = write_sparse if sparse else write_plain
     buf = memoryview(aligned(CHUNK))
     for extent in image.extents():
         if extent.zero:
             writer.zero(extent.start, extent.length)
-            on_chunk(extent.end, 0)
+            on_chunk(extent.end, 0, "")
             continue
         for offset in range(extent.start, extent.end, CHUNK):
             piece = buf[: min(CHUNK, extent.end - offset)]
             image.preadinto(piece, offset)
-            on_chunk(offset + len(piece), write(writer, piece, offset))
+            on_chunk(offset + len(piece), write(writer, piece, offset), "")
+
+
+def _from(start: int) -> Iterator[Range]:
+    while True:
+        yield Range(start, CHUNK)
+        start += CHUNK
+
+
+@dataclass
+class _Chunk:
+    """A buffer on its way round."""
+
+    buf: memoryview
+    span: Range
+    filled: "Future[int]"
+    written: "list[Future[int]]" = field(default_factory=list)
+    hashed: "Future[str] | None" = None
+
+    def done(self) -> bool:
+        """Whether its buffer may be filled again."""
+        return all(task.done() for task in self.written) and (self.hashed is None or self.hashed.done())
+
+    def tell(self, on_chunk: OnChunk) -> None:
+        """Wait until all of it is used, say so."""
+        written = sum(task.result() for task in self.written)
+        state = self.hashed.result() if self.hashed else ""
+        on_chunk(self.span.start + self.filled.result(), written, state)
+
+
+class _Threads:
+    """The threads of one copy: errors of any of them are raised in the loop."""
+
+    def __init__(self, source: Source, decoder: Decoder, writer: DiskWriter) -> None:
+        self._source = source
+        self._decoder = decoder
+        self._writer = writer
+        self._fetching = ThreadPoolExecutor(1, "fetch")
+        self._hashing = ThreadPoolExecutor(1, "digest")
+        self._writing = ThreadPoolExecutor(_WORKERS, "write")
+        self._buffers = [memoryview(aligned(CHUNK)) for _ in range(_BUFFERS)]
+        self._own = local()
+        self._end = sys.maxsize
+
+    def __enter__(self) -> "_Threads":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """A fetch that waits for its server ends when the source is closed."""
+        if kind and not issubclass(kind, Fragmented):
+            self._source.close()
+        for pool in (self._fetching, self._hashing, self._writing):
+            pool.shutdown(cancel_futures=True)
+
+    def bring(self, spans: Iterable[Range], digest: Digest | None, on_chunk: OnChunk) -> int:
+        """Fetch and use each span, until the source ends; the offset of its end."""
+        todo = iter(spans)
+        ahead = deque(self._asked(buf, span) for buf, span in zip(self._buffers, todo, strict=False))
+        used: deque[_Chunk] = deque()
+        while ahead or used:
+            while used and (not ahead or len(used) > _IN_USE or used[0].done()):
+                chunk = used.popleft()
+                chunk.tell(on_chunk)
+                span = next(todo, None)
+                if span and span.start < self._end:
+                    ahead.append(self._asked(chunk.buf, span))
+            if ahead:
+                chunk = ahead.popleft()
+                self._use(chunk, digest)
+                used.append(chunk)
+        return self._end
+
+    def write(self, pieces: Iterable[Piece]) -> int:
+        """Write pieces that lie in no buffer; bytes written."""
+        return sum(self._writing.submit(self._write, batch).result() for batch in _batches(pieces))
+
+    def _asked(self, buf: memoryview, span: Range) -> _Chunk:
+        return _Chunk(buf, span, self._fetching.submit(self._fill, buf[: span.length], span.start))
+
+    def _fill(self, buf: memoryview, offset: int) -> int:
+        if offset >= self._end:
+            return 0
+        count = fill(self._source, buf, offset)
+        if count < len(buf):
+            self._end = offset + count
+        return count
+
+    def _use(self, chunk: _Chunk, digest: Digest | None) -> None:
+        view = chunk.buf[: chunk.filled.result()]
+        if not view:
+            return
+        if digest:
+            chunk.hashed = self._hashing.submit(_hash, digest, view)
+        for batch in _batches(self._decoder.feed(chunk.span.start, view)):
+            chunk.written.append(self._writing.submit(self._write, batch))
+
+    def _write(self, pieces: list[Piece]) -> int:
+        """Unpack and gather what follows on the disk into long runs; bytes written."""
+        if not hasattr(self._own, "run"):
+            self._own.run = _Run(self._writer)
+        run: _Run = self._own.run
+        written = sum(run.take(piece) for piece in pieces)
+        return written + run.flush()
+
+
+class _Run:
+    """One worker's buffer: bytes of the disk that follow one another, written together."""
+
+    def __init__(self, writer: DiskWriter) -> None:
+        self._writer = writer
+        self._buf = memoryview(aligned(_LONGEST))
+        self._start = 0
+        self._filled = 0
+
+    def take(self, piece: Piece) -> int:
+        """Take a piece, which may make room for it by writing; bytes written."""
+        if piece.view is None:
+            self._writer.zero(piece.start, piece.length)
+            return 0
+        if piece.codec is None and piece.length >= _DIRECT:
+            return write_sparse(self._writer, memoryview(piece.view), piece.start)
+        written = 0
+        if piece.start != self._start + self._filled or self._filled + piece.length > len(self._buf):
+            written = self.flush()
+            self._start = piece.start
+        out = piece.codec(piece.view, piece.length) if piece.codec else piece.view
+        self._buf[self._filled : self._filled + piece.length] = out
+        self._filled += piece.length
+        return written
+
+    def flush(self) -> int:
+        """Write what is held; bytes written."""
+        filled, self._filled = self._filled, 0
+        return write_sparse(self._writer, self._buf[:filled], self._start) if filled else 0
+
+
+def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Pieces in groups of about a worker's portion."""
+    batch: list[Piece] = []
+    length = 0
+    for piece in pieces:
+        batch.append(piece)
+        length += piece.length
+        if length >= _BATCH:
+            yield batch
+            batch, length = [], 0
+    if batch:
+        yield batch
+
+
+def _hash(digest: Digest, view: memoryview) -> str:
+    digest.update(view)
+    return digest.state()

@@ -1,17 +1,38 @@
-"""The digest of a source's bytes, in source order, and what it was promised to be."""
+"""The digest of a source's bytes, in source order, and what it was promised to be.
 
+libcrypto's contexts are plain memory: they can be saved in the middle and taken up again by another process, which
+hashlib's objects cannot. Where libcrypto is not found, hashlib computes and nothing is saved.
+"""
+
+import base64
+import binascii
+import ctypes
 import hashlib
 import hmac
-import os
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from diskyard import linux
 from diskyard.errors import ChecksumMismatch
 
 DEFAULT_ALGORITHM: Final = "sha256"
-_CHUNK: Final = 1 << 20
+_NATIVE: Final = {
+    "md5": ("MD5", 92),
+    "sha1": ("SHA1", 96),
+    "sha256": ("SHA256", 112),
+    "sha512": ("SHA512", 216),
+}
+"""Algorithm -> libcrypto's name, and the size of its context (openssl/md5.h, openssl/sha.h)."""
+
+
+def _libcrypto() -> ctypes.CDLL | None:
+    for name in ("libcrypto.so.3", "libcrypto.so.1.1"):
+        with suppress(OSError):
+            return ctypes.CDLL(name)
+    return None
+
+
+_LIBRARY: Final = _libcrypto()
 
 
 @dataclass(frozen=True)
@@ -28,26 +49,49 @@ class Digest:
     def __init__(self, algorithm: str = DEFAULT_ALGORITHM) -> None:
         self.algorithm = algorithm
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        name, size = _NATIVE[algorithm]
+        self._context = ctypes.create_string_buffer(size)
+        if _LIBRARY:
+            self._update = getattr(_LIBRARY, f"{name}_Update")
+            self._final = getattr(_LIBRARY, f"{name}_Final")
+            getattr(_LIBRARY, f"{name}_Init")(self._context)
 
-    def update(self, buf: bytes | memoryview) -> None:
+    def update(self, buf: memoryview) -> None:
         """Take the next bytes of the source."""
-        self._hash.update(buf)
+        if _LIBRARY is None:
+            self._hash.update(buf)
+        elif buf.readonly:
+            self._update(self._context, bytes(buf), ctypes.c_size_t(len(buf)))
+        elif len(buf):
+            start = ctypes.addressof(ctypes.c_char.from_buffer(buf))
+            self._update(self._context, ctypes.c_void_p(start), ctypes.c_size_t(len(buf)))
 
-    def prime(self, path: Path, length: int) -> None:
-        """Take the first `length` bytes of a file that holds the source's bytes; its holes are zeros."""
-        zeros = bytes(_CHUNK)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def state(self) -> str:
+        """What `restore` takes up; empty where it cannot be saved."""
+        return base64.b64encode(self._context.raw).decode() if _LIBRARY else ""
+
+    def restore(self, state: str) -> bool:
+        """Go on from a saved state; False where it is none of ours."""
         try:
-            for start, count, hole in linux.extents(fd, length):
-                for at in range(start, start + count, _CHUNK):
-                    step = min(_CHUNK, start + count - at)
-                    self._hash.update(memoryview(zeros)[:step] if hole else os.pread(fd, step, at))
-        finally:
-            os.close(fd)
+            raw = base64.b64decode(state, validate=True)
+        except binascii.Error:
+            return False
+        if _LIBRARY is None or len(raw) != len(self._context):
+            return False
+        self._context.raw = raw
+        return True
+
+    def hex(self) -> str:
+        """The digest of all bytes so far."""
+        if _LIBRARY is None:
+            return self._hash.hexdigest()
+        out = ctypes.create_string_buffer(self._hash.digest_size)
+        self._final(out, ctypes.create_string_buffer(self._context.raw, len(self._context)))
+        return out.raw.hex()
 
     def verify(self, expected: Expected | None, name: str) -> None:
         """Nothing where the bytes are the promised ones. Raises ChecksumMismatch with both values."""
-        found = self._hash.hexdigest()
+        found = self.hex()
         if expected and not hmac.compare_digest(found, expected.hex):
             raise ChecksumMismatch(
                 f"checksum validation failed: checksum mismatch: expected {expected.algorithm}:{expected.hex}, "
@@ -56,4 +100,4 @@ class Digest:
             )
 
     def __str__(self) -> str:
-        return f"{self.algorithm}:{self._hash.hexdigest()}"
+        return f"{self.algorithm}:{self.hex()}"

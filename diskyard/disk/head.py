@@ -14,6 +14,12 @@ def fill(source: Source, buf: memoryview, offset: int) -> int:
     return filled
 
 
+def read(source: Source, offset: int, length: int) -> bytes:
+    """The `length` bytes from `offset`, fewer only at the end of the source."""
+    buf = bytearray(length)
+    return bytes(buf[: fill(source, memoryview(buf), offset)])
+
+
 class Headed:
     """A Source that keeps its head: `head(n)` reads it, `readinto` then gives it once more. `fetched` counts."""
 
@@ -29,10 +35,9 @@ class Headed:
         """The first `length` bytes, fewer where the source is shorter."""
         missing = length - len(self._head)
         if missing > 0:
-            buf = bytearray(missing)
-            count = fill(self._source, memoryview(buf), len(self._head))
-            self._head += bytes(buf[:count])
-            self.fetched += count
+            more = read(self._source, len(self._head), missing)
+            self._head += more
+            self.fetched += len(more)
             self.size = self._source.size
         return self._head[:length]
 

@@ -7,19 +7,24 @@ the journal; where the source cannot prove that it is still the same one, it lea
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from diskyard.disk import place, qemu, space
-from diskyard.disk.copy import copy, copy_image
+from diskyard.disk import place, qcow2_format, qemu, space
+from diskyard.disk.copy import Stream, copy, copy_image
+from diskyard.disk.decoder import Decoder, Fragmented
 from diskyard.disk.digest import Digest
-from diskyard.disk.head import Headed
+from diskyard.disk.head import Headed, read
 from diskyard.disk.image import Image
 from diskyard.disk.inspect import inspect_file
 from diskyard.disk.journal import Checkpoint, Journal, Record, record
 from diskyard.disk.place import Place
-from diskyard.disk.preflight import Preflight, Route, check_room, preflight
+from diskyard.disk.preflight import HEAD, Preflight, Route, preflight
 from diskyard.disk.probe import COMPRESSIONS, Format
+from diskyard.disk.qcow2 import Qcow2Decoder
+from diskyard.disk.raw import RawDecoder
 from diskyard.disk.source import Source
+from diskyard.disk.space import check_room
 from diskyard.disk.tap import Tap
 from diskyard.disk.target import NOTHING, Expect, OnProgress, Progress, Result, Target, silent
 from diskyard.disk.unpack import Unpacked
@@ -67,22 +72,13 @@ class _Visit:
 
     def source(self, source: Source) -> Result:
         """Fetch, verify, convert where that is needed, publish."""
-        headed = Headed(source)
-        tap = Tap(headed, Digest(self._expect.algorithm))
-        plan, body = self._planned(headed, tap)
-        entry = record(self._expect.origin, source.validator or "", plan.route)
-        self._resumable = bool(source.validator) and source.ranged and body is tap
-        start = self._start(entry, plan, tap)
-        log.info(
-            "fetching", source=self._expect.name, format=plan.format, size=source.size,
-            virtual_size=plan.virtual_size, route=plan.route, start=start,
-        )  # fmt: skip
-        end = self._fetch(body, tap, plan, replace(entry, offset=start))
-        tap.digest.verify(self._expect.digest, self._expect.name)
-        size = end if plan.route is Route.STREAM else self._convert(plan.format)
-        self._publish(size)
-        written, digest = self._progress.written, str(tap.digest)
-        return Result(plan.format, size, headed.fetched, written, digest, resumed_at=start)
+        try:
+            return self._through(source, spool=False)
+        except Fragmented:
+            log.info("the image is not laid out in order: it is fetched as a whole, then converted")
+            self._spot.discard()
+            self._journal.clear()
+            return self._through(source, spool=True)
 
     def image(self, image: Image) -> Result:
         """Write what already is a flat disk, publish."""
@@ -90,18 +86,43 @@ class _Visit:
         self._said(Progress("transferring", total=image.size))
         sparse = not self._spot.target.preallocate
         with closing(self._spot.writer(self._spot.disk, 0, image.size)) as writer:
-            copy_image(image, writer, sparse=sparse, on_chunk=self._moved)
+            copy_image(
+                image, writer, sparse=sparse, on_chunk=lambda end, written, _: self._moved(end, written)
+            )
             self._spot.cover(writer, image.size)
             writer.flush()
         self._publish(image.size)
         return Result(Format.RAW, image.size, image.size, self._progress.written, "")
 
-    def _planned(self, headed: Headed, tap: Tap) -> tuple[Preflight, Source]:
-        """What the image is, and the Source of its bytes: the tap, or what is inside it."""
+    def _through(self, source: Source, *, spool: bool) -> Result:
+        digest = Digest(self._expect.algorithm)
+        headed = Headed(source)
+        plan, body = self._planned(headed, digest)
+        if spool:
+            plan = replace(plan, route=Route.SPOOL)
+        entry = record(self._expect.origin, source.validator or "", plan.route)
+        self._resumable = bool(source.validator) and source.ranged and body is headed
+        start = self._start(entry, plan, digest)
+        log.info(
+            "fetching", source=self._expect.name, format=plan.format, size=source.size,
+            virtual_size=plan.virtual_size, route=plan.route, start=start,
+        )  # fmt: skip
+        self._said(Progress("transferring", fetched=start, total=source.size))
+        stream = Stream(body, start, digest if body is headed else None)
+        end = self._fetch(stream, plan, replace(entry, offset=start, digest=digest.state()), headed)
+        digest.verify(self._expect.digest, self._expect.name)
+        size = self._convert(plan.format) if plan.route is Route.SPOOL else end
+        self._publish(size)
+        return Result(
+            plan.format, size, headed.fetched, self._progress.written, str(digest), resumed_at=start
+        )
+
+    def _planned(self, headed: Headed, digest: Digest) -> tuple[Preflight, Headed]:
+        """What the image is, and the Source of its bytes: the source itself, or what is inside it."""
         plan = preflight(headed, self._room)
         if plan.format not in COMPRESSIONS:
-            return plan, tap
-        inner = Headed(Unpacked(tap, plan.format))
+            return plan, headed
+        inner = Headed(Unpacked(Tap(headed, digest), plan.format))
         plan = preflight(inner, self._room)
         if plan.format in COMPRESSIONS:
             raise UnsupportedImage(
@@ -109,47 +130,58 @@ class _Visit:
             )
         return plan, inner
 
-    def _start(self, entry: Record, plan: Preflight, tap: Tap) -> int:
+    def _start(self, entry: Record, plan: Preflight, digest: Digest) -> int:
         """Where to go on; what cannot be gone on from is removed."""
         held = self._journal.read()
-        path = place.fetched(self._spot, plan.route)
-        if held and self._resumable and replace(held, offset=0) == entry and place.holds(path, held.offset):
-            tap.digest.prime(path, held.offset)
-            tap.position = held.offset
-            log.info("going on with an interrupted transfer", start=held.offset)
-            return held.offset
+        if held and self._resumable and replace(held, offset=0, digest="") == entry:
+            expected = plan.virtual_size if plan.route is Route.DECODE else held.offset
+            if place.holds(place.fetched(self._spot, plan.route), expected or 0) and digest.restore(
+                held.digest
+            ):
+                log.info("going on with an interrupted transfer", start=held.offset)
+                return held.offset
         if held and held.origin == entry.origin and held.validator != entry.validator:
             log.warning("the source has changed since the interrupted transfer: starting from its beginning")
         self._spot.discard()
         self._journal.clear()
         return 0
 
-    def _fetch(self, body: Source, tap: Tap, plan: Preflight, entry: Record) -> int:
-        """Bring the body here, durably; its length."""
-        streams = plan.route is Route.STREAM
-        self._share = 100.0 if streams else _FETCHING_SHARE
-        self._said(Progress("transferring", fetched=tap.position, total=tap.size))
-        if not streams:
-            place.check_spool(self._spot, tap.size)
-        limit = place.limit(self._spot, plan)
+    def _fetch(self, stream: Stream, plan: Preflight, entry: Record, headed: Headed) -> int:
+        """Bring the body here, durably; the disk's size, or the spooled image's."""
+        self._share = _FETCHING_SHARE if plan.route is Route.SPOOL else 100.0
+        if plan.route is Route.SPOOL:
+            place.check_spool(self._spot, headed.size)
+        decoder = self._decoder(stream, plan)
+        kept = decoder.size if plan.route is Route.DECODE and entry.offset else entry.offset
         path = place.fetched(self._spot, plan.route)
-        with closing(self._spot.writer(path, entry.offset, plan.virtual_size)) as writer:
+        with closing(self._spot.writer(path, kept, plan.virtual_size)) as writer:
+            if plan.route is Route.DECODE and not entry.offset:
+                self._spot.clear(writer, decoder.size)
             with Checkpoint(writer, self._journal if self._resumable else None, entry) as checkpoint:
 
-                def on_chunk(offset: int, written: int) -> None:
-                    checkpoint.passed(offset)
-                    self._moved(tap.position, written)
+                def on_chunk(offset: int, written: int, state: str) -> None:
+                    checkpoint.passed(offset, state or checkpoint.digest)
+                    self._moved(offset if stream.digest else headed.fetched, written)
 
-                end = entry.offset
-                if end != tap.size:
-                    end = copy(body, writer, end, limit=limit, on_chunk=on_chunk)
-            check_room(end, limit)
-            if streams:
-                self._spot.cover(writer, end)
-            else:
+                end = copy(stream, decoder, writer, on_chunk)
+            if plan.route is Route.SPOOL:
                 writer.resize(end)
+                writer.flush()
+                return end
+            size = decoder.size if plan.route is Route.DECODE else end
+            self._spot.cover(writer, size)
             writer.flush()
-        return end
+        return size
+
+    def _decoder(self, stream: Stream, plan: Preflight) -> Decoder:
+        if plan.route is not Route.DECODE:
+            return RawDecoder(place.limit(self._spot, plan))
+        source = stream.source
+        header = qcow2_format.header(read(source, 0, HEAD))
+        again = source.size if source.ranged else None
+        decoder = Qcow2Decoder(header, read(source, header.l1_offset, 8 * header.l1_entries), again)
+        decoder.catch_up(stream.start, partial(read, source))
+        return decoder
 
     def _convert(self, kind: Format) -> int:
         """The spooled image becomes the disk; its size."""

@@ -32,6 +32,8 @@ class Record:
     route: str
     """How the bytes were laid down; another route cannot go on from them."""
     offset: int = 0
+    digest: str = ""
+    """The digest's state at that offset."""
 
 
 def record(origin: str, validator: str, route: str) -> Record:
@@ -89,11 +91,11 @@ class Checkpoint:
         self._writer = writer
         self._journal = journal
         self._record = begun
-        self._offset = begun.offset
+        self._offset, self.digest = begun.offset, begun.digest
 
-    def passed(self, offset: int) -> None:
-        """The source is written up to here."""
-        self._offset = offset
+    def passed(self, offset: int, digest: str) -> None:
+        """The source is written up to here; the state of its digest here."""
+        self._offset, self.digest = offset, digest
         if offset - self._record.offset >= STEP:
             self._settle()
 
@@ -111,7 +113,7 @@ class Checkpoint:
         if self._journal is None or self._offset == self._record.offset:
             return
         self._writer.flush()
-        self._record = replace(self._record, offset=self._offset)
+        self._record = replace(self._record, offset=self._offset, digest=self.digest)
         self._journal.write(self._record)
 
 

@@ -28,6 +28,9 @@ class Place(Protocol):
     def writer(self, path: Path, keep: int, size: int | None, /) -> DiskWriter:
         """A writer of the disk or the spool that keeps the first `keep` bytes; `size`: of the disk, where known."""
 
+    def clear(self, writer: DiskWriter, size: int) -> None:
+        """Make the disk `size` bytes of zeros, before pieces of it are written in any order."""
+
     def cover(self, writer: DiskWriter, size: int) -> None:
         """Make what lies behind the disk's `size` bytes part of it, as zeros."""
 
@@ -77,7 +80,7 @@ def limit(place: Place, plan: Preflight) -> int:
     """Bytes behind which a source of unknown length is refused: a bomb, or too large."""
     if plan.route is Route.STREAM and place.target.room is not None:
         return place.target.room
-    if plan.virtual_size is not None and plan.route is Route.STREAM:
+    if plan.virtual_size is not None and plan.route is not Route.SPOOL:
         return MAX_SIZE
     return _room_for(fetched(place, plan.route))
 
@@ -110,10 +113,11 @@ class _File:
         preallocate = wanted if self.target.preallocate and path == self.disk else 0
         return FileWriter(path, keep=keep, preallocate=preallocate)
 
+    def clear(self, writer: DiskWriter, size: int) -> None:
+        writer.resize(size)
+
     def cover(self, writer: DiskWriter, size: int) -> None:
-        """The tail of a disk that ends in zeros is a hole."""
-        if isinstance(writer, FileWriter):
-            writer.resize(max(size, self.target.size or 0))
+        writer.resize(max(size, self.target.size or 0))
 
     def converted(self, _size: int, /) -> int:
         return self.disk.stat().st_size
@@ -147,6 +151,10 @@ class _Device:
             return FileWriter(path, keep=keep)
         self._touched = True
         return DeviceWriter(path, preallocate=self.target.preallocate)
+
+    def clear(self, writer: DiskWriter, size: int) -> None:
+        writer.resize(size)
+        writer.zero(0, size)
 
     def cover(self, writer: DiskWriter, size: int) -> None:
         if isinstance(writer, DeviceWriter):

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
+from diskyard.disk import qcow2_format
 from diskyard.disk.head import Headed
 from diskyard.disk.inspect import head_window, inspect
 from diskyard.disk.probe import COMPRESSIONS, Format
-from diskyard.errors import ImageTooLarge, UnsupportedImage
+from diskyard.disk.space import check_room
+from diskyard.errors import UnsupportedImage
 
-HEAD = 256 << 10
+HEAD: Final = 256 << 10
 """Bytes of the head that are looked at: every header, and a vhdx image's region table."""
+_SMALLEST: Final = 4096
+"""Below it, a qcow2 image has so many clusters that qemu-img is faster."""
 
 
 class Route(StrEnum):
@@ -17,6 +22,8 @@ class Route(StrEnum):
 
     STREAM = "stream"
     """They are the same bytes: straight onto the target."""
+    DECODE = "decode"
+    """They are unpacked while they pass: straight onto the target."""
     SPOOL = "spool"
     """The image is kept beside the target until it is converted."""
 
@@ -28,10 +35,7 @@ class Preflight:
     format: Format
     virtual_size: int | None
     """Bytes; None where only the whole body tells."""
-
-    @property
-    def route(self) -> Route:
-        return Route.STREAM if self.format in (Format.RAW, Format.ISO) else Route.SPOOL
+    route: Route
 
 
 def preflight(source: Headed, room: int | None) -> Preflight:
@@ -45,14 +49,16 @@ def preflight(source: Headed, room: int | None) -> Preflight:
         raise UnsupportedImage("the source is empty: expected a disk image, found 0 bytes")
     kind, size = inspect(head_window(head, source.size))
     if kind in COMPRESSIONS:
-        return Preflight(kind, None)
+        return Preflight(kind, None, Route.STREAM)
     check_room(size, room)
-    return Preflight(kind, size)
+    return Preflight(kind, size, _route(kind, head, ranged=source.ranged))
 
 
-def check_room(size: int | None, room: int | None) -> None:
-    """Nothing where a disk fits. Raises ImageTooLarge in CDI's words, which its clients read."""
-    if size is not None and room is not None and size > room:
-        raise ImageTooLarge(
-            f"virtual image size {size} is larger than the reported available storage {room}. A larger PVC is required"
-        )
+def _route(kind: Format, head: bytes, *, ranged: bool) -> Route:
+    if kind in (Format.RAW, Format.ISO):
+        return Route.STREAM
+    if kind is not Format.QCOW2:
+        return Route.SPOOL
+    header = qcow2_format.header(head)
+    table_seen = ranged or header.l1_offset + 8 * header.l1_entries <= HEAD
+    return Route.DECODE if table_seen and header.cluster >= _SMALLEST else Route.SPOOL

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from diskyard.errors import NoSpace
+from diskyard.errors import ImageTooLarge, NoSpace
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What a write says when there is no more room (or a limit on the size of files is met)."""
@@ -32,3 +32,11 @@ def full(path: Path, doing: str) -> NoSpace:
         f"no space left on device while {doing}: {facts.f_bavail * facts.f_frsize} bytes are free of "
         f"{facts.f_blocks * facts.f_frsize} on the file system of {path}. Make room, or use a larger volume"
     )
+
+
+def check_room(size: int | None, room: int | None) -> None:
+    """Nothing where a disk fits. Raises ImageTooLarge in CDI's words, which its clients read."""
+    if size is not None and room is not None and size > room:
+        raise ImageTooLarge(
+            f"virtual image size {size} is larger than the reported available storage {room}. A larger PVC is required"
+        )

@@ -1,27 +1,27 @@
-"""A Source that is read in order, while its digest is computed."""
+"""A Source whose digest is computed while something else reads it: what is unpacked on the way."""
 
 from diskyard.disk.digest import Digest
 from diskyard.disk.source import Source
 
 
 class Tap:
-    """Every byte that passes goes into the digest once, in order, from `position` on."""
+    """Every byte that passes goes into the digest, once and in order."""
 
     ranged = False
 
-    def __init__(self, source: Source, digest: Digest, position: int = 0) -> None:
+    def __init__(self, source: Source, digest: Digest) -> None:
         self.size = source.size
         self.validator = source.validator
-        self.digest = digest
-        self.position = position
+        self.position = 0
         self._source = source
+        self._digest = digest
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         if offset != self.position:
             raise ValueError(f"a digest only goes forward: at {self.position}, asked for {offset}")
         count = self._source.readinto(buf, offset)
         if count:
-            self.digest.update(buf[:count])
+            self._digest.update(buf[:count])
             self.position += count
         self.size = self._source.size
         return count

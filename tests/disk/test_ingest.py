@@ -62,7 +62,8 @@ def test_every_format_becomes_the_same_disk_with_its_holes(gallery: Path, volume
     assert allocated(volume / "disk.img") < 8 * MIB
     assert left_behind(volume) == ["disk.img"]
     assert result.digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
-    assert (result.virtual_size, result.bytes_fetched) == (24 * MIB, len(body))
+    assert result.virtual_size == 24 * MIB
+    assert len(body) <= result.bytes_fetched <= len(body) + 64
 
 
 def xz(body: bytes) -> bytes:
@@ -225,14 +226,14 @@ def test_an_empty_source_is_refused(volume: Path) -> None:
         ingest(Bytes(b""), Target(volume / "disk.img"))
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["streamed", "spooled"])
+@pytest.mark.parametrize("kind", ["raw", "qcow2", "vdi"], ids=["streamed", "decoded", "spooled"])
 @pytest.mark.parametrize("stop", [SourceUnavailable("gone"), KeyboardInterrupt()], ids=["broken", "Ctrl-C"])
 def test_goes_on_from_what_is_durable(
-    tmp_path: Path, volume: Path, noise: bytes, packed: bool, stop: BaseException
+    tmp_path: Path, volume: Path, noise: bytes, kind: str, stop: BaseException
 ) -> None:
     disk = tmp_path / "disk.raw"
     disk.write_bytes(noise)
-    body = converted(disk, tmp_path / "disk.qcow2", "qcow2").read_bytes() if packed else noise
+    body = converted(disk, tmp_path / "image", kind).read_bytes()
     with pytest.raises(type(stop)):
         ingest(Bytes(body, before=breaking(3 * STEP, stop)), Target(volume / "disk.img"), expect=EXPECT)
     source = Bytes(body)
@@ -301,15 +302,24 @@ def test_a_journal_that_was_half_written_is_none(volume: Path) -> None:
     journal.close()
 
 
-def test_progress_never_falls_and_ends_at_the_whole(gallery: Path, volume: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [
+        ("zlib.qcow2", ["transferring", "complete"]),
+        ("stream.vmdk", ["transferring", "converting", "complete"]),
+    ],
+)
+def test_progress_never_falls_and_ends_at_the_whole(
+    gallery: Path, volume: Path, name: str, phases: list[str]
+) -> None:
     seen: list[Progress] = []
 
-    ingest(Bytes((gallery / "zlib.qcow2").read_bytes()), Target(volume / "d"), on_progress=seen.append)
+    ingest(Bytes((gallery / name).read_bytes()), Target(volume / "d"), on_progress=seen.append)
 
     percents = [progress.percent for progress in seen]
     assert percents == sorted(percents)
     assert percents[-1] == 100.0
-    assert [*dict.fromkeys(p.phase for p in seen)] == ["transferring", "converting", "complete"]
+    assert [*dict.fromkeys(p.phase for p in seen)] == phases
 
 
 def test_a_flat_image_is_copied_by_its_extents(gallery: Path, volume: Path) -> None:
@@ -359,7 +369,7 @@ def test_a_disk_that_fills_up_is_said_with_the_numbers(gallery: Path, small: Pat
 
 def test_a_disk_that_fills_up_in_conversion_is_said_with_the_numbers(tmp_path: Path, small: Path) -> None:
     (tmp_path / "words").write_bytes(b"words that compress " * 500_000)
-    image = converted(tmp_path / "words", tmp_path / "image", "qcow2", "-c")
+    image = converted(tmp_path / "words", tmp_path / "image", "vmdk", "-o", "subformat=streamOptimized")
 
     with pytest.raises(NoSpace, match=FULL):
         ingest(Bytes(image.read_bytes()), Target(small / "disk.img"))

@@ -1,0 +1,166 @@
+"""qcow2, forward only: the image is decoded while it passes, in the order in which it lies.
+
+The L1 table is known beforehand. When an L2 table passes, each run that it maps is noted for the chunk in which it
+lies; when that chunk has come, its runs are given out. `qemu-img` writes each L2 table before the clusters that it
+maps, so nothing is missed there; what had passed before its table came is noted and fetched again.
+Source of the layout: QEMU, docs/interop/qcow2.rst.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from diskyard.disk.codec import inflate, unzstd
+from diskyard.disk.decoder import Fragmented, Piece
+from diskyard.disk.extent import Range
+from diskyard.disk.qcow2_format import ZSTD, Header
+from diskyard.disk.qcow2_table import Run, damaged, l2_places, runs
+
+CHUNK: Final = 4 << 20
+"""Chunks begin at its multiples: the largest cluster, and so each table, lies in one."""
+_NOTED: Final = 1 << 18
+"""Runs that wait for their chunk, or were missed: more are kept on the disk, with the whole image."""
+_CROSSING: Final = 64
+"""Compressed clusters that may cross one border of chunks; an honest image has one."""
+_GAP: Final = 256 << 10
+"""Missed runs that are no further apart are fetched as one."""
+
+
+class Qcow2Decoder:
+    """One image that the inspector has passed."""
+
+    def __init__(self, header: Header, l1: bytes, length: int | None) -> None:
+        """`l1`: the L1 table; `length`: of the image, None where nothing of it can be fetched again."""
+        self.size = header.size
+        self._header = header
+        self._length = length
+        self._codec = unzstd if header.compression == ZSTD else inflate
+        self._tables = l2_places(header, l1)
+        self._places = sorted(self._tables)
+        self._noted: dict[int, list[Run]] = {}
+        self._count = 0
+        self._missed: list[Run] = []
+        self._crossing: list[Run] = []
+        self._tail = b""
+        self._fed = 0
+        self._ended = False
+
+    def feed(self, offset: int, chunk: memoryview) -> Iterable[Piece]:
+        end = offset + len(chunk)
+        if self._ended:
+            return self._again(offset, end, chunk)
+        self._fed = end
+        for place in self._between(offset, end):
+            self._learn(place, chunk[place - offset : place - offset + self._header.cluster], offset)
+        found = self._noted.pop(offset // CHUNK, [])
+        self._count -= len(found)
+        pieces = self._crossed(offset, chunk)
+        pieces += [
+            self._piece(run, chunk[run.host - offset : run.end - offset]) for run in found if run.end <= end
+        ]
+        self._hold([run for run in found if run.end > end], offset, chunk)
+        return sorted(pieces, key=_guest)
+
+    def rest(self) -> Iterable[Piece]:
+        self._ended = True
+        if self._noted or (self._places and self._places[-1] >= self._fed):
+            raise damaged(f"clusters or tables lie behind its end at {self._fed}")
+        self._missed.sort(key=_host)
+        return self._crossed(self._fed, memoryview(b""))
+
+    def missed(self) -> list[Range]:
+        ranges: list[Range] = []
+        for run in self._missed:
+            end = min(run.end, self._length or run.end)
+            last = ranges[-1] if ranges else Range(-CHUNK - _GAP, 0)
+            if run.host <= last.end + _GAP and end - last.start <= CHUNK:
+                ranges[-1] = Range(last.start, max(last.end, end) - last.start)
+            else:
+                ranges.append(Range(run.host, end - run.host))
+        return ranges
+
+    def catch_up(self, done: int, read: Callable[[int, int], bytes]) -> None:
+        """Know again what a run that was interrupted at `done`, where a chunk begins or the image ends, had learned.
+
+        `read(offset, length)` fetches the tables that had passed: all else follows from them.
+        """
+        for place in self._between(0, done):
+            self._learn(place, read(place, self._header.cluster), done)
+        self._fed = done
+
+    def _between(self, start: int, end: int) -> list[int]:
+        return self._places[bisect_left(self._places, start) : bisect_left(self._places, end)]
+
+    def _learn(self, place: int, table: memoryview | bytes, done: int) -> None:
+        """Note what a table maps: `done` is the first byte of the image that has not been used yet."""
+        for index in self._tables[place]:
+            for run in runs(self._header, index, bytes(table)):
+                if self._length is not None and run.host >= self._length:
+                    raise damaged(f"a cluster lies at {run.host}, the image ends at {self._length}")
+                for part in _by_chunks(run):
+                    self._note(part, place // CHUNK, done)
+
+    def _note(self, run: Run, known_from: int, done: int) -> None:
+        """A run had its turn if its table was known by then, and all of it had come."""
+        chunk = run.host // CHUNK
+        if chunk < known_from or (run.host < done < run.end):
+            if self._length is None:
+                raise Fragmented
+            self._missed.append(run)
+        elif run.host >= done:
+            self._noted.setdefault(chunk, []).append(run)
+            self._count += 1
+        if self._count + len(self._missed) > _NOTED:
+            raise Fragmented
+
+    def _hold(self, crossing: list[Run], offset: int, chunk: memoryview) -> None:
+        """Keep what has come of the runs that the next chunk completes."""
+        if len(crossing) > _CROSSING:
+            raise Fragmented
+        self._crossing = crossing
+        start = min((run.host for run in crossing), default=offset + len(chunk))
+        self._tail = bytes(chunk[start - offset :])
+
+    def _crossed(self, offset: int, chunk: memoryview) -> list[Piece]:
+        """The runs that began in the chunk before; at the end of the image, with what there is of them."""
+        start = offset - len(self._tail)
+        pieces = [
+            self._piece(run, self._tail[run.host - start :] + bytes(chunk[: run.end - offset]))
+            for run in self._crossing
+        ]
+        self._crossing, self._tail = [], b""
+        return pieces
+
+    def _again(self, offset: int, end: int, chunk: memoryview) -> list[Piece]:
+        first, last = (bisect_left(self._missed, at, key=_host) for at in (offset, end))
+        pieces = [
+            self._piece(run, chunk[run.host - offset : run.end - offset])
+            for run in self._missed[first:last]
+            if run.end <= end or end == self._length
+        ]
+        return sorted(pieces, key=_guest)
+
+    def _piece(self, run: Run, view: memoryview | bytes) -> Piece:
+        if not run.packed:
+            return Piece(run.guest, len(view), view)
+        return Piece(run.guest, min(self._header.cluster, self.size - run.guest), view, self._unpacked)
+
+    def _unpacked(self, packed: memoryview | bytes, length: int) -> bytes | bytearray:
+        return self._codec(packed, self._header.cluster)[:length]
+
+
+def _by_chunks(run: Run) -> Iterator[Run]:
+    """A run of plain bytes cut at the borders of chunks; a compressed cluster stays whole."""
+    while not run.packed and run.host // CHUNK != (run.end - 1) // CHUNK:
+        length = CHUNK - run.host % CHUNK
+        yield Run(run.guest, run.host, length)
+        run = Run(run.guest + length, run.host + length, run.length - length)
+    yield run
+
+
+def _guest(piece: Piece) -> int:
+    return piece.start
+
+
+def _host(run: Run) -> int:
+    return run.host

@@ -1,0 +1,32 @@
+"""A raw stream is its disk."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from diskyard.disk.decoder import Piece
+from diskyard.disk.extent import Range
+from diskyard.disk.space import check_room
+
+_PIECE: Final = 1 << 20
+"""Bytes that one worker takes at once."""
+
+
+class RawDecoder:
+    """Every chunk lies where it came from."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: bytes behind which the stream is refused."""
+        self.size = 0
+        self._limit = limit
+
+    def feed(self, offset: int, chunk: memoryview) -> Iterable[Piece]:
+        self.size = offset + len(chunk)
+        check_room(self.size, self._limit)
+        views = [(at, chunk[at : at + _PIECE]) for at in range(0, len(chunk), _PIECE)]
+        return [Piece(offset + at, len(view), view) for at, view in views]
+
+    def rest(self) -> Iterable[Piece]:
+        return ()
+
+    def missed(self) -> list[Range]:
+        return []

@@ -1,0 +1,230 @@
+"""The forward-only decoder gives the disk that qemu-img gives, however the image was written."""
+
+import gzip
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from diskyard.disk.decoder import Fragmented
+from diskyard.disk.head import Headed
+from diskyard.disk.ingest import ingest
+from diskyard.disk.preflight import Route, preflight
+from diskyard.disk.qcow2 import CHUNK, Qcow2Decoder
+from diskyard.disk.qcow2_format import header
+from diskyard.disk.target import Expect, Target
+from diskyard.errors import SourceUnavailable, UnsupportedImage
+from tests.disk.images import MIB, converted, left_behind, qemu_img, raw, same
+from tests.disk.sources import Bytes, breaking
+
+EXPECT = Expect("image")
+
+
+def qemu_io(image: Path, *commands: str) -> None:
+    arguments = [part for command in commands for part in ("-c", command)]
+    subprocess.run(["qemu-io", "-f", "qcow2", *arguments, str(image)], check=True, capture_output=True)
+
+
+def oracle(image: Path) -> Path:
+    """What qemu-img makes of it."""
+    disk = image.with_suffix(".oracle")
+    qemu_img("convert", "-f", "qcow2", "-O", "raw", str(image), str(disk))
+    return disk
+
+
+def decoded(image: Path, source: Bytes | None = None) -> Path:
+    """What we make of it, without ever keeping the image."""
+    disk = image.with_suffix(".ours")
+    body = image.read_bytes()
+    assert preflight(Headed(Bytes(body)), None).route is Route.DECODE
+    ingest(source or Bytes(body), Target(disk), expect=EXPECT)
+    return disk
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """96 MiB, half of them data: several chunks and, with small clusters, many tables."""
+    path = raw(tmp_path_factory.mktemp("disk") / "disk.raw", 96 * MIB)
+    with path.open("r+b") as file:
+        for place in range(8, 88, 4):
+            file.seek(place * MIB + place * 100)
+            file.write(os.urandom(MIB) + b"text " * 200_000)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-c", "-c -o cluster_size=4k", "-c -o cluster_size=2M", "-c -o compression_type=zstd,cluster_size=128k",
+        "-o cluster_size=4k", "-o cluster_size=2M", "-o compat=0.10", "-o extended_l2=on", "-o preallocation=metadata",
+        "-o refcount_bits=1", "-W -m 8", "-c -W -m 8", "-c -W -m 8 -o compression_type=zstd",
+    ],
+)  # fmt: skip
+def test_an_image_made_with(disk: Path, tmp_path: Path, options: str) -> None:
+    image = converted(disk, tmp_path / "image.qcow2", "qcow2", *options.split())
+
+    assert same(disk, decoded(image))
+
+
+def written(image: Path, seed: int, *, options: str = "cluster_size=64k", size: int = 64) -> Path:
+    """An image that a guest has written in no order at all: data, zeros, holes punched, parts overwritten."""
+    chance = random.Random(seed)
+    qemu_img("create", "-q", "-f", "qcow2", "-o", options, str(image), f"{size}M")
+    commands = []
+    for number in range(150):
+        start, length = chance.randrange(size * MIB - 300_000) // 512 * 512, chance.randrange(1, 512) * 512
+        pattern = f"write -q -P {1 + number % 250} {start} {length}"
+        commands.append(
+            chance.choice(
+                [pattern, pattern, pattern, f"write -q -z {start} {length}", f"discard -q {start} {length}"]
+            )
+        )
+    qemu_io(image, *commands)
+    return image
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "options", ["cluster_size=64k", "cluster_size=4k", "extended_l2=on,cluster_size=64k"]
+)
+def test_an_image_written_at_random(tmp_path: Path, seed: int, options: str) -> None:
+    image = written(tmp_path / "image.qcow2", seed, options=options)
+
+    assert same(oracle(image), decoded(image))
+
+
+def behind(tmp_path: Path) -> Path:
+    """An image whose second table lies behind data that the first and it map."""
+    image = tmp_path / "image.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", str(image), "64M")
+    order = [f"write -q -P {1 + place % 200} {place * 64}k 64k" for place in range(1024)]
+    random.Random(1).shuffle(order)
+    qemu_io(image, *order)
+    body = bytearray(image.read_bytes())
+    head = header(bytes(body))
+    first = int.from_bytes(body[head.l1_offset : head.l1_offset + 8], "big") & ~(1 << 63)
+    moved = -(-len(body) // head.cluster) * head.cluster
+    body += bytes(moved - len(body)) + body[first : first + head.cluster]
+    body[head.l1_offset : head.l1_offset + 8] = (moved | 1 << 63).to_bytes(8, "big")
+    image.write_bytes(body)
+    return image
+
+
+def test_a_table_behind_its_data_has_the_data_fetched_again(tmp_path: Path) -> None:
+    image = behind(tmp_path)
+    source = Bytes(image.read_bytes())
+
+    assert same(oracle(image), decoded(image, source))
+    assert source.read > len(image.read_bytes())
+
+
+@pytest.mark.parametrize("way", ["no ranges", "packed"])
+def test_where_nothing_can_be_fetched_again_the_image_is_spooled(tmp_path: Path, way: str) -> None:
+    image = behind(tmp_path)
+    body = image.read_bytes()
+    source = Bytes(gzip.compress(body)) if way == "packed" else Bytes(body, None, ranged=False)
+
+    assert same(oracle(image), decoded(image, source))
+    assert sorted(left_behind(tmp_path)) == ["image.oracle", "image.ours", "image.qcow2"]
+
+
+def test_a_killed_run_of_a_disordered_image_goes_on(tmp_path: Path, noise: bytes) -> None:
+    image = converted(noise_disk(tmp_path, noise), tmp_path / "image.qcow2", "qcow2", "-W", "-m", "8")
+    body = image.read_bytes()
+    target = Target(tmp_path / "disk.img")
+    for at in (33 * MIB, 70 * MIB, 100 * MIB):
+        with pytest.raises(SourceUnavailable):
+            ingest(Bytes(body, before=breaking(at, SourceUnavailable("gone"))), target, expect=EXPECT)
+
+    result = ingest(Bytes(body), target, expect=EXPECT)
+
+    assert result.resumed_at >= 64 * MIB
+    assert (tmp_path / "disk.img").read_bytes() == noise
+
+
+@pytest.fixture(scope="module")
+def noise() -> bytes:
+    return os.urandom(128 * MIB)
+
+
+def noise_disk(folder: Path, noise: bytes) -> Path:
+    path = folder / "noise.raw"
+    path.write_bytes(noise)
+    return path
+
+
+def test_internal_snapshots_are_no_part_of_the_disk(tmp_path: Path) -> None:
+    image = tmp_path / "image.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", str(image), "16M")
+    qemu_io(image, "write -q -P 7 0 4M")
+    qemu_img("snapshot", "-c", "before", str(image))
+    qemu_io(image, "write -q -P 9 1M 2M")
+
+    assert same(oracle(image), decoded(image))
+
+
+def test_a_cut_image_is_refused(disk: Path, tmp_path: Path) -> None:
+    image = converted(disk, tmp_path / "image.qcow2", "qcow2", "-c")
+    body = image.read_bytes()
+
+    for cut in (len(body) // 2, len(body) - 2 * MIB):
+        with pytest.raises(UnsupportedImage, match="damaged or cut short"):
+            ingest(Bytes(body[:cut]), Target(tmp_path / "disk.img"))
+
+    assert "disk.img" not in left_behind(tmp_path)
+
+
+def test_a_damaged_cluster_is_refused(disk: Path, tmp_path: Path) -> None:
+    image = converted(disk, tmp_path / "image.qcow2", "qcow2", "-c", "-o", "compression_type=zstd")
+    body = bytearray(image.read_bytes())
+    place = body.index(b"\x28\xb5\x2f\xfd", 500_000)
+    body[place : place + 4] = b"\xff\xff\xff\xff"
+
+    with pytest.raises(UnsupportedImage, match="not the zstd stream"):
+        ingest(Bytes(bytes(body)), Target(tmp_path / "disk.img"))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes=st.lists(st.tuples(st.integers(0, 1023), st.integers(1, 64), st.integers(0, 3)), max_size=40))
+def test_any_writes_in_any_order(tmp_path: Path, writes: list[tuple[int, int, int]]) -> None:
+    image = tmp_path / "image.qcow2"
+    for path in tmp_path.iterdir():
+        path.unlink()
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "extended_l2=on,cluster_size=16k", str(image), "1M")
+    kinds = ("write -q -P 65", "write -q -P 66", "write -q -z", "discard -q")
+    spans = [(kinds[kind], start * 1024, min(length, 1024 - start) * 1024) for start, length, kind in writes]
+    if spans:
+        qemu_io(image, *(f"{command} {start} {length}" for command, start, length in spans))
+
+    assert same(oracle(image), decoded(image))
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("empty") / "image.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", str(path), "2M")
+    return path.read_bytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(entries=st.lists(st.integers(0, (1 << 64) - 1), max_size=8), body=st.binary(max_size=2000))
+def test_hostile_tables_are_refused_or_read_nothing_outside(
+    empty: bytes, entries: list[int], body: bytes
+) -> None:
+    head = header(empty)
+    image = bytearray(empty) + bytes(head.cluster)
+    table = len(empty)
+    for place, entry in enumerate(entries):
+        image[table + 8 * place : table + 8 * place + 8] = entry.to_bytes(8, "big")
+    image += body
+    l1 = table.to_bytes(8, "big") + bytes(8 * head.l1_entries - 8)
+    try:
+        decoder = Qcow2Decoder(head, l1, len(image))
+        pieces = [*decoder.feed(0, memoryview(image)), *decoder.rest()]
+    except (UnsupportedImage, Fragmented):
+        return
+    assert all(piece.start >= 0 and piece.end <= head.size and piece.length <= CHUNK for piece in pieces)
