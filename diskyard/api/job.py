@@ -22,7 +22,7 @@ class ImportJob:
     """Fill the volume at /data (or the block device) from `endpoint`."""
 
     source: str
-    """`http`, or `none` for a blank disk."""
+    """`http`, `registry`, or `none` for a blank disk."""
     endpoint: str = ""
     image_size: str = ""
     """The claim's request as a quantity; the disk is grown to what of it is usable."""
@@ -40,6 +40,16 @@ class ImportJob:
     http_proxy: str = ""
     https_proxy: str = ""
     no_proxy: str = ""
+    pull_method: str = ""
+    """Of a registry: `pod`, or `node`."""
+    architecture: str = ""
+    """Of the image in a registry that has several; as they call it: amd64, arm64."""
+    auth_file: str = ""
+    """A pull secret: the path of a file as `docker login` writes it."""
+    registry_mirrors: tuple[str, ...] = ()
+    """`REGISTRY=HOST[:PORT][/PREFIX]`, asked in this order before the registry itself."""
+    insecure_registries: tuple[str, ...] = ()
+    """Hosts whose certificates are not checked, and that may speak plain HTTP."""
 
     def to_env(self) -> dict[str, str]:
         """The environment that says this; what is empty is left out. Secrets are not in it: see `pod.py`."""
@@ -57,6 +67,11 @@ class ImportJob:
             cdi.ENV_HTTP_PROXY: self.http_proxy,
             cdi.ENV_HTTPS_PROXY: self.https_proxy,
             cdi.ENV_NO_PROXY: self.no_proxy,
+            cdi.ENV_PULL_METHOD: self.pull_method,
+            cdi.ENV_ARCHITECTURE: self.architecture,
+            cdi.ENV_AUTH_FILE: self.auth_file,
+            cdi.ENV_REGISTRY_MIRRORS: ",".join(self.registry_mirrors),
+            cdi.ENV_INSECURE_REGISTRIES: ",".join(self.insecure_registries),
         }
         headers = {f"{cdi.ENV_EXTRA_HEADER}{n}": line for n, line in enumerate(self.extra_headers)}
         return {key: text for key, text in (env | headers).items() if text}
@@ -86,6 +101,11 @@ class ImportJob:
             http_proxy=env.get(cdi.ENV_HTTP_PROXY, ""),
             https_proxy=env.get(cdi.ENV_HTTPS_PROXY, ""),
             no_proxy=env.get(cdi.ENV_NO_PROXY, ""),
+            pull_method=env.get(cdi.ENV_PULL_METHOD, ""),
+            architecture=env.get(cdi.ENV_ARCHITECTURE, ""),
+            auth_file=env.get(cdi.ENV_AUTH_FILE, ""),
+            registry_mirrors=_list(env.get(cdi.ENV_REGISTRY_MIRRORS, "")),
+            insecure_registries=_list(env.get(cdi.ENV_INSECURE_REGISTRIES, "")),
         )
 
 
@@ -200,6 +220,10 @@ class TerminationMessage:
             bytes_written=_whole(said.get("bytesWritten")),
             digest=str(said.get("digest", "")),
         )
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 def _flag(truth: bool) -> str:
