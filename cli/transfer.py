@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 FATAL: Final = 3
 PASSING: Final = 4
 STOPPED: Final = 130
+_KINDS: Final = {"http://": "http", "https://": "http", "docker://": "registry", "oci-archive:": "registry"}
+"""How a source begins -> its kind; anything else is a local file."""
 
 
 @click.command("import")
@@ -29,13 +31,20 @@ STOPPED: Final = 130
     "--checksum", default="", metavar="ALGO:HEX", help="Of the source's bytes: md5, sha1, sha256 or sha512."
 )
 @click.option("--preallocate", is_flag=True, help="Reserve all of the disk's room at once.")
+@click.option("--user", default="", metavar="NAME[:PASSWORD]", help="For the source; asks for the password.")
+@click.option("--insecure", is_flag=True, help="Do not check certificates; let a registry speak plain HTTP.")
+@click.option("--architecture", default="", metavar="ARCH", help="Of a container image: amd64, arm64, ...")
+@click.option(
+    "--mirror", "mirrors", multiple=True, metavar="REGISTRY=HOST", help="Ask this mirror of a registry first."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output when done.")
-def import_command(source: str, target: Path, size: str, checksum: str, **flags: bool) -> None:
+def import_command(source: str, target: Path, size: str, **options: Any) -> None:
     """Import a disk image: SOURCE becomes the raw disk TARGET.
 
-    SOURCE is an http:// or https:// URL or a local file: raw, ISO, qcow2, vmdk, vdi, vhd or vhdx, also inside gz, xz
-    or bz2. TARGET is a file that is not there yet, a block device, or a directory, which gets a disk.img. The disk
-    takes its name when it is complete and verified. Interrupted, the same command goes on where it stopped.
+    SOURCE is an http:// or https:// URL, a container image (docker://HOST/NAME:TAG or oci-archive:FILE) with a disk
+    below /disk, or a local file: raw, ISO, qcow2, vmdk, vdi, vhd or vhdx, also inside gz, xz or bz2. TARGET is a file
+    that is not there yet, a block device, or a directory, which gets a disk.img. The disk takes its name when it is
+    complete and verified. Interrupted, the same command goes on where it stopped.
 
     \b
     Exit codes:
@@ -45,18 +54,13 @@ def import_command(source: str, target: Path, size: str, checksum: str, **flags:
       4    this may work when it is tried again
       130  stopped by Ctrl-C
     """
-    from diskyard.api.job import ImportJob
     from diskyard.errors import DiskyardError
 
-    kind = "http" if source.lower().startswith(("http://", "https://")) else "file"
-    job = ImportJob(
-        kind, source, checksum=checksum, preallocation=flags["preallocate"],
-        http_proxy=_env("http_proxy"), https_proxy=_env("https_proxy"), no_proxy=_env("no_proxy"),
-    )  # fmt: skip
+    job = _job(source, options)
     try:
         begun = time.monotonic()
-        result = _run(job, _target(target, size, preallocate=flags["preallocate"]))
-        _say(source, result, time.monotonic() - begun, as_json=flags["as_json"])
+        result = _run(job, _target(target, size, preallocate=options["preallocate"]))
+        _say(source, result, time.monotonic() - begun, as_json=options["as_json"])
     except DiskyardError as error:
         click.echo(f"diskyard: {error}", err=True)
         if not error.fatal:
@@ -65,6 +69,30 @@ def import_command(source: str, target: Path, size: str, checksum: str, **flags:
     except KeyboardInterrupt:
         click.echo("diskyard: stopped; run the same command again to go on from there", err=True)
         sys.exit(STOPPED)
+
+
+def _job(source: str, options: dict[str, Any]) -> "ImportJob":
+    from diskyard.api.job import ImportJob
+
+    kinds = (kind for start, kind in _KINDS.items() if source.lower().startswith(start))
+    user, colon, password = options["user"].partition(":")
+    if user and not colon:
+        password = click.prompt(f"Password of {user}", hide_input=True, err=True)
+    return ImportJob(
+        next(kinds, "file"), source, checksum=options["checksum"], preallocation=options["preallocate"],
+        access_key=user, secret_key=password, insecure_tls=options["insecure"], auth_file=_auth_file(),
+        architecture=options["architecture"], registry_mirrors=options["mirrors"],
+        http_proxy=_env("http_proxy"), https_proxy=_env("https_proxy"), no_proxy=_env("no_proxy"),
+    )  # fmt: skip
+
+
+def _auth_file() -> str:
+    """Where `podman login` or `docker login` has put this user's registry credentials; empty: nowhere."""
+    if named := os.environ.get("REGISTRY_AUTH_FILE"):
+        return named
+    docker = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker", "config.json")
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere"), "containers/auth.json")
+    return next((str(path) for path in (runtime, docker) if path.is_file()), "")
 
 
 def _run(job: "ImportJob", target: "Target") -> "Result":

@@ -15,6 +15,7 @@ from diskyard.disk.probe import Format
 from diskyard.disk.source import Source
 from diskyard.disk.target import Expect, OnProgress, Result, Target, silent
 from diskyard.errors import InvalidRequest
+from importer import registry
 from importer.file import FileSource
 from importer.http import HttpSource
 from importer.request import Access, header_lines, shown
@@ -67,7 +68,11 @@ def _file(job: ImportJob) -> Source:
     return FileSource(Path(job.endpoint))
 
 
-OPENERS: Final[Mapping[str, Callable[[ImportJob], Source]]] = {"http": _http, LOCAL: _file}
+OPENERS: Final[Mapping[str, Callable[[ImportJob], Source]]] = {
+    "http": _http,
+    "registry": registry.opened,
+    LOCAL: _file,
+}
 """Kind of source -> what opens it."""
 
 

@@ -63,6 +63,11 @@ class Archive:
         self._left = 0
         self._padding = 0
 
+    @property
+    def position(self) -> int:
+        """Where in the source the next byte of the current member's body lies."""
+        return self._stream.position
+
     def __iter__(self) -> Iterator[Member]:
         """In their order. Raises UnsupportedImage where the archive is damaged, UnsafeImage where it is absurd."""
         shared: dict[str, str] = {}

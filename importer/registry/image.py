@@ -1,0 +1,112 @@
+"""From a job to a disk: where to ask for the image, which platform's it is, and the layer that has the disk."""
+
+import hashlib
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from diskyard.api.job import ImportJob
+from diskyard.errors import DiskyardError, InvalidRequest, UnsupportedImage
+from diskyard.log import logger
+from importer.registry.blob import Store, check, document
+from importer.registry.client import Repository
+from importer.registry.credentials import Login, login
+from importer.registry.layers import LayerDisk, disk
+from importer.registry.layout import Layout, path_and_tag
+from importer.registry.manifest import (
+    Descriptor,
+    Manifest,
+    check_architecture,
+    chosen,
+    config,
+    parsed,
+)
+from importer.registry.reference import DIGEST, Reference, reference
+from importer.request import Access
+
+DOCKER: Final = "docker://"
+OCI_ARCHIVE: Final = "oci-archive:"
+_ARCHITECTURES: Final[Mapping[str, str]] = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+"""The machine as Linux calls it -> as images do; others are called the same."""
+_MAX_INDEXES: Final = 3
+"""An index may name indexes; no more of them than this."""
+
+log = logger("registry")
+
+
+def opened(job: ImportJob) -> LayerDisk:
+    """The disk of the image that a job names.
+
+    Raises InvalidRequest, SourceMissing, AccessDenied, UnsupportedImage, SourceUnavailable, ChecksumMismatch.
+    """
+    if job.endpoint.startswith(OCI_ARCHIVE):
+        path, tag = path_and_tag(job.endpoint)
+        return _disk(Layout(path), tag, job.architecture)
+    if not job.endpoint.startswith(DOCKER):
+        raise InvalidRequest(f"Invalid source URL scheme: {job.endpoint}: expected docker:// or oci-archive:")
+    image = reference(job.endpoint)
+    for mirror in _mirrors(job, image):
+        try:
+            return _disk(_repository(job, mirror, None), image.version, job.architecture)
+        except DiskyardError as error:
+            log.warning("the mirror does not have it, asking the next", mirror=mirror.host, because=error)
+    return _disk(
+        _repository(job, image, _own(job), insecure=job.insecure_tls), image.version, job.architecture
+    )
+
+
+def _disk(store: Store, version: str, architecture: str) -> LayerDisk:
+    image = _image(store, version, architecture or _ARCHITECTURES.get(platform.machine(), platform.machine()))
+    said = config(document(store.blob(image.config), image.config, store.name), store.name)
+    check_architecture(said.architecture, architecture)
+    return disk(store, image.layers, said.labels)
+
+
+def _image(store: Store, version: str, architecture: str) -> Manifest:
+    """The image's manifest, by way of as many indexes as there are, each verified by what names it."""
+    raw = store.manifest(version)
+    if DIGEST.fullmatch(version):
+        _check(raw, Descriptor(version, len(raw)), store.name)
+    for _ in range(_MAX_INDEXES):
+        said = parsed(raw, store.name)
+        if isinstance(said, Manifest):
+            return said
+        found = chosen(said, version, architecture, store.name)
+        raw = store.manifest(found.digest)
+        _check(raw, found, store.name)
+    raise UnsupportedImage(f"{store.name} is an index of indexes of indexes: expected an image")
+
+
+def _check(raw: bytes, promised: Descriptor, name: str) -> None:
+    found = hashlib.new(promised.digest.partition(":")[0], raw).hexdigest()
+    check(promised, len(raw), found, name)
+
+
+def _own(job: ImportJob) -> Login | None:
+    return Login(job.access_key, job.secret_key) if job.access_key or job.secret_key else None
+
+
+def _repository(job: ImportJob, image: Reference, own: Login | None, *, insecure: bool = False) -> Repository:
+    access = Access(
+        ca_dir=job.cert_dir,
+        insecure=insecure or image.host in job.insecure_registries,
+        proxies={"http": job.http_proxy, "https": job.https_proxy},
+        no_proxy=job.no_proxy,
+    )
+    known = own or (login(Path(job.auth_file), image) if job.auth_file else None)
+    return Repository(image, access, known)
+
+
+def _mirrors(job: ImportJob, image: Reference) -> Iterator[Reference]:
+    """The same image at each mirror of its registry: `REGISTRY=HOST[:PORT][/PREFIX]`."""
+    for line in job.registry_mirrors:
+        registry, equals, place = line.partition("=")
+        host, _, prefix = place.strip().partition("/")
+        if not equals or not host or "://" in place:
+            raise InvalidRequest(
+                f"expected a registry mirror to look like docker.io=mirror.example:5000, found {line!r}"
+            )
+        if registry.strip() == image.host:
+            path = f"{prefix.strip('/')}/{image.path}" if prefix else image.path
+            yield Reference(host, path, image.tag, image.digest)

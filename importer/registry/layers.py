@@ -1,0 +1,163 @@
+"""The one disk of an image: a file below `disk/`, read straight out of the compressed layer in which it lies.
+
+Layers are read from the uppermost down, and no further than the one that has a disk: upper layers win, and
+what a whiteout (OCI image-spec, layer.md) takes away is not there. The rest of the layer is read behind the
+disk, for the digest, before the disk ends.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from diskyard.disk.archive import Archive, Kind, Member
+from diskyard.disk.head import Headed
+from diskyard.disk.probe import COMPRESSIONS, probe
+from diskyard.disk.unpack import Unpacked
+from diskyard.errors import UnsupportedImage
+from importer.registry.blob import Store, Verified
+from importer.registry.manifest import Descriptor
+
+FOLDER: Final = "disk"
+_WHITEOUT: Final = ".wh."
+_OPAQUE: Final = ".wh..wh..opq"
+
+_Path = tuple[str, ...]
+
+
+class LayerDisk:
+    """The bytes of a disk in a layer. They end only when the layer is verified and has no other disk."""
+
+    ranged = False
+
+    def __init__(self, layer: "_Layer", member: Member, labels: Mapping[str, str]) -> None:
+        self.size: int | None = member.size
+        self.validator: str | None = f"{layer.digest}/{'/'.join(member.parts)}"
+        self.labels = labels
+        """For the claim, from the image's environment."""
+        self._layer = layer
+        self._member = member
+        self._position = 0
+        self._verified = False
+
+    def readinto(self, buf: memoryview, offset: int) -> int | None:
+        """Offsets go forward, or back to 0: then the layer is fetched once more."""
+        if offset == 0 and self._position:
+            self._layer = self._layer.again()
+            self._layer.disk()
+            self._position, self._verified = 0, False
+        if offset != self._position:
+            raise ValueError(f"a layer only goes forward: at {self._position}, asked for {offset}")
+        count = self._layer.archive.readinto(buf)
+        self._position += count or 0
+        if self._position == self._member.size and not self._verified:
+            self._layer.finish(self._member)
+            self._verified = True
+        return count
+
+    def close(self) -> None:
+        self._layer.close()
+
+
+def disk(store: Store, layers: Sequence[Descriptor], labels: Mapping[str, str]) -> LayerDisk:
+    """The disk of an image. Raises UnsupportedImage where there is none, or more than one."""
+    hidden = _Hidden()
+    for descriptor in reversed(layers):
+        layer = _Layer(store, descriptor, hidden)
+        member = layer.disk()
+        if member is not None:
+            return LayerDisk(layer, member, labels)
+        layer.close()
+        if hidden.all:
+            break
+    raise UnsupportedImage(
+        f"{store.name} has no disk: expected one file below /{FOLDER}, found none in {len(layers)} layers. "
+        f"Build it so: FROM scratch, then ADD --chown=107:107 IMAGE /{FOLDER}/"
+    )
+
+
+class _Hidden:
+    """What upper layers have taken away from the lower ones."""
+
+    def __init__(self) -> None:
+        self.all = False
+        self._paths: set[_Path] = set()
+        self._noted: list[_Path] = []
+
+    def note(self, member: Member) -> None:
+        """Keep what a member hides in the layers below its own."""
+        *folder, last = member.parts
+        path: _Path | None = None
+        if last == _OPAQUE:
+            path = tuple(folder)
+        elif last.startswith(_WHITEOUT):
+            path = (*folder, last.removeprefix(_WHITEOUT))
+        elif member.parts == (FOLDER,) and member.kind is not Kind.FOLDER:
+            path = member.parts
+        if path is not None and path[:1] in ((), (FOLDER,)):
+            self._noted.append(path)
+
+    def settle(self) -> None:
+        """The layer is done: what it hides holds from now on."""
+        self._paths.update(self._noted)
+        self._noted.clear()
+        self.all = self.all or () in self._paths or (FOLDER,) in self._paths
+
+    def hides(self, parts: _Path) -> bool:
+        return any(parts[:length] in self._paths for length in range(len(parts) + 1))
+
+
+class _Layer:
+    """One layer as it is read."""
+
+    def __init__(self, store: Store, descriptor: Descriptor, hidden: _Hidden) -> None:
+        self.digest = descriptor.digest
+        self._store = store
+        self._descriptor = descriptor
+        self._hidden = hidden
+        self._body = Headed(Verified(store.blob(descriptor), descriptor, store.name))
+        kind = probe(self._body.head(512))
+        self.archive = Archive(Unpacked(self._body, kind) if kind in COMPRESSIONS else self._body)
+        self._members = iter(self.archive)
+
+    def again(self) -> "_Layer":
+        """The same layer from its beginning."""
+        self.close()
+        return _Layer(self._store, self._descriptor, self._hidden)
+
+    def disk(self) -> Member | None:
+        """The first disk, its body not yet read; None at the layer's verified end."""
+        for member in self._disks():
+            return member
+        self.archive.finish()
+        self._hidden.settle()
+        return None
+
+    def finish(self, first: Member) -> None:
+        """Read and verify the rest of the layer. Raises UnsupportedImage where it has another disk."""
+        for other in self._disks():
+            raise UnsupportedImage(
+                f"{self._store.name} has more than one disk: expected one file below /{FOLDER}, found "
+                f"{first.name} and {other.name}. Build it with one"
+            )
+        self.archive.finish()
+
+    def close(self) -> None:
+        self._body.close()
+
+    def _disks(self) -> Iterator[Member]:
+        for member in self._members:
+            if not member.parts:
+                continue
+            self._hidden.note(member)
+            if member.parts[0] != FOLDER or member.kind is Kind.FOLDER or _is_whiteout(member):
+                continue
+            if self._hidden.hides(member.parts):
+                continue
+            if member.kind is not Kind.FILE or ".." in member.parts:
+                raise UnsupportedImage(
+                    f"{self._store.name} has a {member.kind} at {member.name}: expected a plain file below /{FOLDER}"
+                )
+            yield member
+
+
+def _is_whiteout(member: Member) -> bool:
+    return member.parts[-1].startswith(_WHITEOUT)
