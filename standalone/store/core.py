@@ -27,7 +27,7 @@ from diskyard.api.meta import (
 from diskyard.api.names import kubernetes
 from diskyard.api.names.cdi import CLAIM_PROTECTION
 from diskyard.errors import Cause, InvalidRequest
-from standalone.store import served
+from standalone.store import rbac, served
 from standalone.store.shapes import SHAPES
 
 _ENTRY: Final = re.compile(r"[-._a-zA-Z0-9]+")
@@ -63,6 +63,8 @@ def defaulted(kind: Kind, obj: Obj) -> Obj:
     """The object with Kubernetes' defaults where fields are missing."""
     if kind == SECRET:
         return _secret(obj)
+    if kind in rbac.KINDS:
+        return rbac.defaulted(kind, obj)
     defaults = _DEFAULTS.get(kind, {})
     top = {field: value for field, value in defaults.items() if field != "spec"}
     spec = defaults.get("spec")
@@ -76,6 +78,8 @@ def defaulted(kind: Kind, obj: Obj) -> Obj:
 
 def causes(kind: Kind, obj: Obj, old: Obj | None) -> list[Cause]:
     """What is wrong with an object of one of Kubernetes' own kinds."""
+    if kind in rbac.KINDS:
+        return shape(kind, obj) or list(rbac.causes(kind, obj, old))
     rules = _RULES.get(kind)
     return shape(kind, obj) or (list(rules(obj, old)) if rules else [])
 

@@ -140,6 +140,17 @@ class Log:
         with self._lock:
             return Snapshot(tuple(self._current.get(resource, {}).values()), self.revision)
 
+    def past(self, resource: str, revision: int) -> Snapshot:
+        """The same as it was at an earlier revision: what has changed since is taken back. Raises Expired."""
+        now = self.snapshot(resource)
+        found = {record.key: record for record in now.records}
+        for event in reversed(self._between(resource, revision, now.revision)):
+            if event.before:
+                found[event.record.key] = event.before
+            else:
+                found.pop(event.record.key, None)
+        return Snapshot(tuple(found.values()), revision)
+
     def write(self, write: Write) -> Record:
         """Make a change: on return it is on disk. Raises Stale when another write came first."""
         done: Future[Record] = Future()

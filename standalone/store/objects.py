@@ -5,6 +5,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +17,13 @@ import orjson
 from diskyard import crds
 from diskyard.api import meta
 from diskyard.api.meta import CRD, NAMESPACE, Key, Kind, Obj
-from diskyard.errors import BadRequest, Cause, NotFound
+from diskyard.errors import BadRequest, Cause, Expired, NotFound
 from diskyard.kube.client import ALL, DELETE, Deletion, Listing, Patch, Selection, Watch
-from standalone.store import answers, finality, metadata, selector, served
+from standalone.store import answers, finality, metadata, page, selector, served
 from standalone.store.admission import Admission
 from standalone.store.gate import Gate
-from standalone.store.log import RETENTION, Event, Log, Record, Stale, Write
+from standalone.store.log import RETENTION, Event, Log, Record, Snapshot, Stale, Write
+from standalone.store.page import WHOLE, Asking, Piece, Point
 from standalone.store.patch import patched
 from standalone.store.served import Served
 from standalone.store.watch import Stream, Wanted, Watching
@@ -71,6 +73,11 @@ class Objects(AbstractContextManager["Objects"]):
     ) -> None:
         self.close()
 
+    @property
+    def revision(self) -> int:
+        """The latest change: what a list now would say as its resourceVersion."""
+        return self._log.revision
+
     def served(self) -> Sequence[Served]:
         """Every kind that is served."""
         return tuple(self._served.values())
@@ -107,22 +114,28 @@ class Objects(AbstractContextManager["Objects"]):
         return found
 
     def list(self, kind: Kind, selection: Selection = ALL) -> Listing:
-        records, revision = self.records(kind, selection)
-        return Listing(tuple(record.obj() for record in records), revision)
+        found = self.piece(kind, selection)
+        return Listing(tuple(record.obj() for record in found.records), found.revision)
 
-    def records(self, kind: Kind, selection: Selection = ALL) -> tuple[tuple[Record, ...], str]:
-        """The objects that fit as they are stored, in order, and the resourceVersion of the list."""
+    def piece(self, kind: Kind, selection: Selection = ALL, asking: Asking = WHOLE) -> Piece:
+        """The objects that fit as they are stored, in order: all of them, or the part that is asked for.
+
+        Raises BadRequest, Invalid, TooNew, and Expired for a part of a list that is no longer kept.
+        """
         self._kind(kind)
         matches = _matches(selection)
-        snapshot = self._log.snapshot(kind.resource)
+        page.check(asking, watching=False)
+        at = page.point(asking, self._log.revision)
+        snapshot = self._snapshot(kind, at, asking)
         found = [
             record
             for record in snapshot.records
             if selection.namespace in (None, record.key.namespace)
             and (matches is None or matches(record.obj()))
         ]
-        found.sort(key=lambda record: (record.key.namespace, record.key.name))
-        return tuple(found), str(snapshot.revision)
+        found.sort(key=lambda record: page.path(record.key))
+        piece = page.piece(found, at, snapshot.revision, asking.limit)
+        return piece if matches is None else replace(piece, remaining=None)
 
     def watch(self, kind: Kind, since: str, selection: Selection = ALL) -> Watch:
         return Watching(self.stream(kind, since, selection))
@@ -138,11 +151,9 @@ class Objects(AbstractContextManager["Objects"]):
         stream = Stream(self._log, Wanted(kind, selection.namespace, _matches(selection)), wake)
         first: list[Event] = []
         if since in ("", "0"):
-            records, since = self.records(kind, selection)
-            first = [Event(record) for record in records]
-        if not since.isascii() or not since.isdecimal():
-            raise BadRequest(f'resourceVersion: Invalid value: "{since[:60]}": not a number')
-        stream.start(int(since), first)
+            there = self.piece(kind, selection)
+            first, since = [Event(record) for record in there.records], there.revision
+        stream.start(page.number(since), first)
         with self._lock:
             self._streams -= {held for held in self._streams if held.closed}
             self._streams.add(stream)
@@ -214,6 +225,17 @@ class Objects(AbstractContextManager["Objects"]):
             except Stale:
                 continue
         raise answers.modified(kind, key.name)
+
+    def _snapshot(self, kind: Kind, at: Point, asking: Asking) -> Snapshot:
+        """All objects of a kind, at the revision of that point."""
+        if at.revision is None:
+            return self._log.snapshot(kind.resource)
+        try:
+            return self._log.past(kind.resource, at.revision)
+        except Expired as error:
+            if asking.token:
+                raise page.TooOld(page.fresh(at.after)) from error
+            raise Expired("The resourceVersion for the provided list is too old.") from error
 
     def _settled(self, kind: Kind, write: Write) -> Obj:
         """The object as written. A CRD takes effect with its write."""

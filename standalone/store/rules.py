@@ -10,6 +10,7 @@ from typing import Any, Final
 from diskyard.api import meta
 from diskyard.api.meta import NAMESPACE, SERVICE, Kind, Obj
 from diskyard.errors import Cause
+from standalone.store import rbac
 
 _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
@@ -33,6 +34,9 @@ def causes(kind: Kind, obj: Obj, old: Obj | None) -> list[Cause]:
 
 
 def _name(kind: Kind, name: str) -> Iterator[Cause]:
+    if kind in rbac.KINDS:
+        yield from rbac.name_causes(name)
+        return
     what, pattern, longest = "subdomain", _SUBDOMAIN, _LONGEST_NAME
     characters, example = "characters, '-' or '.'", "'example.com'"
     if kind in (NAMESPACE, SERVICE):

@@ -1,5 +1,6 @@
 """What the yard serves: Kubernetes' own kinds, and the kinds that CustomResourceDefinitions describe."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -34,6 +35,8 @@ class Version:
     """`additionalPrinterColumns`, as in the CRD."""
     openapi: Mapping[str, Any]
     """`openAPIV3Schema`, as in the CRD."""
+    warning: str = ""
+    """What those are told who still use it; empty: nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def custom(crd: Obj) -> Served:
             version["name"],
             tuple(version.get("additionalPrinterColumns") or ()),
             (version.get("schema") or {}).get("openAPIV3Schema") or {},
+            _deprecation(spec, version),
         )
         for version in spec["versions"]
         if version["served"]
@@ -96,6 +100,29 @@ def established(crd: Obj) -> Obj:
             for type_, reason, text in said
         ],
     }
+
+
+def _deprecation(spec: Obj, version: Obj) -> str:
+    if not version.get("deprecated"):
+        return ""
+    if told := version.get("deprecationWarning"):
+        return str(told)
+    group, kind = spec["group"], spec["names"]["kind"]
+    kept = [one["name"] for one in spec["versions"] if one["served"] and not one.get("deprecated")]
+    newer = max(
+        (one for one in kept if _maturity(one) > _maturity(version["name"])), key=_maturity, default=""
+    )
+    use = f"; use {group}/{newer} {kind}" if newer else ""
+    return f"{group}/{version['name']} {kind} is deprecated{use}"
+
+
+def _maturity(version: str) -> tuple[int, int, int]:
+    """What Kubernetes orders versions by: v2, v1, v1beta2, v1beta1, v1alpha1, anything else."""
+    match = re.fullmatch(r"v(\d{1,9})(?:(alpha|beta)(\d{1,9}))?", version)
+    if not match:
+        return -1, 0, 0
+    major, stage, minor = match.groups()
+    return ("alpha", "beta", None).index(stage), int(major), int(minor or 0)
 
 
 def _kind(spec: Obj, version: str, versions: Mapping[str, Version]) -> Kind:

@@ -16,6 +16,7 @@ from diskyard.api.meta import (
     Kind,
     Obj,
 )
+from standalone.store import rbac
 from standalone.store.schema import Schema
 
 _ACCESS_MODES: Final = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
@@ -59,6 +60,7 @@ _VOLUME_FIELDS: Final[Obj] = {
     "volumeMode": _one_of("Block", "Filesystem"),
 }
 SHAPES: Final[Mapping[Kind, Schema]] = {
+    **{kind: Schema(shape) for kind, shape in rbac.SHAPES.items()},
     POD: Schema(
         _object(
             ("spec",),

@@ -60,8 +60,13 @@ def reply(content: Any, code: int = 200, warnings: tuple[str, ...] = ()) -> web.
     body = content if isinstance(content, bytes) else encoded(content)
     answer = web.Response(body=body, status=code, content_type=JSON)
     for warning in warnings:
-        answer.headers.add("Warning", f'299 - "{_quoted(warning)}"')
+        warn(answer, warning)
     return answer
+
+
+def warn(answer: web.StreamResponse, text: str) -> None:
+    """Let the answer carry a warning beside what it says."""
+    answer.headers.add("Warning", f'299 - "{_quoted(text)}"')
 
 
 def refusal(error: ApiError) -> web.Response:

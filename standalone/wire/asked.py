@@ -10,6 +10,7 @@ from diskyard.api.meta import Obj
 from diskyard.errors import BadRequest
 from diskyard.kube.client import Patch, Selection
 from standalone.store import convert
+from standalone.store.page import Asking
 from standalone.wire import body
 from standalone.wire.answer import Form, form
 from standalone.wire.catalogue import Resource
@@ -46,6 +47,18 @@ class Asked:
         query = self.request.query
         fields = f"metadata.name={self.target.name}" if self.target.name else query.get("fieldSelector", "")
         return Selection(self.target.namespace or None, query.get("labelSelector", ""), fields)
+
+    @property
+    def asking(self) -> Asking:
+        """Which part of a collection, and as of when. Raises BadRequest."""
+        query = self.request.query
+        return Asking(
+            body.number(self.request, "limit") or 0,
+            query.get("continue", ""),
+            query.get("resourceVersion", ""),
+            query.get("resourceVersionMatch", ""),
+            body.flag(self.request, "sendInitialEvents") if query.get("sendInitialEvents") else None,
+        )
 
     @property
     def dry(self) -> bool:

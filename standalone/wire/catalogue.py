@@ -28,6 +28,8 @@ class Resource:
     """`openAPIV3Schema`; None for Kubernetes' own kinds."""
     columns: tuple[Mapping[str, Any], ...] = ()
     """`additionalPrinterColumns`."""
+    warning: str = ""
+    """What those are told who use this version; empty: nothing."""
 
     @property
     def api_version(self) -> str:
@@ -113,4 +115,6 @@ def _versions(served: Served) -> Iterator[Resource]:
     if not served.custom:
         yield Resource(served.kind, served.kind.version, served.status)
     for version in served.versions.values():
-        yield Resource(served.kind, version.name, served.status, version.openapi, version.columns)
+        yield Resource(
+            served.kind, version.name, served.status, version.openapi, version.columns, version.warning
+        )

@@ -122,6 +122,21 @@ def _entries(obj: Obj) -> int:
     return len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
 
 
+def _role(obj: Obj) -> str:
+    ref = obj.get("roleRef") or {}
+    return f"{ref.get('kind', '')}/{ref.get('name', '')}"
+
+
+def _subjects(*kinds: str) -> Cell:
+    def cell(obj: Obj) -> str:
+        found = (one for one in obj.get("subjects") or () if one.get("kind") in kinds)
+        return ", ".join(
+            f"{one['namespace']}/{one['name']}" if one.get("namespace") else str(one["name"]) for one in found
+        )
+
+    return cell
+
+
 def _served(obj: Obj) -> Any:
     return meta.meta(obj).get("creationTimestamp")
 
@@ -130,6 +145,11 @@ def _wide(name: str, cell: Cell) -> Column:
     return Column(name, cell, wide=True)
 
 
+_BINDING = (
+    NAME, Column("Role", _role), AGE, _wide("Users", _subjects("User")), _wide("Groups", _subjects("Group")),
+    _wide("ServiceAccounts", _subjects("ServiceAccount")),
+)  # fmt: skip
+_ROLE = (NAME, Column("Created At", _served))
 _COLUMNS: dict[str, tuple[Column, ...]] = {
     "Namespace": (NAME, Column("Status", _phase), AGE),
     "Node": (
@@ -186,6 +206,7 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
         NAME, Column("AttachRequired", _at("spec", "attachRequired", missing=True), "boolean"),
         Column("StorageCapacity", _at("spec", "storageCapacity", missing=False), "boolean"), AGE,
     ),
+    "Role": _ROLE, "ClusterRole": _ROLE, "RoleBinding": _BINDING, "ClusterRoleBinding": _BINDING,
     "Lease": (NAME, Column("Holder", _at("spec", "holderIdentity", missing="")), AGE),
     "CustomResourceDefinition": (NAME, Column("Created At", _served, "date")),
 }  # fmt: skip

@@ -142,6 +142,10 @@ def _int_or_text(wire: Wire) -> int | str:
     return _text(parts.get(3, b"")) if parts.get(1) else _number(parts.get(2, 0))
 
 
+def _words(wire: Wire) -> list[str]:
+    return list(_message(wire, _WORDS).get("items", ()))
+
+
 def _of(fields: Fields) -> Read:
     return lambda wire: _message(wire, fields)
 
@@ -199,6 +203,25 @@ _ACCESS = _fields(
     resourceAttributes=(1, _of(_RESOURCE)),
     nonResourceAttributes=(2, _of(_fields(path=(1, _text), verb=(2, _text)))),
 )
+_POLICY_RULE = _fields(
+    verbs=(1, _text, "[]"), apiGroups=(2, _text, "[]"), resources=(3, _text, "[]"), resourceNames=(4, _text, "[]"),
+    nonResourceURLs=(5, _text, "[]"),
+)  # fmt: skip
+_ROLE = _fields(
+    metadata=_META, rules=(2, _of(_POLICY_RULE), "[]"),
+    aggregationRule=(3, _of(_fields(clusterRoleSelectors=(1, _of(_SELECTOR), "[]")))),
+)  # fmt: skip
+_SUBJECT = _fields(kind=(1, _text), apiGroup=(2, _text), name=(3, _text), namespace=(4, _text))
+_BINDING = _fields(
+    metadata=_META, subjects=(2, _of(_SUBJECT), "[]"),
+    roleRef=(3, _of(_fields(apiGroup=(1, _text), kind=(2, _text), name=(3, _text)))),
+)  # fmt: skip
+_WORDS = _fields(items=(1, _text, "[]"))
+_ACCESS_OF = {
+    **_ACCESS, **_fields(user=(3, _text), groups=(4, _text, "[]"), extra=(5, _words, "{}"), uid=(6, _text)),
+}  # fmt: skip
+_BOUND = _fields(kind=(1, _text), apiVersion=(2, _text), name=(3, _text), uid=(4, _text))
+_TOKEN = _fields(audiences=(1, _text, "[]"), boundObjectRef=(3, _of(_BOUND)), expirationSeconds=(4, _number))
 _HELD = _fields(uid=(1, _text), resourceVersion=(2, _text))
 _NAME = _of(_fields(name=(1, _text)))
 
@@ -225,6 +248,13 @@ KINDS: Final[Mapping[str, Fields]] = {
     "Lease": _fields(metadata=_META, spec=(2, _of(_LEASE))),
     "SelfSubjectAccessReview": _fields(metadata=_META, spec=(2, _of(_ACCESS))),
     "SelfSubjectRulesReview": _fields(metadata=_META, spec=(2, _of(_fields(namespace=(1, _text))))),
+    **dict.fromkeys(("Role", "ClusterRole"), _ROLE),
+    **dict.fromkeys(("RoleBinding", "ClusterRoleBinding"), _BINDING),
+    **dict.fromkeys(
+        ("SubjectAccessReview", "LocalSubjectAccessReview"), _fields(metadata=_META, spec=(2, _of(_ACCESS_OF)))
+    ),
+    "TokenReview": _fields(metadata=_META, spec=(2, _of(_fields(token=(1, _text), audiences=(2, _text, "[]"))))),
+    "TokenRequest": _fields(metadata=_META, spec=(2, _of(_TOKEN))),
     "SelfSubjectReview": _fields(metadata=_META),
     "DeleteOptions": _fields(
         gracePeriodSeconds=(1, _number), preconditions=(2, _of(_HELD)), orphanDependents=(3, _truth),

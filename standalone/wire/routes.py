@@ -13,7 +13,7 @@ from standalone.access import reviews
 from standalone.access.tokens import Tokens
 from standalone.store.objects import Objects
 from standalone.wire import body, discovery, openapi
-from standalone.wire.answer import refusal, reply
+from standalone.wire.answer import refusal, reply, warn
 from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogue, Catalogues, missing
 from standalone.wire.logs import Logs, LogStreams
@@ -25,6 +25,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 _KUBERNETES = ("1", "32")
 """The version of Kubernetes' API that we speak; kubectl compares it with its own."""
+
+_WARNING = web.RequestKey("warning", str)
 
 log = logger("wire")
 
@@ -49,6 +51,7 @@ def application(objects: Objects, logs: Logs, tokens: Tokens, version: str = VER
     app.router.add_get("/", server.paths)
     app.router.add_route("*", "/api/{version}/{rest:.+}", server.resource)
     app.router.add_route("*", "/apis/{group}/{version}/{rest:.+}", server.resource)
+    app.on_response_prepare.append(_warned)
     app.on_shutdown.append(server.close)
     return app
 
@@ -136,6 +139,7 @@ class _Server:
         if wanted.plural in {plural for _, plural in discovery.REVIEWS.get(wanted.group, ())}:
             return await _review(request, wanted)
         asked = Asked(request, self._catalogues.now().find(wanted), wanted)
+        request[_WARNING] = asked.resource.warning
         return await self._verb(asked)(asked)
 
     def _verb(self, asked: Asked) -> Callable[[Asked], Awaitable[web.StreamResponse]]:
@@ -157,6 +161,12 @@ class _Server:
         if found is None:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         return found
+
+
+async def _warned(request: web.Request, answer: web.StreamResponse) -> None:
+    """A version that is on its way out says so in every answer."""
+    if text := request.get(_WARNING):
+        warn(answer, text)
 
 
 async def _alive(_: web.Request) -> web.StreamResponse:

@@ -1,13 +1,11 @@
 """Objects in the form that a request wants: whole, as a table's rows, or their metadata alone."""
 
-from collections.abc import Iterable
-
 import orjson
 from aiohttp import web
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
-from standalone.store.log import Record
+from standalone.store.page import Piece
 from standalone.wire.answer import Shape, encoded, reply
 from standalone.wire.asked import Asked
 from standalone.wire.columns import columns
@@ -26,19 +24,19 @@ def one(asked: Asked, obj: Obj, code: int = 200, warnings: tuple[str, ...] = ())
     return reply(obj, code, warnings)
 
 
-def several(asked: Asked, records: Iterable[Record], revision: str) -> bytes:
+def several(asked: Asked, piece: Piece) -> bytes:
     """The JSON of a list. Whole objects go through as they are stored, unread."""
     wanted = asked.form
-    bodies = [asked.shown(record.body) for record in records]
+    bodies = [asked.shown(record.body) for record in piece.records]
     if wanted.shape is Shape.TABLE:
         shown = table(columns(asked.resource), map(orjson.loads, bodies), include(asked))
-        return encoded({**shown, "metadata": {"resourceVersion": revision}})
+        return encoded({**shown, "metadata": piece.metadata()})
     if wanted.shape is Shape.WHOLE:
         kind, version = f"{asked.resource.kind.kind}List", asked.resource.api_version
     else:
         kind, version = str(Shape.PARTIAL_LIST), f"meta.k8s.io/{wanted.version}"
         bodies = [encoded(partial(orjson.loads(body), wanted.version)) for body in bodies]
-    head = {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": revision}, "items": []}
+    head = {"kind": kind, "apiVersion": version, "metadata": piece.metadata(), "items": []}
     return encoded(head).removesuffix(b"]}") + b",".join(bodies) + b"]}"
 
 

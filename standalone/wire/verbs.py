@@ -31,11 +31,12 @@ class Verbs:
         return show.one(asked, record.obj())
 
     async def list(self, asked: Asked) -> web.StreamResponse:
-        """The objects of a collection, in one piece."""
+        """The objects of a collection, or a piece of them."""
 
         def listed() -> bytes:
-            records, revision = self._objects.records(asked.resource.kind, asked.selection)
-            return show.several(asked, records, revision)
+            return show.several(
+                asked, self._objects.piece(asked.resource.kind, asked.selection, asked.asking)
+            )
 
         return reply(await call(listed))
 
@@ -82,10 +83,10 @@ class Verbs:
         store, kind = self._store(dry=dry), asked.resource.kind
 
         def deleted() -> bytes:
-            records, revision = self._objects.records(kind, asked.selection)
-            for record in records:
+            chosen = self._objects.piece(kind, asked.selection, asked.asking)
+            for record in chosen.records:
                 store.delete(kind, record.key, deletion)
-            return show.several(asked, records, revision)
+            return show.several(asked, chosen)
 
         return reply(await call(deleted))
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from diskyard.api.names.kubernetes import INITIAL_EVENTS_END
 from diskyard.errors import ApiError, TooManyRequests
 from diskyard.web.bridge import call
+from standalone.store import page
 from standalone.store.objects import Objects
 from standalone.store.watch import Sent, Stream
 from standalone.wire import body, show
@@ -64,10 +65,15 @@ class Watches:
             with suppress(RuntimeError):  # the loop has ended: nobody listens any more
                 loop.call_soon_threadsafe(ready.set)
 
-        since = asked.request.query.get("resourceVersion", "")
-        if body.flag(asked.request, "sendInitialEvents"):
+        kind, asking = asked.resource.kind, asked.asking
+        page.check(asking, watching=True)
+        since = asking.resource_version
+        if asking.initial:
+            page.point(asking, self._objects.revision)
             since = ""
-        return self._objects.stream(asked.resource.kind, since, asked.selection, wake)
+        elif asking.initial is False and since in ("", "0"):
+            since = str(self._objects.revision)
+        return self._objects.stream(kind, since, asked.selection, wake)
 
 
 class _Telling:
@@ -89,7 +95,7 @@ class _Telling:
     async def run(self) -> None:
         """Tell until the time is over, the stream is closed or the client has gone."""
         mark_at = self._loop.time() + BOOKMARK
-        initial = body.flag(self._asked.request, "sendInitialEvents")
+        initial = self._marks and self._asked.asking.initial is True
         while not self._stream.closed and self._loop.time() < self._end:
             self._ready.clear()
             try:
