@@ -68,6 +68,12 @@ STORAGE_CLASS: Final = Kind(
 )
 CSI_DRIVER: Final = Kind("storage.k8s.io", "v1", "CSIDriver", "csidrivers", namespaced=False)
 LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+ROLE: Final = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDING: Final = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+CLUSTER_ROLE: Final = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDING: Final = Kind(
+    "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
+)
 CRD: Final = Kind(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
     namespaced=False, short=("crd", "crds"), categories=("api-extensions",),
@@ -101,7 +107,7 @@ INSTANCE: Final = Kind(
 
 CORE_KINDS: Final[tuple[Kind, ...]] = (
     NAMESPACE, NODE, POD, CLAIM, VOLUME, EVENT, CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT,
-    STORAGE_CLASS, CSI_DRIVER, LEASE, CRD,
+    STORAGE_CLASS, CSI_DRIVER, LEASE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CRD,
 )  # fmt: skip
 """What a Kubernetes server has of itself, as far as we need it."""
 
