@@ -131,9 +131,14 @@ def _manifest(url: str) -> list[Wanted]:
 def _show_import(client: HttpClient) -> float:
     """Show the transfer until it is done; the seconds it took."""
     begun = time.monotonic()
+    trouble = ""
     with meter() as shown:
         for volume in _states(client, DATA_VOLUME, GUEST, IMPORT_WITHIN):
             phase = meta.phase(volume) or "Pending"
+            running = meta.condition(volume, "Running") or {}
+            if running.get("reason") == "Error" and running["message"] != trouble:
+                trouble = running["message"]
+                say(f"it did not work and will be tried again: {trouble}")
             figures = Figures.from_text(meta.annotations(volume).get(cdi.IMPORT_PROGRESS, ""))
             shown.show(phase, figures)
             if phase == "Succeeded":

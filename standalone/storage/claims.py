@@ -205,7 +205,8 @@ def _success(found: Obj) -> str:
 
 def _binding(claim: Obj, found: Obj, world: World) -> tuple[Make | Merge, ...]:
     annotations = {kubernetes.BIND_COMPLETED: "yes", cdi.BOUND_BY_CONTROLLER: "yes",
-                   cdi.PROVISIONER: kubernetes.PROVISIONER}  # fmt: skip
+                   cdi.PROVISIONER: kubernetes.PROVISIONER,
+                   **dict.fromkeys((cdi.BOUND_CONDITION, cdi.BOUND_REASON, cdi.BOUND_MESSAGE))}  # fmt: skip
     spec = meta.spec(found)
     status = {"phase": "Bound", "accessModes": spec["accessModes"], "capacity": spec["capacity"]}
     uid = {"uid": meta.uid(claim)}
@@ -308,7 +309,12 @@ RULES: Final = (
 
 
 def _failed(claim: Obj, sentence: str, reason: str = "ProvisioningFailed") -> Plan:
-    return Plan((Tell(CLAIM, claim, reason, sentence, warning=True),), LOOK_AGAIN)
+    """Said by an event, and on the claim, where whoever made it (a DataVolume) looks."""
+    why = {cdi.BOUND_CONDITION: "false", cdi.BOUND_REASON: reason, cdi.BOUND_MESSAGE: sentence}
+    said = Merge(CLAIM, meta.key(claim), {"metadata": {"uid": meta.uid(claim), "annotations": why}})
+    known = why.items() <= meta.annotations(claim).items()
+    told = Tell(CLAIM, claim, reason, sentence, warning=True)
+    return Plan((told,) if known else (said, told), LOOK_AGAIN)
 
 
 def _listed(world: World) -> str:

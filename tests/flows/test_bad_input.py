@@ -65,6 +65,24 @@ def test_an_unknown_storage_class_is_named_with_those_that_exist(yard: Yard) -> 
     assert "local" in told
 
 
+def test_a_claim_that_no_disk_can_hold_says_the_numbers_on_the_data_volume(yard: Yard) -> None:
+    yard.create(data_volume("huge", {"blank": {}}, "900Ti"))
+
+    dv = yard.until("datavolumes", "huge", lambda dv: bool(dv["status"].get("conditions")), 20)
+    bound = yard.until(
+        "datavolumes",
+        "huge",
+        lambda dv: any("are not promised" in c["message"] for c in dv["status"]["conditions"]),
+    )
+
+    assert dv["status"]["phase"] == "Pending"
+    assert (
+        next(c for c in bound["status"]["conditions"] if c["type"] == "Bound")["reason"]
+        == "ProvisioningFailed"
+    )
+    yard.delete("datavolumes", "huge")
+
+
 @pytest.mark.parametrize(
     ("name", "path", "words"),
     [
