@@ -3,13 +3,14 @@
 `http.client` from the standard library: it reads into our own buffers, and costs the least per byte.
 """
 
-import base64
-import http.client
 import socket
 import ssl
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+import threading
+from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
@@ -22,15 +23,17 @@ from diskyard.errors import (
     SourceMissing,
     SourceUnavailable,
 )  # fmt: skip
+from importer.address import Network, Policy, within
+from importer.connection import TIMEOUT, Origin, basic, opened, origin, proxy_credentials
 
 MAX_REDIRECTS: Final = 10
-TIMEOUT: Final = 60.0
-"""Seconds without a byte after which a connection is given up."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _DENIED: Final = frozenset({401, 403, 407})
 _PASSING: Final = frozenset({408, 425, 429})
 ANSWERS: Final = frozenset({200, 206, 416})
 """Statuses that are no error."""
+_KEPT: Final = 8
+"""Connections that wait for another request."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +48,22 @@ class Access:
     proxies: Mapping[str, str] = field(default_factory=dict)
     """Scheme -> URL of its proxy."""
     no_proxy: str = ""
+    allowed: tuple[Network, ...] = ()
+    """Addresses that the operator allows although they usually are refused."""
+    led: bool = False
+    """Whether a public server has sent us here: private addresses are none of its business."""
 
-    @cached_property
+    @property
     def tls(self) -> ssl.SSLContext:
         """The system's authorities and every certificate in `ca_dir`; TLS 1.2 and later."""
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        for path in sorted(Path(self.ca_dir).iterdir()) if self.ca_dir else ():
-            if path.is_file() and not path.name.startswith("."):
-                _trust(context, path)
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return _tls(self.ca_dir, self.insecure)
 
     def proxy(self, url: SplitResult) -> SplitResult | None:
         """The proxy for a URL, if any."""
         proxy = self.proxies.get(url.scheme, "")
-        return urlsplit(proxy) if proxy and not _bypassed(url.hostname or "", self.no_proxy) else None
+        if not proxy or _bypassed(url.hostname or "", self.no_proxy):
+            return None
+        return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def header_lines(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -84,7 +85,7 @@ def parsed(url: str) -> SplitResult:
         raise InvalidRequest(f"the URL {url!r} has blanks or control characters in it: encode them (%20)")
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _ = parts.port, (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise InvalidRequest(f"Invalid source URL: {url}: {error}") from error
     if parts.scheme not in ("http", "https"):
@@ -100,98 +101,176 @@ def shown(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A connection, and what is known of it."""
+
+    connection: HTTPConnection
+    public: bool
+    """Whether a public server is at its end."""
+
+
 class Answer:
     """A response that is no error, and its connection."""
 
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, url: str):
+    def __init__(self, line: _Line, response: HTTPResponse, url: str, keep: Callable[[], None]) -> None:
         self.url = url
         self.status = response.status
         self.headers = response.headers
-        self._connection = connection
+        self.public = line.public
+        """Whether a public server gave it: what it leads to must be public too."""
+        self.access = Access()
+        """How to ask its URL again: without secrets where that is not the origin that was named."""
+        self._connection = line.connection
+        self._socket = line.connection.sock
         self._response = response
+        self._keep = keep
+        self._closed = False
 
     def readinto(self, buf: memoryview) -> int:
         """Bytes of the body; 0 at its end, or where it broke off. Raises SourceUnavailable."""
         try:
             return self._response.readinto(buf)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, HTTPException) as error:  # ValueError: closed by another thread
             raise SourceUnavailable(
                 f"the connection to {shown(self.url)} broke off: {_said(error)}"
             ) from error
 
     def close(self) -> None:
+        """Give the connection back: for the next request where all was read."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._response.isclosed() and self._connection.sock is not None:
+            self._keep()
+            return
         self._response.close()
         self._connection.close()
 
+    def abort(self) -> None:
+        """End a read that waits in another thread: it sees the end of the connection."""
+        with suppress(OSError):
+            (self._socket or self._connection.sock).shutdown(socket.SHUT_RDWR)
+
+
+class Client:
+    """Asks, follows redirects, and keeps connections for what is asked next. For several threads at once."""
+
+    def __init__(self, kept: int = _KEPT) -> None:
+        self._kept = kept
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Origin, _Line]] = []
+
+    def get(
+        self, url: str, access: Access, headers: Mapping[str, str], answers: Container[int] = ANSWERS
+    ) -> Answer:
+        """The answer to a GET; every hop's address is checked before it is connected to.
+
+        Secrets go to the origin of `url` alone; where a public server has sent us, only public addresses are asked.
+        Raises the class of the error that a status not in `answers` means, and InvalidRequest for an address that
+        may not be connected to.
+        """
+        first = origin(parsed(url))
+        access = _signed(parsed(url), access)
+        bare = replace(access, user="", password="", headers=())
+        for _ in range(MAX_REDIRECTS + 1):
+            parts = parsed(url)
+            here = replace(access, led=bare.led) if origin(parts) == first else bare
+            answer = self._ask(parts, here, headers)
+            if answer.status not in _REDIRECTS:
+                answer.access = here
+                return _accepted(answer, answers)
+            answer.close()
+            place = answer.headers.get("Location")
+            if not place:
+                raise SourceUnavailable(
+                    f"{shown(url)} redirects (status {answer.status}) without saying where to"
+                )
+            url = urljoin(url, place)
+            bare = replace(bare, led=bare.led or answer.public)
+        raise InvalidRequest(
+            f"more than {MAX_REDIRECTS} redirects, the last one to {shown(url)}: correct the URL"
+        )
+
+    def close(self) -> None:
+        """Close the connections that wait."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, line in idle:
+            line.connection.close()
+
+    def _ask(self, parts: SplitResult, access: Access, headers: Mapping[str, str]) -> Answer:
+        """On a connection that waits, which its server may have closed meanwhile; else on another one."""
+        sent = _headers(parts, access, headers)
+        proxy = access.proxy(parts)
+        whole = parts.scheme == "http" and proxy is not None
+        line = self._waiting(origin(parts), led=access.led)
+        if line:
+            with suppress(OSError, HTTPException):
+                return self._asked(line, parts, sent, whole=whole)
+        try:
+            policy = Policy(access.allowed, access.led)
+            connection, public = opened(origin(parts), proxy, policy, lambda: access.tls)
+            return self._asked(_Line(connection, public), parts, sent, whole=whole)
+        except ssl.SSLCertVerificationError as error:
+            raise InvalidRequest(
+                f"the certificate of {parts.netloc.rpartition('@')[2]} is not trusted: {error.verify_message}. Give "
+                "its authority's certificate (certConfigMap), or correct the URL"
+            ) from error
+        except (OSError, HTTPException) as error:
+            raise SourceUnavailable(f"cannot reach {shown(urlunsplit(parts))}: {_said(error)}") from error
+
+    def _asked(self, line: _Line, parts: SplitResult, sent: Mapping[str, str], *, whole: bool) -> Answer:
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+        path = url if whole else urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        with ExitStack() as broken:
+            broken.callback(line.connection.close)
+            line.connection.request("GET", path, headers=sent)
+            keep = partial(self._keep, origin(parts), line)
+            answer = Answer(line, line.connection.getresponse(), url, keep)
+            broken.pop_all()
+            return answer
+
+    def _waiting(self, to: Origin, *, led: bool) -> _Line | None:
+        with self._lock:
+            for place, (end, line) in enumerate(self._idle):
+                if end == to and (line.public or not led):
+                    return self._idle.pop(place)[1]
+        return None
+
+    def _keep(self, to: Origin, line: _Line) -> None:
+        with self._lock:
+            self._idle.append((to, line))
+            oldest = self._idle.pop(0)[1] if len(self._idle) > self._kept else None
+        if oldest:
+            oldest.connection.close()
+
 
 def get(url: str, access: Access, headers: Mapping[str, str], answers: Container[int] = ANSWERS) -> Answer:
-    """The answer to a GET, redirects followed. Raises the class of the error that a status not in `answers` means."""
-    origin = _origin(parsed(url))
-    for _ in range(MAX_REDIRECTS + 1):
-        parts = parsed(url)
-        answer = _ask(parts, access, headers, trusted=_origin(parts) == origin)
-        if answer.status not in _REDIRECTS:
-            return _accepted(answer, answers)
-        answer.close()
-        place = answer.headers.get("Location")
-        if not place:
-            raise SourceUnavailable(
-                f"{shown(url)} redirects (status {answer.status}) without saying where to"
-            )
-        url = urljoin(url, place)
-    raise InvalidRequest(
-        f"more than {MAX_REDIRECTS} redirects, the last one to {shown(url)}: correct the URL"
-    )
+    """The answer to one GET, as `Client.get` gives it."""
+    return Client(kept=0).get(url, access, headers, answers)
 
 
-def _ask(parts: SplitResult, access: Access, headers: Mapping[str, str], *, trusted: bool) -> Answer:
-    url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
-    sent = {"User-Agent": f"diskyard/{VERSION}", **headers}
-    if trusted:
-        sent |= dict(access.headers) | _basic(
-            parts.username or access.user, parts.password or access.password
-        )
+def _signed(parts: SplitResult, access: Access) -> Access:
+    """With the user and the password that a URL names."""
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return replace(access, user=user or access.user, password=password or access.password)
+
+
+def _headers(parts: SplitResult, access: Access, headers: Mapping[str, str]) -> dict[str, str]:
+    sent = {"User-Agent": f"diskyard/{VERSION}", **headers, **dict(access.headers)}
+    sent |= basic(access.user, access.password)
     proxy = access.proxy(parts)
-    connection = _connection(parts, access, proxy)
-    path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
     if proxy and parts.scheme == "http":
-        path = url
-        sent |= _basic(proxy.username or "", proxy.password or "", "Proxy-Authorization")
-    try:
-        connection.request("GET", path, headers=sent)
-        return Answer(connection, connection.getresponse(), url)
-    except ssl.SSLCertVerificationError as error:
-        connection.close()
-        raise InvalidRequest(
-            f"the certificate of {parts.netloc.rpartition('@')[2]} is not trusted: {error.verify_message}. Give its "
-            "authority's certificate (certConfigMap), or correct the URL"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        connection.close()
-        raise SourceUnavailable(f"cannot reach {shown(url)}: {_said(error)}") from error
-
-
-def _connection(parts: SplitResult, access: Access, proxy: SplitResult | None) -> http.client.HTTPConnection:
-    host, port = parts.hostname or "", parts.port
-    if parts.scheme == "http":
-        to = proxy or parts
-        return http.client.HTTPConnection(to.hostname or "", to.port or 80, timeout=TIMEOUT)
-    if proxy is None:
-        return http.client.HTTPSConnection(host, port or 443, timeout=TIMEOUT, context=access.tls)
-    tunnel = http.client.HTTPSConnection(
-        proxy.hostname or "", proxy.port or 3128, timeout=TIMEOUT, context=access.tls
-    )
-    tunnel.set_tunnel(
-        host, port or 443, _basic(proxy.username or "", proxy.password or "", "Proxy-Authorization")
-    )
-    return tunnel
+        sent |= proxy_credentials(proxy)
+    return sent
 
 
 def _accepted(answer: Answer, answers: Container[int]) -> Answer:
     if answer.status in answers:
         return answer
     answer.close()
-    phrase = http.client.responses.get(answer.status, "")
+    phrase = responses.get(answer.status, "")
     text = f"expected status code 200, got {answer.status}. Status: {answer.status} {phrase}, from {shown(answer.url)}"
     raise _refusal(answer.status, text)
 
@@ -208,21 +287,24 @@ def _refusal(status: int, text: str) -> DiskyardError:
     return InvalidRequest(f"{text}. The server does not take this request: correct the URL")
 
 
-def _origin(parts: SplitResult) -> tuple[str, str, int]:
-    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _basic(user: str, password: str, name: str = "Authorization") -> dict[str, str]:
-    if not user and not password:
-        return {}
-    pair = f"{unquote(user)}:{unquote(password)}".encode()
-    return {name: f"Basic {base64.b64encode(pair).decode()}"}
-
-
 def _bypassed(host: str, no_proxy: str) -> bool:
-    """As curl reads `no_proxy`: `*`, names, and domains with all that is below them."""
+    """As curl reads `no_proxy`: `*`, names, domains with all that is below them, and networks (10.0.0.0/8)."""
     names = [name.strip().lower().lstrip(".") for name in no_proxy.split(",") if name.strip()]
-    return any(name in ("*", host) or host.endswith(f".{name}") for name in names)
+    return any(name in ("*", host) or host.endswith(f".{name}") or within(host, name) for name in names)
+
+
+@cache
+def _tls(ca_dir: str, insecure: bool) -> ssl.SSLContext:
+    """Made once: it takes longer than a request."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for path in sorted(Path(ca_dir).iterdir()) if ca_dir else ():
+        if path.is_file() and not path.name.startswith("."):
+            _trust(context, path)
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _trust(context: ssl.SSLContext, path: Path) -> None:

@@ -1,0 +1,94 @@
+"""One connection to the host of a URL, or through a proxy, with TLS where the URL says so: to a checked address.
+
+`http.client` never opens a connection of its own here: it would resolve the name once more, unchecked.
+"""
+
+import base64
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import ExitStack
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from typing import Final
+from urllib.parse import SplitResult, unquote
+
+from diskyard.errors import AccessDenied, InvalidRequest, SourceUnavailable
+from importer import address
+from importer.address import Policy
+
+TIMEOUT: Final = 60.0
+"""Seconds without a byte after which a connection is given up."""
+Origin = tuple[str, str, int]
+
+
+def origin(parts: SplitResult) -> Origin:
+    """Scheme, host and port."""
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def basic(user: str, password: str, name: str = "Authorization") -> dict[str, str]:
+    """The header that says who asks; none for nobody."""
+    if not user and not password:
+        return {}
+    return {name: f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def proxy_credentials(proxy: SplitResult) -> dict[str, str]:
+    """The header that says who asks a proxy, as its URL names it."""
+    return basic(unquote(proxy.username or ""), unquote(proxy.password or ""), "Proxy-Authorization")
+
+
+def opened(
+    to: Origin, proxy: SplitResult | None, policy: Policy, tls: Callable[[], ssl.SSLContext]
+) -> tuple[HTTPConnection, bool]:
+    """A connection, and whether a public server is at its end. Raises InvalidRequest, AccessDenied, OSError.
+
+    Through a proxy it is the proxy's own address that is checked: the user or the operator has named it. The host,
+    which only the proxy resolves, counts as public, and is checked where it is written as an address.
+    """
+    scheme, host, port = to
+    with ExitStack() as broken:
+        if proxy is None:
+            sock = address.connected(host, port, policy, TIMEOUT)
+            public = address.public(address.peer(sock))
+        else:
+            address.check_literal(host, policy)
+            sock = _proxy(proxy, policy)
+            public = True
+        broken.callback(sock.close)
+        if proxy is not None and scheme == "https":
+            _open_tunnel(sock, host, port, proxy)
+        connection = HTTPConnection(host, port, timeout=TIMEOUT)
+        if scheme == "https":
+            connection = HTTPSConnection(host, port, timeout=TIMEOUT, context=tls())
+            sock = tls().wrap_socket(sock, server_hostname=host)
+        connection.sock = sock
+        connection.auto_open = 0
+        broken.pop_all()
+    return connection, public
+
+
+def _proxy(proxy: SplitResult, policy: Policy) -> socket.socket:
+    if proxy.scheme != "http" or not proxy.hostname:
+        raise InvalidRequest(
+            f"expected a proxy such as http://proxy.example:3128, found scheme {proxy.scheme!r} and host "
+            f"{proxy.hostname or ''!r}"
+        )
+    return address.connected(proxy.hostname, proxy.port or 80, Policy(policy.allowed), TIMEOUT)
+
+
+def _open_tunnel(sock: socket.socket, host: str, port: int, proxy: SplitResult) -> None:
+    """Have a proxy pass bytes through to a host: RFC 9110 §9.3.6."""
+    name = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    sent = {"Host": f"{name}:{port}"} | proxy_credentials(proxy)
+    lines = [f"CONNECT {name}:{port} HTTP/1.1", *(f"{key}: {text}" for key, text in sent.items()), "", ""]
+    sock.sendall("\r\n".join(lines).encode())
+    response = HTTPResponse(sock, method="CONNECT")
+    response.begin()
+    response.close()
+    if response.status == 200:
+        return
+    said = f"the proxy {proxy.hostname} answered {response.status} {response.reason} for {name}:{port}"
+    if response.status in (401, 403, 407):
+        raise AccessDenied(f"{said}. Give it credentials (http://USER:PASSWORD@HOST), or have it allow this")
+    raise SourceUnavailable(f"{said}. It is in trouble or busy: it is tried again")
