@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from datavolume_controller.cdis import CDIs
 from datavolume_controller.configs import Configs
 from datavolume_controller.datavolumes import DataVolumes
 from datavolume_controller.imports import Imports
@@ -12,4 +13,4 @@ from diskyard.kube.reconcile import Reconciler
 
 def reconcilers(scraper: Scraper) -> list[Reconciler[Any]]:
     """Everything that this program does, for `Controllers`. Who made the scraper closes it."""
-    return [DataVolumes(scraper), Imports(), Configs(), Profiles()]
+    return [DataVolumes(scraper), Imports(), CDIs(), Configs(), Profiles()]

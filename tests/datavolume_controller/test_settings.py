@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from datavolume_controller import configs, profiles
+from datavolume_controller.cdis import CDIs
 from datavolume_controller.configs import Configs, status
 from datavolume_controller.profiles import Profiles
 from diskyard.api import meta
@@ -125,3 +126,17 @@ def test_each_class_has_its_profile(store: Objects) -> None:
 
 def test_other_configs_are_nobodys_business(store: Objects) -> None:
     assert configs.Configs().gather(store, Key("other")) is None
+
+
+def test_the_cdi_says_that_it_is_deployed_once(store: Objects) -> None:
+    store.create(CDI, builders.some(CDI, "cdi"))
+    cdis = CDIs(lambda: NOW)
+
+    Steps(store, [cdis]).settle()
+
+    found = store.get(CDI, Key("cdi"))
+    assert meta.phase(found) == "Deployed"
+    assert (meta.condition(found, "Available") or {})["status"] == "True"
+    world = cdis.gather(store, Key("cdi"))
+    assert world
+    assert not cdis.decide(world).actions
