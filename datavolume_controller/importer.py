@@ -36,6 +36,7 @@ def job(claim: Claim, config: Config) -> ImportJob:
         http_proxy=config.proxy.http,
         https_proxy=config.proxy.https,
         no_proxy=config.proxy.none,
+        allow_addresses=config.allow_addresses,
     )
 
 

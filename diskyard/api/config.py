@@ -35,6 +35,8 @@ class Config:
     proxy: Proxy = Proxy()
     resources: Obj = field(default_factory=lambda: DEFAULT_RESOURCES)
     preallocation: bool = False
+    allow_addresses: str = ""
+    """Networks that importers may connect to although they usually are refused."""
 
     @property
     def honours_waiting(self) -> bool:
@@ -69,4 +71,5 @@ def config(obj: Obj) -> Config:
         ),
         resources=status.get("defaultPodResourceRequirements") or DEFAULT_RESOURCES,
         preallocation=status.get("preallocation") is True,
+        allow_addresses=meta.annotations(obj).get(cdi.ALLOW_ADDRESSES, ""),
     )

@@ -31,6 +31,12 @@ class ImportJob:
     """Fraction of a file system that its own structures take; 0 for block devices."""
     content_type: str = "kubevirt"
     checksum: str = ""
+    checksum_url: str = ""
+    """Of a SHA256SUMS file that has the image's line; instead of `checksum`."""
+    signature_url: str = ""
+    """Of that file's detached signature."""
+    keyring: str = ""
+    """The path of the public keys that may have signed it."""
     preallocation: bool = False
     insecure_tls: bool = False
     cert_dir: str = ""
@@ -40,6 +46,8 @@ class ImportJob:
     http_proxy: str = ""
     https_proxy: str = ""
     no_proxy: str = ""
+    allow_addresses: str = ""
+    """Networks, comma-separated, that may be connected to although they usually are refused."""
     pull_method: str = ""
     """Of a registry: `pod`, or `node`."""
     architecture: str = ""
@@ -63,10 +71,14 @@ class ImportJob:
             cdi.ENV_INSECURE: _flag(self.insecure_tls),
             cdi.ENV_PREALLOCATION: _flag(self.preallocation),
             cdi.ENV_CHECKSUM: self.checksum,
+            cdi.ENV_CHECKSUM_URL: self.checksum_url,
+            cdi.ENV_SIGNATURE_URL: self.signature_url,
+            cdi.ENV_KEYRING: self.keyring,
             cdi.ENV_CERT_DIR: self.cert_dir,
             cdi.ENV_HTTP_PROXY: self.http_proxy,
             cdi.ENV_HTTPS_PROXY: self.https_proxy,
             cdi.ENV_NO_PROXY: self.no_proxy,
+            cdi.ENV_ALLOW_ADDRESSES: self.allow_addresses,
             cdi.ENV_PULL_METHOD: self.pull_method,
             cdi.ENV_ARCHITECTURE: self.architecture,
             cdi.ENV_AUTH_FILE: self.auth_file,
@@ -92,6 +104,9 @@ class ImportJob:
             overhead=env.get(cdi.ENV_OVERHEAD, "0"),
             content_type=env.get(cdi.ENV_CONTENT_TYPE, "kubevirt"),
             checksum=env.get(cdi.ENV_CHECKSUM, ""),
+            checksum_url=env.get(cdi.ENV_CHECKSUM_URL, ""),
+            signature_url=env.get(cdi.ENV_SIGNATURE_URL, ""),
+            keyring=env.get(cdi.ENV_KEYRING, ""),
             preallocation=_truth(env, cdi.ENV_PREALLOCATION),
             insecure_tls=_truth(env, cdi.ENV_INSECURE),
             cert_dir=env.get(cdi.ENV_CERT_DIR, ""),
@@ -101,6 +116,7 @@ class ImportJob:
             http_proxy=env.get(cdi.ENV_HTTP_PROXY, ""),
             https_proxy=env.get(cdi.ENV_HTTPS_PROXY, ""),
             no_proxy=env.get(cdi.ENV_NO_PROXY, ""),
+            allow_addresses=env.get(cdi.ENV_ALLOW_ADDRESSES, ""),
             pull_method=env.get(cdi.ENV_PULL_METHOD, ""),
             architecture=env.get(cdi.ENV_ARCHITECTURE, ""),
             auth_file=env.get(cdi.ENV_AUTH_FILE, ""),
