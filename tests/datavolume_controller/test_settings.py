@@ -129,7 +129,7 @@ def test_other_configs_are_nobodys_business(store: Objects) -> None:
 
 
 def test_the_cdi_says_that_it_is_deployed_once(store: Objects) -> None:
-    store.create(CDI, builders.some(CDI, "cdi"))
+    store.create(CDI, a_cdi())
     cdis = CDIs(lambda: NOW)
 
     Steps(store, [cdis]).settle()
