@@ -130,7 +130,7 @@ def test_other_configs_are_nobodys_business(store: Objects) -> None:
 
 def test_the_cdi_says_that_it_is_deployed_once(store: Objects) -> None:
     store.create(CDI, a_cdi())
-    cdis = CDIs(lambda: NOW)
+    cdis = CDIs(lambda: meta.moment(NOW))
 
     Steps(store, [cdis]).settle()
 
