@@ -8,11 +8,11 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from diskyard.errors import AccessDenied, SourceChanged, SourceMissing, SourceUnavailable
-from importer.request import Access, Answer, get, shown
+from importer.request import Access, Answer, Client, shown
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_KEPT: Final = 8
-"""Connections that wait for their next byte to be asked for."""
+_WHOLE: Final = 4 << 20
+"""A read at least this long is part of a walk to the end; a shorter one asks for what it needs."""
 _STRONG_AFTER: Final = 60.0
 """Seconds from Last-Modified to Date that make the former a strong validator: RFC 9110 §8.8.2.2."""
 
@@ -42,60 +42,78 @@ class HttpSource:
     def __init__(self, url: str, access: Access) -> None:
         """Ask for the first byte. Raises SourceMissing, AccessDenied, SourceUnavailable, InvalidRequest."""
         self._url = url
-        self._resolved = url
         self._access = access
+        self._client = Client()
         self._lock = threading.Lock()
-        self._streams: list[_Stream] = []
-        self.validator: str | None = None
-        answer = get(url, access, {"Range": "bytes=0-"})
-        self._resolved = answer.url
+        self._waiting: list[_Stream] = []
+        self._reading: set[_Stream] = set()
+        self._closed = False
+        answer = self._client.get(url, access, {"Range": "bytes=0-"})
+        self._resolved = (answer.url, answer.access)
         self.validator = _validator(answer.headers)
         self.ranged = answer.status == 206 or answer.headers.get("Accept-Ranges", "").strip() == "bytes"
         self.size = _size(answer)
         if answer.status == 416:  # there is no byte 0
             answer.close()
         else:
-            self._streams.append(_Stream(answer, 0, self.size))
+            self._waiting.append(_Stream(answer, 0, self.size))
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         if self.size is not None and offset >= self.size:
             return 0
-        stream = self._taken(offset) or self._opened(offset)
+        stream = self._taken(offset) or self._opened(offset, len(buf))
         with ExitStack() as broken:
-            broken.callback(stream.answer.close)
+            broken.callback(self._drop, stream)
+            with self._lock:
+                self._reading.add(stream)
+                if self._closed:
+                    raise SourceUnavailable(f"{shown(self._url)} was closed while it was read")
             count = stream.readinto(buf)
             broken.pop_all()
         self._keep(stream)
         return count
 
     def close(self) -> None:
+        """End everything, also reads that wait in other threads."""
         with self._lock:
-            streams, self._streams = self._streams, []
-        for stream in streams:
+            self._closed = True
+            waiting, self._waiting = self._waiting, []
+            for stream in self._reading:
+                stream.answer.abort()
+        for stream in waiting:
             stream.answer.close()
+        self._client.close()
 
     def _taken(self, offset: int) -> _Stream | None:
         """The connection that is at this offset, for the caller alone."""
         with self._lock:
-            for place, stream in enumerate(self._streams):
+            for place, stream in enumerate(self._waiting):
                 if stream.position == offset:
-                    return self._streams.pop(place)
+                    return self._waiting.pop(place)
         return None
 
     def _keep(self, stream: _Stream) -> None:
         with self._lock:
-            self._streams.append(stream)
-            oldest = self._streams.pop(0) if len(self._streams) > _KEPT else None
-        if oldest:
-            oldest.answer.close()
+            self._reading.discard(stream)
+            ended = stream.position == stream.end or self._closed
+            if not ended:
+                self._waiting.append(stream)
+        if ended:
+            stream.answer.close()
 
-    def _opened(self, offset: int) -> _Stream:
+    def _drop(self, stream: _Stream) -> None:
+        with self._lock:
+            self._reading.discard(stream)
+        stream.answer.close()
+
+    def _opened(self, offset: int, length: int) -> _Stream:
         if offset and not self.ranged:
             raise SourceUnavailable(
                 f"the connection to {shown(self._url)} broke off at byte {offset}, and the server cannot go on from "
                 "there (it offers no ranges): the transfer starts over"
             )
-        headers = {"Range": f"bytes={offset}-"}
+        end = self.size if length >= _WHOLE else min(offset + length, self.size or offset + length)
+        headers = {"Range": f"bytes={offset}-{'' if length >= _WHOLE or end is None else end - 1}"}
         if self.validator:
             headers["If-Range"] = self.validator
         answer = self._asked(headers)
@@ -103,23 +121,17 @@ class HttpSource:
             wrong.callback(answer.close)
             self._check(answer, offset)
             wrong.pop_all()
-        return _Stream(answer, offset, self.size)
+        return _Stream(answer, offset, self.size if answer.status == 200 else end)
 
     def _asked(self, headers: dict[str, str]) -> Answer:
         """The answer of where we were sent; when that link has expired, of where we were sent from."""
-        if self._resolved != self._url:
+        url, access = self._resolved
+        if url != self._url:
             with suppress(AccessDenied, SourceMissing):
-                return get(self._resolved, self._access_elsewhere(), headers)
-        answer = get(self._url, self._access, headers)
-        self._resolved = answer.url
+                return self._client.get(url, access, headers)
+        answer = self._client.get(self._url, self._access, headers)
+        self._resolved = (answer.url, answer.access)
         return answer
-
-    def _access_elsewhere(self) -> Access:
-        """Where a redirect led, nothing secret goes along."""
-        access = self._access
-        return Access(
-            ca_dir=access.ca_dir, insecure=access.insecure, proxies=access.proxies, no_proxy=access.no_proxy
-        )
 
     def _check(self, answer: Answer, offset: int) -> None:
         """Nothing where the answer is the rest of what we began with."""

@@ -52,11 +52,13 @@ class Access:
     """Addresses that the operator allows although they usually are refused."""
     led: bool = False
     """Whether a public server has sent us here: private addresses are none of its business."""
+    pinned: str = ""
+    """A certificate in PEM: it is trusted, whatever host it names, and no other is."""
 
     @property
     def tls(self) -> ssl.SSLContext:
         """The system's authorities and every certificate in `ca_dir`; TLS 1.2 and later."""
-        return _tls(self.ca_dir, self.insecure)
+        return _pinned(self.pinned) if self.pinned else _tls(self.ca_dir, self.insecure)
 
     def proxy(self, url: SplitResult) -> SplitResult | None:
         """The proxy for a URL, if any."""
@@ -102,12 +104,23 @@ def shown(url: str) -> str:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What is asked of a URL."""
+
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
 class _Line:
     """A connection, and what is known of it."""
 
     connection: HTTPConnection
     public: bool
     """Whether a public server is at its end."""
+    wire: socket.socket
+    """Its socket, which the connection forgets when a response is its last one."""
 
 
 class Answer:
@@ -122,7 +135,7 @@ class Answer:
         self.access = Access()
         """How to ask its URL again: without secrets where that is not the origin that was named."""
         self._connection = line.connection
-        self._socket = line.connection.sock
+        self._socket = line.wire
         self._response = response
         self._keep = keep
         self._closed = False
@@ -135,6 +148,16 @@ class Answer:
             raise SourceUnavailable(
                 f"the connection to {shown(self.url)} broke off: {_said(error)}"
             ) from error
+
+    def read(self, limit: int) -> bytes:
+        """All of the body. Raises SourceUnavailable where it is longer than `limit`, or breaks off."""
+        buf = bytearray(64 << 10)
+        whole = bytearray()
+        while count := self.readinto(memoryview(buf)):
+            whole += buf[:count]
+            if len(whole) > limit:
+                raise SourceUnavailable(f"expected at most {limit} bytes from {shown(self.url)}, found more")
+        return bytes(whole)
 
     def close(self) -> None:
         """Give the connection back: for the next request where all was read."""
@@ -150,7 +173,7 @@ class Answer:
     def abort(self) -> None:
         """End a read that waits in another thread: it sees the end of the connection."""
         with suppress(OSError):
-            (self._socket or self._connection.sock).shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class Client:
@@ -176,7 +199,7 @@ class Client:
         for _ in range(MAX_REDIRECTS + 1):
             parts = parsed(url)
             here = replace(access, led=bare.led) if origin(parts) == first else bare
-            answer = self._ask(parts, here, headers)
+            answer = self._ask(parts, here, Request(headers=headers))
             if answer.status not in _REDIRECTS:
                 answer.access = here
                 return _accepted(answer, answers)
@@ -192,6 +215,11 @@ class Client:
             f"more than {MAX_REDIRECTS} redirects, the last one to {shown(url)}: correct the URL"
         )
 
+    def ask(self, url: str, access: Access, request: Request, answers: Container[int] = ANSWERS) -> Answer:
+        """The answer to any request, where it is asked: no redirect is followed. Raises as `get` does."""
+        parts = parsed(url)
+        return _accepted(self._ask(parts, _signed(parts, access), request), answers)
+
     def close(self) -> None:
         """Close the connections that wait."""
         with self._lock:
@@ -199,19 +227,19 @@ class Client:
         for _, line in idle:
             line.connection.close()
 
-    def _ask(self, parts: SplitResult, access: Access, headers: Mapping[str, str]) -> Answer:
+    def _ask(self, parts: SplitResult, access: Access, request: Request) -> Answer:
         """On a connection that waits, which its server may have closed meanwhile; else on another one."""
-        sent = _headers(parts, access, headers)
+        sent = replace(request, headers=_headers(parts, access, request.headers))
         proxy = access.proxy(parts)
         whole = parts.scheme == "http" and proxy is not None
-        line = self._waiting(origin(parts), led=access.led)
+        line = self._waiting(origin(parts), led=access.led) if request.method == "GET" else None
         if line:
             with suppress(OSError, HTTPException):
                 return self._asked(line, parts, sent, whole=whole)
         try:
             policy = Policy(access.allowed, access.led)
             connection, public = opened(origin(parts), proxy, policy, lambda: access.tls)
-            return self._asked(_Line(connection, public), parts, sent, whole=whole)
+            return self._asked(_Line(connection, public, connection.sock), parts, sent, whole=whole)
         except ssl.SSLCertVerificationError as error:
             raise InvalidRequest(
                 f"the certificate of {parts.netloc.rpartition('@')[2]} is not trusted: {error.verify_message}. Give "
@@ -220,12 +248,12 @@ class Client:
         except (OSError, HTTPException) as error:
             raise SourceUnavailable(f"cannot reach {shown(urlunsplit(parts))}: {_said(error)}") from error
 
-    def _asked(self, line: _Line, parts: SplitResult, sent: Mapping[str, str], *, whole: bool) -> Answer:
+    def _asked(self, line: _Line, parts: SplitResult, sent: Request, *, whole: bool) -> Answer:
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
         path = url if whole else urlunsplit(("", "", parts.path or "/", parts.query, ""))
         with ExitStack() as broken:
             broken.callback(line.connection.close)
-            line.connection.request("GET", path, headers=sent)
+            line.connection.request(sent.method, path, sent.body or None, sent.headers)
             keep = partial(self._keep, origin(parts), line)
             answer = Answer(line, line.connection.getresponse(), url, keep)
             broken.pop_all()
@@ -304,6 +332,16 @@ def _tls(ca_dir: str, insecure: bool) -> ssl.SSLContext:
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@cache
+def _pinned(certificate: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.load_verify_locations(cadata=certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 

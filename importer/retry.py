@@ -1,6 +1,6 @@
 """A Source that survives broken connections: it asks again, a little later each time."""
 
-import time
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -17,12 +17,14 @@ log = logger("source")
 class Retrying:
     """The same bytes as the Source inside, which must be able to prove that they still are the same."""
 
-    def __init__(self, source: Source, *, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, source: Source, *, wait: Callable[[float], object] | None = None) -> None:
+        """`wait` sleeps between two attempts; without one, closing the Source ends the sleep."""
         self.size = source.size
         self.validator = source.validator
         self.ranged = source.ranged
         self._source = source
-        self._wait = wait
+        self._closed = threading.Event()
+        self._wait = wait or self._closed.wait
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         if not (self.ranged and self.validator):
@@ -31,9 +33,12 @@ class Retrying:
             try:
                 return self._source.readinto(buf, offset)
             except SourceUnavailable as error:
+                if self._closed.is_set():
+                    raise
                 log.warning("interrupted, asking again", at=offset, seconds=delay, because=error)
                 self._wait(delay)
         return self._source.readinto(buf, offset)
 
     def close(self) -> None:
+        self._closed.set()
         self._source.close()

@@ -129,6 +129,11 @@ class Exchange:
         text = self.handler.headers.get("Range", "bytes=0-")
         return int(text.removeprefix("bytes=").split("-")[0])
 
+    @property
+    def end(self) -> int:
+        last = self.handler.headers.get("Range", "bytes=0-").split("-")[1]
+        return int(last) + 1 if last else len(self.server.body)
+
     def answer(
         self, status: int, headers: dict[str, str], body: bytes = b"", length: int | None = None
     ) -> None:
@@ -144,10 +149,10 @@ class Exchange:
 
     def ranged(self, stop: int | None = None, **headers: str) -> None:
         """The honest answer; with `stop`, the connection ends before that byte of the body."""
-        whole, start = self.server.body, self.start
-        said = {"ETag": self.server.etag, "Content-Range": f"bytes {start}-{len(whole) - 1}/{len(whole)}"}
+        whole, start, end = self.server.body, self.start, self.end
+        said = {"ETag": self.server.etag, "Content-Range": f"bytes {start}-{end - 1}/{len(whole)}"}
         said |= {name.replace("_", "-"): value for name, value in headers.items()}
-        self.answer(206, said, whole[start:stop], len(whole) - start)
+        self.answer(206, said, whole[start : min(end, stop or end)], end - start)
 
     def whole(self) -> None:
         """The honest answer of a server that knows no ranges."""

@@ -54,7 +54,8 @@ def test_goes_on_with_if_range_after_a_broken_connection() -> None:
     with fault_server(BODY, cut(500_000), cut(900_000)) as server:
         assert whole(server.url()) == BODY
 
-        assert [hit.get("range") for hit in server.seen] == ["bytes=0-", "bytes=500000-", "bytes=900000-"]
+        starts = [hit["range"].split("-")[0] for hit in server.seen]
+        assert starts == ["bytes=0", "bytes=500000", "bytes=900000"]
         assert server.seen[2]["if-range"] == server.etag
         assert eventually(lambda: server.sent == len(BODY))
 

@@ -7,6 +7,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,7 +18,7 @@ from diskyard.api.job import BLANK, ImportJob
 from diskyard.api.names import cdi
 from tests.builders import eventually
 from tests.disk.images import MIB, allocated, left_behind, same
-from tests.imageserver import ImageServer, fault_server, status
+from tests.imageserver import Exchange, ImageServer, fault_server, status
 from tests.importer.conftest import Pod
 
 GIB = 1 << 30
@@ -134,6 +135,26 @@ def test_sigterm_keeps_what_is_here_for_the_next_run(images: ImageServer, pod: P
     assert ended.code == 0
     assert ended.message.bytes_fetched <= LARGE - 32 * MIB + MIB
     assert pod.disk.read_bytes() == large.read_bytes()
+
+
+def test_sigterm_does_not_wait_for_a_server_that_says_nothing(pod: Pod) -> None:
+    stalled, released = threading.Event(), threading.Event()
+
+    def stall(exchange: Exchange) -> None:
+        exchange.ranged(stop=6 * MIB)
+        exchange.handler.wfile.flush()
+        stalled.set()
+        released.wait(60)
+
+    with fault_server(bytes(LARGE), stall) as server:
+        process = pod.start(ImportJob("http", server.url()))
+        assert stalled.wait(20)
+        eventually((pod.volume / ".disk.img.part").exists)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=10)
+        released.set()
+
+    assert process.returncode == 143, said
 
 
 def test_a_source_that_has_changed_meanwhile_starts_clean_and_says_so(images: ImageServer, pod: Pod) -> None:
