@@ -53,6 +53,17 @@ def is_device(path: Path) -> bool:
         return False
 
 
+def sync_volume(folder: Path) -> None:
+    """All of the file system of a folder becomes durable: for many small files at once. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(fd) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(folder))
+    finally:
+        os.close(fd)
+
+
 def extents(fd: int, size: int) -> Iterator[tuple[int, int, bool]]:
     """(start, length, hole) over the first `size` bytes of a file, in order."""
     position = 0

@@ -21,6 +21,8 @@ MAX_EXTENDED: Final = 1 << 20
 """Bytes of one extended header."""
 MAX_DEPTH: Final = 128
 _BUFFER: Final = 64 << 10
+_LATEST: Final = 1 << 40
+"""Seconds since 1970 that no file system goes beyond."""
 
 
 class Kind(StrEnum):
@@ -44,7 +46,7 @@ class Member:
     kind: Kind
     size: int
     mode: int
-    changed: float
+    changed: int
     """Seconds since 1970."""
     target: str = ""
     """Of a link."""
@@ -120,9 +122,11 @@ class Archive:
         self._began(size if what in (Kind.FILE, Kind.SPARSE) else 0)
         target = said.get("linkpath") or _text(header[157:257].split(b"\0")[0])
         for text in (name, target):
+            if "\0" in text:
+                raise UnsupportedImage("the tar archive is damaged: a name has a zero byte in it")
             if len(text.encode(errors="surrogateescape")) > MAX_NAME or text.count("/") > MAX_DEPTH:
                 raise UnsafeImage(f"the tar archive has a name of {len(text)} characters: {text[:80]!r}...")
-        changed = float(_number(header[136:148]))
+        changed = 0 if header[136] == 0xFF else min(_number(header[136:148]), _LATEST)
         return Member(name, what, self._left, _number(header[100:108]) & 0o7777, changed, target)
 
     def _began(self, size: int) -> None:

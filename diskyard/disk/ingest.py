@@ -19,16 +19,15 @@ from diskyard.disk.image import Image
 from diskyard.disk.inspect import inspect_file
 from diskyard.disk.journal import Checkpoint, Journal, Record, record
 from diskyard.disk.place import Place
-from diskyard.disk.preflight import HEAD, Preflight, Route, preflight
-from diskyard.disk.probe import COMPRESSIONS, Format
+from diskyard.disk.preflight import HEAD, Preflight, Route
+from diskyard.disk.probe import Format
 from diskyard.disk.qcow2 import Qcow2Decoder
 from diskyard.disk.raw import RawDecoder
 from diskyard.disk.source import Source
 from diskyard.disk.space import check_room
-from diskyard.disk.tap import Tap
 from diskyard.disk.target import NOTHING, Expect, OnProgress, Progress, Result, Target, silent
-from diskyard.disk.unpack import Unpacked
-from diskyard.errors import Refused, SourceChanged, UnsupportedImage
+from diskyard.disk.unwrap import unwrapped
+from diskyard.errors import Refused, SourceChanged
 from diskyard.log import logger
 
 _FETCHING_SHARE: Final = 70.0
@@ -97,7 +96,7 @@ class _Visit:
     def _through(self, source: Source, *, spool: bool) -> Result:
         digest = Digest(self._expect.algorithm)
         headed = Headed(source)
-        plan, body = self._planned(headed, digest)
+        plan, body = unwrapped(headed, digest, self._room)
         if spool:
             plan = replace(plan, route=Route.SPOOL)
         entry = record(self._expect.origin, source.validator or "", plan.route)
@@ -116,19 +115,6 @@ class _Visit:
         return Result(
             plan.format, size, headed.fetched, self._progress.written, str(digest), resumed_at=start
         )
-
-    def _planned(self, headed: Headed, digest: Digest) -> tuple[Preflight, Headed]:
-        """What the image is, and the Source of its bytes: the source itself, or what is inside it."""
-        plan = preflight(headed, self._room)
-        if plan.format not in COMPRESSIONS:
-            return plan, headed
-        inner = Headed(Unpacked(Tap(headed, digest), plan.format))
-        plan = preflight(inner, self._room)
-        if plan.format in COMPRESSIONS:
-            raise UnsupportedImage(
-                f"the source is compressed twice (there is {plan.format} inside): unpack it once before you offer it"
-            )
-        return plan, inner
 
     def _start(self, entry: Record, plan: Preflight, digest: Digest) -> int:
         """Where to go on; what cannot be gone on from is removed."""

@@ -286,13 +286,12 @@ def _not_seen(window: Window, table: bytes, name: str) -> int | None:
 
 _INSPECTORS: Final[dict[Format, Callable[[Window], int | None]]] = {
     Format.RAW: _flat, Format.ISO: _flat, Format.GZ: lambda _: None, Format.XZ: lambda _: None,
-    Format.BZ2: lambda _: None, Format.ZST: lambda _: None, Format.QCOW2: _qcow2, Format.VMDK: _vmdk,
-    Format.VDI: _vdi, Format.VHD: _vhd, Format.VHDX: _vhdx,
+    Format.BZ2: lambda _: None, Format.ZST: lambda _: None, Format.TAR: lambda _: None, Format.QCOW2: _qcow2,
+    Format.VMDK: _vmdk, Format.VDI: _vdi, Format.VHD: _vhd, Format.VHDX: _vhdx,
 }  # fmt: skip
 _REFUSED: Final[dict[Format, str]] = {
     Format.HTML: "the source is a web page (HTML or XML), not a disk image: the server may want a login, or the link "
     "leads to a page about the image. Use the link of the download itself",
-    Format.TAR: "the source is a tar archive, not a disk image: unpack it, and import the disk inside",
     Format.ZIP: "the source is a zip archive, not a disk image: unpack it, and import the disk inside",
     Format.SEVEN_ZIP: "the source is a 7z archive, not a disk image: unpack it, and import the disk inside",
     Format.QED: "qed images are not read any more. Convert it first: qemu-img convert -f qed -O qcow2 IMAGE NEW.qcow2",

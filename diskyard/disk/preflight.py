@@ -7,7 +7,7 @@ from typing import Final
 from diskyard.disk import qcow2_format
 from diskyard.disk.head import Headed
 from diskyard.disk.inspect import head_window, inspect
-from diskyard.disk.probe import COMPRESSIONS, Format
+from diskyard.disk.probe import WRAPPINGS, Format
 from diskyard.disk.space import check_room
 from diskyard.errors import UnsupportedImage
 
@@ -41,14 +41,14 @@ class Preflight:
 def preflight(source: Headed, room: int | None) -> Preflight:
     """What a source is, and that its disk fits into `room` bytes.
 
-    A compressed source is answered as such: unpack it and ask again. Raises UnsafeImage, UnsupportedImage,
+    A wrapped source is answered as such: see `unwrap`. Raises UnsafeImage, UnsupportedImage,
     ImageTooLarge.
     """
     head = source.head(HEAD)
     if not head:
         raise UnsupportedImage("the source is empty: expected a disk image, found 0 bytes")
     kind, size = inspect(head_window(head, source.size))
-    if kind in COMPRESSIONS:
+    if kind in WRAPPINGS:
         return Preflight(kind, None, Route.STREAM)
     check_room(size, room)
     return Preflight(kind, size, _route(kind, head, ranged=source.ranged))

@@ -30,6 +30,8 @@ class Format(StrEnum):
 
 
 COMPRESSIONS: Final = frozenset({Format.GZ, Format.XZ, Format.ZST, Format.BZ2})
+WRAPPINGS: Final = COMPRESSIONS | {Format.TAR}
+"""What may have an image inside."""
 
 _MAGIC: Final[tuple[tuple[Format, int, bytes], ...]] = (
     (Format.QCOW2, 0, b"QFI\xfb"),
