@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import Final
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from diskyard.errors import AccessDenied, InvalidRequest, SourceUnavailable
 from importer import address
@@ -24,6 +24,11 @@ Origin = tuple[str, str, int]
 def origin(parts: SplitResult) -> Origin:
     """Scheme, host and port."""
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def same_origin(url: str, other: str) -> bool:
+    """Whether two URLs name one scheme, host and port."""
+    return origin(urlsplit(url)) == origin(urlsplit(other))
 
 
 def basic(user: str, password: str, name: str = "Authorization") -> dict[str, str]:
