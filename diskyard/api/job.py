@@ -22,7 +22,7 @@ class ImportJob:
     """Fill the volume at /data (or the block device) from `endpoint`."""
 
     source: str
-    """`http`, `registry`, or `none` for a blank disk."""
+    """`http`, `s3`, `gcs`, `registry`, or `none` for a blank disk."""
     endpoint: str = ""
     image_size: str = ""
     """The claim's request as a quantity; the disk is grown to what of it is usable."""
@@ -42,6 +42,14 @@ class ImportJob:
     cert_dir: str = ""
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    """Of S3: belongs to the keys."""
+    credentials_file: str = ""
+    """Of GCS: a service account's key."""
+    region: str = ""
+    """Of S3, where neither the endpoint nor the server says the right one."""
+    anonymous: bool = False
+    """Use no credentials, whatever the environment has."""
     extra_headers: tuple[str, ...] = field(default=(), repr=False)
     http_proxy: str = ""
     https_proxy: str = ""
@@ -58,6 +66,18 @@ class ImportJob:
     """`REGISTRY=HOST[:PORT][/PREFIX]`, asked in this order before the registry itself."""
     insecure_registries: tuple[str, ...] = ()
     """Hosts whose certificates are not checked, and that may speak plain HTTP."""
+    disk_id: str = ""
+    """Of a disk in oVirt."""
+    uuid: str = ""
+    """Of a virtual machine in vSphere: its instance UUID, or its BIOS UUID."""
+    backing_file: str = ""
+    """Of that machine: `[datastore] folder/disk.vmdk`."""
+    thumbprint: str = ""
+    """Of the vSphere server's certificate: SHA-1, pairs of hex digits with colons."""
+    vddk_dir: str = cdi.VDDK_DIR
+    """Where VMware's library is."""
+    checkpoint: str = ""
+    """The stage of a multi-stage import; empty for a whole one."""
 
     def to_env(self) -> dict[str, str]:
         """The environment that says this; what is empty is left out. Secrets are not in it: see `pod.py`."""
@@ -75,6 +95,9 @@ class ImportJob:
             cdi.ENV_SIGNATURE_URL: self.signature_url,
             cdi.ENV_KEYRING: self.keyring,
             cdi.ENV_CERT_DIR: self.cert_dir,
+            cdi.ENV_GOOGLE_CREDENTIALS: self.credentials_file,
+            cdi.ENV_REGION: self.region,
+            cdi.ENV_ANONYMOUS: _flag(self.anonymous) if self.anonymous else "",
             cdi.ENV_HTTP_PROXY: self.http_proxy,
             cdi.ENV_HTTPS_PROXY: self.https_proxy,
             cdi.ENV_NO_PROXY: self.no_proxy,
@@ -84,6 +107,12 @@ class ImportJob:
             cdi.ENV_AUTH_FILE: self.auth_file,
             cdi.ENV_REGISTRY_MIRRORS: ",".join(self.registry_mirrors),
             cdi.ENV_INSECURE_REGISTRIES: ",".join(self.insecure_registries),
+            cdi.ENV_DISK_ID: self.disk_id,
+            cdi.ENV_UUID: self.uuid,
+            cdi.ENV_BACKING_FILE: self.backing_file,
+            cdi.ENV_THUMBPRINT: self.thumbprint,
+            cdi.ENV_VDDK_DIR: self.vddk_dir if self.vddk_dir != cdi.VDDK_DIR else "",
+            cdi.ENV_CHECKPOINT: self.checkpoint,
         }
         headers = {f"{cdi.ENV_EXTRA_HEADER}{n}": line for n, line in enumerate(self.extra_headers)}
         return {key: text for key, text in (env | headers).items() if text}
@@ -112,6 +141,10 @@ class ImportJob:
             cert_dir=env.get(cdi.ENV_CERT_DIR, ""),
             access_key=env.get(cdi.ENV_ACCESS_KEY, ""),
             secret_key=env.get(cdi.ENV_SECRET_KEY, ""),
+            session_token=env.get(cdi.ENV_SESSION_TOKEN, ""),
+            credentials_file=env.get(cdi.ENV_GOOGLE_CREDENTIALS, ""),
+            region=env.get(cdi.ENV_REGION, ""),
+            anonymous=_truth(env, cdi.ENV_ANONYMOUS),
             extra_headers=tuple(line for _, line in headers),
             http_proxy=env.get(cdi.ENV_HTTP_PROXY, ""),
             https_proxy=env.get(cdi.ENV_HTTPS_PROXY, ""),
@@ -122,6 +155,12 @@ class ImportJob:
             auth_file=env.get(cdi.ENV_AUTH_FILE, ""),
             registry_mirrors=_list(env.get(cdi.ENV_REGISTRY_MIRRORS, "")),
             insecure_registries=_list(env.get(cdi.ENV_INSECURE_REGISTRIES, "")),
+            disk_id=env.get(cdi.ENV_DISK_ID, ""),
+            uuid=env.get(cdi.ENV_UUID, ""),
+            backing_file=env.get(cdi.ENV_BACKING_FILE, ""),
+            thumbprint=env.get(cdi.ENV_THUMBPRINT, ""),
+            vddk_dir=env.get(cdi.ENV_VDDK_DIR, cdi.VDDK_DIR),
+            checkpoint=env.get(cdi.ENV_CHECKPOINT, ""),
         )
 
 
@@ -185,6 +224,14 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Vddk:
+    """What VMware's library said of itself, and which host it has read from."""
+
+    version: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True)
 class TerminationMessage:
     """How a worker ended. Success keeps CDI's shape; a failure says its reason and whether to retry."""
 
@@ -197,6 +244,7 @@ class TerminationMessage:
     bytes_fetched: int = 0
     bytes_written: int = 0
     digest: str = ""
+    vddk: Vddk | None = None
 
     def to_text(self) -> str:
         """JSON of at most MESSAGE_LIMIT bytes; a long message is cut in its middle."""
@@ -215,6 +263,7 @@ class TerminationMessage:
             "bytesFetched": self.bytes_fetched,
             "bytesWritten": self.bytes_written,
             "digest": self.digest,
+            "vddkInfo": {"Version": self.vddk.version, "Host": self.vddk.host} if self.vddk else None,
         }
         return json.dumps({key: text for key, text in said.items() if text} | {"message": message})
 
@@ -235,11 +284,18 @@ class TerminationMessage:
             bytes_fetched=_whole(said.get("bytesFetched")),
             bytes_written=_whole(said.get("bytesWritten")),
             digest=str(said.get("digest", "")),
+            vddk=_vddk(said.get("vddkInfo")),
         )
 
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _vddk(said: object) -> Vddk | None:
+    if not isinstance(said, dict):
+        return None
+    return Vddk(str(said.get("Version") or ""), str(said.get("Host") or ""))
 
 
 def _flag(truth: bool) -> str:
