@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import click
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 FATAL: Final = 3
 PASSING: Final = 4
 STOPPED: Final = 130
-_KINDS: Final = {"http://": "http", "https://": "http", "docker://": "registry", "oci-archive:": "registry"}
+_KINDS: Final = {
+    "http://": "http", "https://": "http", "docker://": "registry", "oci-archive:": "registry", "s3://": "s3",
+    "gs://": "gcs",
+}  # fmt: skip
 """How a source begins -> its kind; anything else is a local file."""
 
 
@@ -37,14 +41,22 @@ _KINDS: Final = {"http://": "http", "https://": "http", "docker://": "registry",
 @click.option(
     "--mirror", "mirrors", multiple=True, metavar="REGISTRY=HOST", help="Ask this mirror of a registry first."
 )
+@click.option(
+    "--endpoint-url", default="", metavar="URL", help="The server of s3:// or gs://, if not Amazon or Google."
+)
+@click.option(
+    "--region", default="", metavar="REGION", help="Of an S3 bucket, where the server does not say it."
+)
+@click.option("--anonymous", is_flag=True, help="Use no credentials, whatever the environment has.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output when done.")
 def import_command(source: str, target: Path, size: str, **options: Any) -> None:
     """Import a disk image: SOURCE becomes the raw disk TARGET.
 
-    SOURCE is an http:// or https:// URL, a container image (docker://HOST/NAME:TAG or oci-archive:FILE) with a disk
-    below /disk, or a local file: raw, ISO, qcow2, vmdk, vdi, vhd or vhdx, also inside gz, xz or bz2. TARGET is a file
-    that is not there yet, a block device, or a directory, which gets a disk.img. The disk takes its name when it is
-    complete and verified. Interrupted, the same command goes on where it stopped.
+    SOURCE is an http:// or https:// URL, an object (s3://BUCKET/KEY or gs://BUCKET/OBJECT), a container image
+    (docker://HOST/NAME:TAG or oci-archive:FILE) with a disk below /disk, or a local file: raw, ISO, qcow2, vmdk, vdi,
+    vhd or vhdx, also inside gz, xz or bz2. TARGET is a file that is not there yet, a block device, or a directory,
+    which gets a disk.img. The disk takes its name when it is complete and verified. Interrupted, the same command goes
+    on where it stopped.
 
     \b
     Exit codes:
@@ -74,16 +86,33 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
 def _job(source: str, options: dict[str, Any]) -> "ImportJob":
     from diskyard.api.job import ImportJob
 
-    kinds = (kind for start, kind in _KINDS.items() if source.lower().startswith(start))
+    kind = next((kind for start, kind in _KINDS.items() if source.lower().startswith(start)), "file")
+    endpoint = _endpoint(source, kind, options["endpoint_url"])
     user, colon, password = options["user"].partition(":")
     if user and not colon:
         password = click.prompt(f"Password of {user}", hide_input=True, err=True)
     return ImportJob(
-        next(kinds, "file"), source, checksum=options["checksum"], preallocation=options["preallocate"],
+        kind, endpoint, checksum=options["checksum"], preallocation=options["preallocate"],
         access_key=user, secret_key=password, insecure_tls=options["insecure"], auth_file=_auth_file(),
-        architecture=options["architecture"], registry_mirrors=options["mirrors"],
+        credentials_file=os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "") if kind == "gcs" else "",
+        region=options["region"], anonymous=options["anonymous"], architecture=options["architecture"],
+        registry_mirrors=options["mirrors"],
         http_proxy=_env("http_proxy"), https_proxy=_env("https_proxy"), no_proxy=_env("no_proxy"),
     )  # fmt: skip
+
+
+def _endpoint(source: str, kind: str, server: str) -> str:
+    """Where the job finds the source: `s3://` and `gs://` on a server other than Amazon's and Google's are URLs."""
+    if kind == "s3":
+        server = server or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    elif kind != "gcs" and server:
+        raise click.UsageError(
+            "--endpoint-url goes with s3:// and gs://: any other source names its server itself"
+        )
+    if not server or kind not in ("s3", "gcs"):
+        return source
+    path, mark, version = source.partition("://")[2].partition("?versionId=")
+    return f"{server.rstrip('/')}/{quote(path)}{mark}{version}"
 
 
 def _auth_file() -> str:

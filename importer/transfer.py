@@ -1,12 +1,15 @@
 """transfer(job, target): a source becomes a disk. The importer's pod and the command line both end here."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from diskyard import linux
 from diskyard.api import checksum
+from diskyard.api.checksum import Checksum
 from diskyard.api.job import BLANK, ImportJob
 from diskyard.disk.digest import Expected
 from diskyard.disk.extent import Extent
@@ -15,7 +18,9 @@ from diskyard.disk.probe import Format
 from diskyard.disk.source import Source
 from diskyard.disk.target import Expect, OnProgress, Result, Target, silent
 from diskyard.errors import InvalidRequest
-from importer import registry
+from importer import registry, sums
+from importer.address import networks
+from importer.connection import same_origin
 from importer.file import FileSource
 from importer.http import HttpSource
 from importer.request import Access, header_lines, shown
@@ -45,14 +50,53 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
 
 
 def _expected(job: ImportJob) -> Expected | None:
-    if not job.checksum:
+    if not (job.checksum or job.checksum_url):
+        if job.keyring or job.signature_url:
+            raise InvalidRequest(
+                "a signature is over a file of checksums: say where that is (--checksum-url)"
+            )
         return None
-    promised = checksum.parse(job.checksum)
+    if job.checksum and job.checksum_url:
+        raise InvalidRequest("expected a checksum or the URL of a file of checksums, found both: give one")
+    promised = checksum.parse(job.checksum) if job.checksum else _listed(job)
     return Expected(promised.algorithm, promised.hex)
 
 
+def _listed(job: ImportJob) -> Checksum:
+    """What a file of checksums says; it is asked with the source's secrets where it lies beside it."""
+    access = _access(job)
+    if not same_origin(job.endpoint, job.checksum_url):
+        access = replace(access, user="", password="", headers=())
+    return sums.promised(job.endpoint, job.checksum_url, access, job.signature_url, job.keyring)
+
+
 def _http(job: ImportJob) -> Source:
-    access = Access(
+    return Retrying(HttpSource(job.endpoint, _access(job)))
+
+
+def _s3(job: ImportJob) -> Source:
+    from importer.s3 import Login, S3Source, place
+
+    login = Login(job.access_key, job.secret_key, job.session_token, job.anonymous, _instance_role())
+    access = replace(_access(job), user="", password="", headers=())
+    return Retrying(S3Source(place(job.endpoint), login, access, job.region))
+
+
+def _gcs(job: ImportJob) -> Source:
+    from importer.gcs import GcsSource, place
+
+    key = "" if job.anonymous else job.credentials_file
+    access = replace(_access(job), user="", password="", headers=())
+    return Retrying(GcsSource(place(job.endpoint), key, access))
+
+
+def _instance_role() -> bool:
+    """Whether the machine's metadata service may be asked for credentials: only where someone has said so."""
+    return os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "false"
+
+
+def _access(job: ImportJob) -> Access:
+    return Access(
         user=job.access_key,
         password=job.secret_key,
         headers=header_lines(job.extra_headers),
@@ -60,8 +104,8 @@ def _http(job: ImportJob) -> Source:
         insecure=job.insecure_tls,
         proxies={"http": job.http_proxy, "https": job.https_proxy},
         no_proxy=job.no_proxy,
+        allowed=networks(job.allow_addresses),
     )
-    return Retrying(HttpSource(job.endpoint, access))
 
 
 def _file(job: ImportJob) -> Source:
@@ -70,6 +114,8 @@ def _file(job: ImportJob) -> Source:
 
 OPENERS: Final[Mapping[str, Callable[[ImportJob], Source]]] = {
     "http": _http,
+    "s3": _s3,
+    "gcs": _gcs,
     "registry": registry.opened,
     LOCAL: _file,
 }

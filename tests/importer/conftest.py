@@ -13,6 +13,7 @@ from diskyard.api.job import ImportJob, TerminationMessage
 from diskyard.api.names import cdi
 from tests.disk.images import converted, raw
 from tests.imageserver import ImageServer, image_server
+from tests.importer.stores import GcsStore, S3Store, gcs_store, moto_store, swift_store
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,24 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageServer]:
     converted(raw(root / "disk.raw"), root / "disk.qcow2", "qcow2", "-c")
     with image_server(root, folder / "nginx") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Store]:
+    with swift_store(tmp_path_factory.mktemp("swift")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Store]:
+    with moto_store() as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[GcsStore]:
+    with gcs_store() as store:
+        yield store
 
 
 @dataclass(frozen=True)
