@@ -162,10 +162,19 @@ def _runs(buf: memoryview) -> Iterator[Extent]:
         block = bytes(buf[start : start + _BLOCK])
         if block == _ZERO_BLOCK[: len(block)]:
             yield Extent(start, len(block), zero=True)
-            continue
-        for at in range(0, len(block), ALIGNMENT):
-            page = block[at : at + ALIGNMENT]
-            yield Extent(start + at, len(page), zero=page == _ZERO_PAGE[: len(page)])
+        else:
+            yield from _pages(block, start)
+
+
+def _pages(block: bytes, start: int) -> Iterator[Extent]:
+    """Most pages of data begin with something else than zero: one look tells."""
+    position = 0
+    for at in range(0, len(block), ALIGNMENT):
+        if block[at] == 0 and block[at : at + ALIGNMENT] == _ZERO_PAGE[: len(block) - at]:
+            yield Extent(start + position, at - position, zero=False)
+            position = min(at + ALIGNMENT, len(block))
+            yield Extent(start + at, position - at, zero=True)
+    yield Extent(start + position, len(block) - position, zero=False)
 
 
 class _Cached:
