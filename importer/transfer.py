@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from diskyard import linux
 from diskyard.api import checksum
@@ -13,6 +13,7 @@ from diskyard.api.checksum import Checksum
 from diskyard.api.job import BLANK, ImportJob
 from diskyard.disk.digest import Expected
 from diskyard.disk.extent import Extent
+from diskyard.disk.image import Image
 from diskyard.disk.ingest import ingest
 from diskyard.disk.probe import Format
 from diskyard.disk.source import Source
@@ -39,14 +40,26 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
         )
     if job.source == BLANK:
         return _blank(target, on_progress)
+    with opened(job) as source:
+        expect = Expect(job.endpoint, shown(job.endpoint), expected)
+        result = ingest(source, target, expect=expect, on_progress=on_progress)
+        return replace(result, about=source.about) if isinstance(source, Flat) else result
+
+
+@contextmanager
+def opened(job: ImportJob) -> Iterator[Source | Image]:
+    """What a job is filled from, open. Raises what its opener raises."""
+    if job.source in IMAGES:
+        with IMAGES[job.source](job) as image:
+            yield image
+        return
     opener = OPENERS.get(job.source)
     if opener is None:
         raise InvalidRequest(
-            f"Unknown data source: {job.source}: expected one of {', '.join(OPENERS)}, {BLANK}"
+            f"Unknown data source: {job.source}: expected one of {', '.join([*OPENERS, *IMAGES])}, {BLANK}"
         )
     with closing(opener(job)) as source:
-        expect = Expect(job.endpoint, shown(job.endpoint), expected)
-        return ingest(source, target, expect=expect, on_progress=on_progress)
+        yield source
 
 
 def _expected(job: ImportJob) -> Expected | None:
@@ -56,6 +69,10 @@ def _expected(job: ImportJob) -> Expected | None:
                 "a signature is over a file of checksums: say where that is (--checksum-url)"
             )
         return None
+    if job.source in IMAGES:
+        raise InvalidRequest(
+            f"a checksum is over a file's bytes, and a source of kind {job.source} has none: leave it out"
+        )
     if job.checksum and job.checksum_url:
         raise InvalidRequest("expected a checksum or the URL of a file of checksums, found both: give one")
     promised = checksum.parse(job.checksum) if job.checksum else _listed(job)
@@ -120,6 +137,34 @@ OPENERS: Final[Mapping[str, Callable[[ImportJob], Source]]] = {
     LOCAL: _file,
 }
 """Kind of source -> what opens it."""
+
+
+@runtime_checkable
+class Flat(Image, Protocol):
+    """An Image that someone else serves."""
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What its server says of itself: `version`, `host`."""
+
+
+def _imageio(job: ImportJob) -> AbstractContextManager[Flat]:
+    from importer import imageio
+
+    return imageio.opened(job, _access(job))
+
+
+def _vddk(job: ImportJob) -> AbstractContextManager[Flat]:
+    from importer import vddk
+
+    return vddk.opened(job, _access(job))
+
+
+IMAGES: Final[Mapping[str, Callable[[ImportJob], AbstractContextManager[Flat]]]] = {
+    "imageio": _imageio,
+    "vddk": _vddk,
+}
+"""Kind of source that gives flat disks -> what opens it, and takes leave of it."""
 
 
 class _Zeros:

@@ -36,6 +36,8 @@ class Preflight:
     virtual_size: int | None
     """Bytes; None where only the whole body tells."""
     route: Route
+    packed: tuple[Format, ...] = ()
+    """What the image is packed in, from the outside in."""
 
 
 def preflight(source: Headed, room: int | None) -> Preflight:

@@ -1,5 +1,6 @@
 """What an image is once its wrappings are off: compression, and a tar archive with one disk in it."""
 
+from dataclasses import replace
 from typing import Final
 
 from diskyard.disk.digest import Digest
@@ -21,6 +22,7 @@ def unwrapped(headed: Headed, digest: Digest, room: int | None) -> tuple[Preflig
     Where it has one, the digest takes the source's bytes as they pass. Raises what `preflight` raises.
     """
     plan, body, before = preflight(headed, room), headed, Format.RAW
+    packed: tuple[Format, ...] = ()
     for _ in range(_DEEPEST):
         if plan.format not in WRAPPINGS:
             break
@@ -30,10 +32,11 @@ def unwrapped(headed: Headed, digest: Digest, room: int | None) -> tuple[Preflig
             )
         outer = Tap(headed, digest) if body is headed else body
         before = plan.format
+        packed = (*packed, before)
         body = Headed(disk_of(outer) if before is Format.TAR else Unpacked(outer, before))
         plan = preflight(body, room)
     if plan.format in WRAPPINGS:
         raise UnsupportedImage(
             f"the source is packed too often (there is {plan.format} inside): unpack it first"
         )
-    return plan, body
+    return replace(plan, packed=packed), body
