@@ -1,12 +1,20 @@
 """Blobs by their digest: no byte of a blob counts until the last one has proved it."""
 
 import hashlib
-from typing import Protocol
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final, Protocol
 
-from diskyard.disk.head import fill
+from diskyard.disk.head import fill, read
 from diskyard.disk.source import Source
 from diskyard.errors import ChecksumMismatch
 from importer.registry.manifest import MAX_DOCUMENT, Descriptor
+
+_CHUNK: Final = 4 << 20
+"""Bytes fetched at once: long enough for one connection to go on, see `importer.http`."""
+_BUFFERS: Final = 3
 
 
 class Store(Protocol):
@@ -23,7 +31,10 @@ class Store(Protocol):
 
 
 class Verified:
-    """A blob that ends with ChecksumMismatch where its bytes are not the ones that its digest promises."""
+    """A blob, fetched and hashed a little ahead of its reader.
+
+    It ends with ChecksumMismatch where its bytes are not the ones that its digest promises.
+    """
 
     ranged = False
 
@@ -34,25 +45,59 @@ class Verified:
         self._name = name
         self._source = source
         self._hash = hashlib.new(descriptor.digest.partition(":")[0])
+        self._thread = ThreadPoolExecutor(1, "blob")
+        self._fetched = 0
         self._position = 0
+        self._chunk = memoryview(b"")
+        length = min(_CHUNK, descriptor.size + 1)
+        self._ahead = deque(self._asked(memoryview(bytearray(length))) for _ in range(_BUFFERS))
+        self._buffer: memoryview | None = None
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         if offset != self._position:
             raise ValueError(f"a digest only goes forward: at {self._position}, asked for {offset}")
-        count = self._source.readinto(buf, offset)
-        if count is None:
-            return None
-        self._hash.update(buf[:count])
+        if not self._chunk:
+            self._next()
+        count = min(len(buf), len(self._chunk))
+        buf[:count] = self._chunk[:count]
+        self._chunk = self._chunk[count:]
         self._position += count
-        if self._position > self._promised.size or count == 0:
-            self._verify()
         return count
 
     def close(self) -> None:
         self._source.close()
+        self._thread.shutdown(cancel_futures=True)
 
-    def _verify(self) -> None:
-        check(self._promised, self._position, self._hash.hexdigest(), self._name)
+    def _next(self) -> None:
+        """The next chunk, empty at the verified end; the last one's buffer is filled again."""
+        if self._buffer is not None:
+            self._ahead.append(self._asked(self._buffer))
+            self._buffer = None
+        if self._ahead:
+            chunk = self._ahead[0].result()
+            self._ahead.popleft()
+            self._buffer = chunk.buffer
+            self._chunk = chunk.buffer[: chunk.length]
+
+    def _asked(self, buffer: memoryview) -> "Future[_Chunk]":
+        return self._thread.submit(self._filled, buffer)
+
+    def _filled(self, buffer: memoryview) -> "_Chunk":
+        """In the thread: the blob's next bytes. Raises ChecksumMismatch behind the last of them."""
+        count = fill(self._source, buffer, self._fetched)
+        self._hash.update(buffer[:count])
+        self._fetched += count
+        if count < len(buffer) or self._fetched > self._promised.size:
+            check(self._promised, self._fetched, self._hash.hexdigest(), self._name)
+        return _Chunk(buffer, count)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A buffer, and how much of it is filled."""
+
+    buffer: memoryview
+    length: int
 
 
 def check(promised: Descriptor, size: int, found: str, name: str) -> None:
@@ -77,6 +122,5 @@ def document(source: Source, descriptor: Descriptor, name: str) -> bytes:
         raise ChecksumMismatch(
             f"a document of {name} has {descriptor.size} bytes: expected at most {MAX_DOCUMENT}"
         )
-    buf = bytearray(descriptor.size + 1)
-    count = fill(Verified(source, descriptor, name), memoryview(buf), 0)
-    return bytes(buf[:count])
+    with closing(Verified(source, descriptor, name)) as verified:
+        return read(verified, 0, descriptor.size + 1)

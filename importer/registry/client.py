@@ -8,6 +8,7 @@ import json
 import re
 import ssl
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -18,7 +19,6 @@ from diskyard.errors import (
     InvalidRequest,
     SourceMissing,
     SourceUnavailable,
-    UnsupportedImage,
 )
 from diskyard.log import logger
 from importer.http import HttpSource
@@ -45,6 +45,7 @@ class Repository:
         self._access = access
         self._login = login
         self._challenge = ""
+        self._led = False
         host = _HUB_HOST if image.host == HUB else image.host
         self._host = f"https://{host}"
 
@@ -63,6 +64,8 @@ class Repository:
                 f"no access to the image {self.name} {who}: it does not exist, or wants other credentials (secretRef, "
                 f"a pull secret, docker login). {error}"
             ) from error
+        except SourceUnavailable as error:
+            raise SourceUnavailable(f"cannot ask for the image {self.name}: {error}") from error
         return _body(answer, MAX_DOCUMENT)
 
     def blob(self, descriptor: Descriptor) -> Source:
@@ -72,7 +75,13 @@ class Repository:
         """A connection to a blob; `renew`: after signing in once more, for tokens live for minutes."""
         if renew:
             self._sign_in()
-        return HttpSource(self._url(f"blobs/{descriptor.digest}"), self._access)
+        try:
+            return HttpSource(self._url(f"blobs/{descriptor.digest}"), self._access)
+        except SourceMissing as error:
+            raise SourceMissing(
+                f"a part of the image {self.name} is missing: {self._host} has no {descriptor.digest}. Push the image "
+                "again"
+            ) from error
 
     def _url(self, path: str) -> str:
         return f"{self._host}/v2/{self._image.path}/{path}"
@@ -82,6 +91,7 @@ class Repository:
         if answer.status != 401:
             return answer
         answer.close()
+        self._led = answer.public
         self._challenge = ", ".join(answer.headers.get_all("WWW-Authenticate", []))
         self._sign_in()
         return get(self._url(url.rpartition(f"/{self._image.path}/")[2]), self._access, headers)
@@ -125,9 +135,8 @@ class Repository:
             )
         query = {"service": said.get("service", ""), "scope": f"repository:{self._image.path}:pull"}
         url = f"{realm}{'&' if '?' in realm else '?'}{urlencode({k: v for k, v in query.items() if v})}"
-        access = replace(self._access, headers=(), user="", password="")
-        if self._login:
-            access = replace(access, user=self._login.user, password=self._login.password)
+        who = self._login or Login("", "")
+        access = replace(self._access, headers=(), user=who.user, password=who.password, led=self._led)
         document = _body(get(url, access, {}), _MAX_TOKEN)
         try:
             answer: Any = json.loads(document)
@@ -164,14 +173,5 @@ class _Blob:
 
 
 def _body(answer: Answer, limit: int) -> bytes:
-    """A small body, whole."""
-    buf = bytearray(limit + 1)
-    view, filled = memoryview(buf), 0
-    try:
-        while filled <= limit and (count := answer.readinto(view[filled:])):
-            filled += count
-    finally:
-        answer.close()
-    if filled > limit:
-        raise UnsupportedImage(f"{shown(answer.url)} answered with more than {limit} bytes: expected fewer")
-    return bytes(buf[:filled])
+    with closing(answer):
+        return answer.read(limit)

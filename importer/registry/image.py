@@ -9,6 +9,7 @@ from typing import Final
 from diskyard.api.job import ImportJob
 from diskyard.errors import DiskyardError, InvalidRequest, UnsupportedImage
 from diskyard.log import logger
+from importer.address import networks
 from importer.registry.blob import Store, check, document
 from importer.registry.client import Repository
 from importer.registry.credentials import Login, login
@@ -93,6 +94,7 @@ def _repository(job: ImportJob, image: Reference, own: Login | None, *, insecure
         insecure=insecure or image.host in job.insecure_registries,
         proxies={"http": job.http_proxy, "https": job.https_proxy},
         no_proxy=job.no_proxy,
+        allowed=networks(job.allow_addresses),
     )
     known = own or (login(Path(job.auth_file), image) if job.auth_file else None)
     return Repository(image, access, known)

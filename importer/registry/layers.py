@@ -6,13 +6,16 @@ disk, for the digest, before the disk ends.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from diskyard.disk.archive import Archive, Kind, Member
 from diskyard.disk.head import Headed
+from diskyard.disk.member import Body
 from diskyard.disk.probe import COMPRESSIONS, probe
 from diskyard.disk.unpack import Unpacked
-from diskyard.errors import UnsupportedImage
+from diskyard.errors import SourceChanged, UnsupportedImage
 from importer.registry.blob import Store, Verified
 from importer.registry.manifest import Descriptor
 
@@ -34,24 +37,19 @@ class LayerDisk:
         self.labels = labels
         """For the claim, from the image's environment."""
         self._layer = layer
-        self._member = member
-        self._position = 0
-        self._verified = False
+        self._body = layer.body(member)
+        self._moved = False
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         """Offsets go forward, or back to 0: then the layer is fetched once more."""
-        if offset == 0 and self._position:
+        if offset == 0 and self._moved:
             self._layer = self._layer.again()
-            self._layer.disk()
-            self._position, self._verified = 0, False
-        if offset != self._position:
-            raise ValueError(f"a layer only goes forward: at {self._position}, asked for {offset}")
-        count = self._layer.archive.readinto(buf)
-        self._position += count or 0
-        if self._position == self._member.size and not self._verified:
-            self._layer.finish(self._member)
-            self._verified = True
-        return count
+            member = self._layer.disk()
+            if member is None or member.size != self.size:
+                raise SourceChanged("the layer is another one than a moment ago: run the import again")
+            self._body = self._layer.body(member)
+        self._moved = True
+        return self._body.readinto(buf, offset)
 
     def close(self) -> None:
         self._layer.close()
@@ -62,10 +60,12 @@ def disk(store: Store, layers: Sequence[Descriptor], labels: Mapping[str, str]) 
     hidden = _Hidden()
     for descriptor in reversed(layers):
         layer = _Layer(store, descriptor, hidden)
-        member = layer.disk()
-        if member is not None:
-            return LayerDisk(layer, member, labels)
-        layer.close()
+        with ExitStack() as unused:
+            unused.callback(layer.close)
+            member = layer.disk()
+            if member is not None:
+                unused.pop_all()
+                return LayerDisk(layer, member, labels)
         if hidden.all:
             break
     raise UnsupportedImage(
@@ -115,8 +115,8 @@ class _Layer:
         self._hidden = hidden
         self._body = Headed(Verified(store.blob(descriptor), descriptor, store.name))
         kind = probe(self._body.head(512))
-        self.archive = Archive(Unpacked(self._body, kind) if kind in COMPRESSIONS else self._body)
-        self._members = iter(self.archive)
+        self._archive = Archive(Unpacked(self._body, kind) if kind in COMPRESSIONS else self._body)
+        self._members = iter(self._archive)
 
     def again(self) -> "_Layer":
         """The same layer from its beginning."""
@@ -127,18 +127,22 @@ class _Layer:
         """The first disk, its body not yet read; None at the layer's verified end."""
         for member in self._disks():
             return member
-        self.archive.finish()
+        self._archive.finish()
         self._hidden.settle()
         return None
 
-    def finish(self, first: Member) -> None:
+    def body(self, disk: Member) -> Body:
+        """The disk's bytes; the last of them come when the layer is verified."""
+        return Body(self._archive, disk, partial(self._finish, disk))
+
+    def _finish(self, first: Member) -> None:
         """Read and verify the rest of the layer. Raises UnsupportedImage where it has another disk."""
         for other in self._disks():
             raise UnsupportedImage(
                 f"{self._store.name} has more than one disk: expected one file below /{FOLDER}, found "
                 f"{first.name} and {other.name}. Build it with one"
             )
-        self.archive.finish()
+        self._archive.finish()
 
     def close(self) -> None:
         self._body.close()
