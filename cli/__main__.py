@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "delete": "cli.objects:delete_command",
     "logs": "cli.objects:logs_command",
     "import": "cli.transfer:import_command",
+    "inspect": "cli.inspect:inspect_command",
     "doctor": "cli.doctor:doctor_command",
     "version": "cli.version:version_command",
 }
@@ -30,6 +31,7 @@ HELP: Final = {
     "delete": "Delete objects.",
     "logs": "Show what a pod, or a guest's serial console, says.",
     "import": "Import a disk image: SOURCE becomes the raw disk TARGET.",
+    "inspect": "Say what SOURCE is, and whether and how it would be imported.",
     "doctor": "Check what works on this machine, and say how to mend what does not.",
     "version": "Show the version.",
 }

@@ -1,15 +1,16 @@
 """`diskyard import`: the importer's engine with no yard at all. Heavy imports wait until it is called."""
 
 import json
-import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 import click
+
+from cli.source import job, source_options
 
 if TYPE_CHECKING:
     from diskyard.api.job import ImportJob
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 FATAL: Final = 3
 PASSING: Final = 4
 STOPPED: Final = 130
-_KINDS: Final = {
-    "http://": "http", "https://": "http", "docker://": "registry", "oci-archive:": "registry", "s3://": "s3",
-    "gs://": "gcs",
-}  # fmt: skip
-"""How a source begins -> its kind; anything else is a local file."""
 
 
 @click.command("import")
@@ -34,20 +30,15 @@ _KINDS: Final = {
 @click.option(
     "--checksum", default="", metavar="ALGO:HEX", help="Of the source's bytes: md5, sha1, sha256 or sha512."
 )
+@click.option(
+    "--checksum-url", default="", metavar="URL", help="A SHA256SUMS file with the image's line; or its path."
+)
+@click.option(
+    "--signature-url", default="", metavar="URL", help="Of that file's detached signature; or its path."
+)
+@click.option("--keyring", default="", metavar="FILE", help="The public keys that may have signed that file.")
 @click.option("--preallocate", is_flag=True, help="Reserve all of the disk's room at once.")
-@click.option("--user", default="", metavar="NAME[:PASSWORD]", help="For the source; asks for the password.")
-@click.option("--insecure", is_flag=True, help="Do not check certificates; let a registry speak plain HTTP.")
-@click.option("--architecture", default="", metavar="ARCH", help="Of a container image: amd64, arm64, ...")
-@click.option(
-    "--mirror", "mirrors", multiple=True, metavar="REGISTRY=HOST", help="Ask this mirror of a registry first."
-)
-@click.option(
-    "--endpoint-url", default="", metavar="URL", help="The server of s3:// or gs://, if not Amazon or Google."
-)
-@click.option(
-    "--region", default="", metavar="REGION", help="Of an S3 bucket, where the server does not say it."
-)
-@click.option("--anonymous", is_flag=True, help="Use no credentials, whatever the environment has.")
+@source_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output when done.")
 def import_command(source: str, target: Path, size: str, **options: Any) -> None:
     """Import a disk image: SOURCE becomes the raw disk TARGET.
@@ -68,10 +59,11 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
     """
     from diskyard.errors import DiskyardError
 
-    job = _job(source, options)
     try:
+        sums = {name: options.pop(name) for name in ("checksum", "checksum_url", "signature_url", "keyring")}
+        asked = replace(job(source, options), preallocation=options["preallocate"], **sums)
         begun = time.monotonic()
-        result = _run(job, _target(target, size, preallocate=options["preallocate"]))
+        result = _run(asked, _target(target, size, preallocate=options["preallocate"]))
         _say(source, result, time.monotonic() - begun, as_json=options["as_json"])
     except DiskyardError as error:
         click.echo(f"diskyard: {error}", err=True)
@@ -81,47 +73,6 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
     except KeyboardInterrupt:
         click.echo("diskyard: stopped; run the same command again to go on from there", err=True)
         sys.exit(STOPPED)
-
-
-def _job(source: str, options: dict[str, Any]) -> "ImportJob":
-    from diskyard.api.job import ImportJob
-
-    kind = next((kind for start, kind in _KINDS.items() if source.lower().startswith(start)), "file")
-    endpoint = _endpoint(source, kind, options["endpoint_url"])
-    user, colon, password = options["user"].partition(":")
-    if user and not colon:
-        password = click.prompt(f"Password of {user}", hide_input=True, err=True)
-    return ImportJob(
-        kind, endpoint, checksum=options["checksum"], preallocation=options["preallocate"],
-        access_key=user, secret_key=password, insecure_tls=options["insecure"], auth_file=_auth_file(),
-        credentials_file=os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "") if kind == "gcs" else "",
-        region=options["region"], anonymous=options["anonymous"], architecture=options["architecture"],
-        registry_mirrors=options["mirrors"],
-        http_proxy=_env("http_proxy"), https_proxy=_env("https_proxy"), no_proxy=_env("no_proxy"),
-    )  # fmt: skip
-
-
-def _endpoint(source: str, kind: str, server: str) -> str:
-    """Where the job finds the source: `s3://` and `gs://` on a server other than Amazon's and Google's are URLs."""
-    if kind == "s3":
-        server = server or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-    elif kind != "gcs" and server:
-        raise click.UsageError(
-            "--endpoint-url goes with s3:// and gs://: any other source names its server itself"
-        )
-    if not server or kind not in ("s3", "gcs"):
-        return source
-    path, mark, version = source.partition("://")[2].partition("?versionId=")
-    return f"{server.rstrip('/')}/{quote(path)}{mark}{version}"
-
-
-def _auth_file() -> str:
-    """Where `podman login` or `docker login` has put this user's registry credentials; empty: nowhere."""
-    if named := os.environ.get("REGISTRY_AUTH_FILE"):
-        return named
-    docker = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker", "config.json")
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere"), "containers/auth.json")
-    return next((str(path) for path in (runtime, docker) if path.is_file()), "")
 
 
 def _run(job: "ImportJob", target: "Target") -> "Result":
@@ -149,10 +100,6 @@ def _target(path: Path, size: str, *, preallocate: bool) -> "Target":
     if path.exists():
         raise InvalidRequest(f"{path} is there already: remove it, or give another name")
     return Target(path, room=room, size=room, preallocate=preallocate)
-
-
-def _env(name: str) -> str:
-    return os.environ.get(name) or os.environ.get(name.upper(), "")
 
 
 def _say(source: str, result: "Result", seconds: float, *, as_json: bool) -> None:

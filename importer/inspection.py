@@ -10,7 +10,7 @@ from diskyard.disk.digest import Digest
 from diskyard.disk.head import Headed
 from diskyard.disk.image import Image
 from diskyard.disk.preflight import HEAD, Preflight, Route
-from diskyard.disk.probe import COMPRESSIONS, Format
+from diskyard.disk.probe import COMPRESSIONS, Format, probe
 from diskyard.disk.source import Source
 from diskyard.disk.space import check_room
 from diskyard.disk.unwrap import unwrapped
@@ -125,7 +125,7 @@ def _inspected(name: str, source: Source, room: int | None) -> Inspection:
         ranged=source.ranged,
         size=source.size,
         validator=source.validator or "",
-        format=plan.format if plan else "",
+        format=plan.format if plan else _first_look(headed, refusal),
         packed=tuple(plan.packed) if plan else (),
         virtual_size=plan.virtual_size if plan else None,
         route=plan.route if plan else "",
@@ -133,6 +133,12 @@ def _inspected(name: str, source: Source, room: int | None) -> Inspection:
         hints=(*hints, *_about_server(headed)),
         refusal=refusal,
     )
+
+
+def _first_look(headed: Headed, refusal: DiskyardError | None) -> str:
+    """What is refused, where bytes have come at all."""
+    head = headed.head(HEAD) if refusal and refusal.fatal else b""
+    return probe(head) if head else ""
 
 
 def _hints(plan: Preflight, body: Headed) -> tuple[str, ...]:
