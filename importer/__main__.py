@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Final
 
 from diskyard import log
-from diskyard.api.job import ImportJob, TerminationMessage
+from diskyard.api.job import ImportJob, TerminationMessage, Vddk
 from diskyard.api.names import cdi
 from diskyard.disk.target import Result
 from diskyard.errors import AccessDenied, DiskyardError, SourceMissing, SourceUnavailable
@@ -51,7 +51,7 @@ def _run(env: Mapping[str, str]) -> tuple[int, TerminationMessage]:
         return DONE, _success(job, result)
     except DiskyardError as error:
         logger.warning(str(error), reason=error.reason, fatal=error.fatal)
-        return (FATAL if error.fatal else PASSING), _failure(error)
+        return (FATAL if error.fatal else PASSING), _failure(error, env.get(cdi.ENV_SOURCE, "http"))
     except SystemExit:
         logger.warning("told to stop: what is durable is kept, the next run goes on from there")
         return STOPPED, TerminationMessage("stopped before the import was complete", reason="Stopped")
@@ -86,13 +86,13 @@ def _success(job: ImportJob, result: Result) -> TerminationMessage:
         bytes_fetched=result.bytes_fetched,
         bytes_written=result.bytes_written,
         digest=result.digest,
+        vddk=Vddk(**result.about) if job.source == "vddk" else None,
     )
 
 
-def _failure(error: DiskyardError) -> TerminationMessage:
-    prefix = (
-        "Unable to connect to http data source" if isinstance(error, _OPENING) else "Unable to process data"
-    )
+def _failure(error: DiskyardError, source: str) -> TerminationMessage:
+    connecting = isinstance(error, _OPENING)
+    prefix = f"Unable to connect to {source} data source" if connecting else "Unable to process data"
     return TerminationMessage(f"{prefix}: {error}", reason=error.reason, fatal=error.fatal)
 
 

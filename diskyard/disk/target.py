@@ -1,7 +1,7 @@
 """Where a disk shall be, what was promised of it, how far it is, and what came out: ingest's values."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -91,6 +91,8 @@ class Result:
     digest: str
     """`algorithm:hex` of the source's bytes; empty for an image that has no bytes of its own."""
     resumed_at: int = 0
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What an image's server says of itself: `version`, `host`."""
 
 
 OnProgress = Callable[[Progress], None]

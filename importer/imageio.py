@@ -1,0 +1,191 @@
+"""A disk in oVirt as an Image: ovirt-imageio's extents say where its data is, ranged requests fetch only that.
+
+After https://ovirt.github.io/ovirt-imageio/images.html. A server too old for extents gives one extent, of data.
+"""
+
+import json
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from time import sleep
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from diskyard.api.job import ImportJob
+from diskyard.disk.extent import Extent, coalesced
+from diskyard.errors import AccessDenied, InvalidRequest, Refused, SourceMissing, SourceUnavailable
+from diskyard.log import logger
+from importer.ovirt import Engine, Pause, Ticket
+from importer.request import Access, Answer, Client, Request, shown
+from importer.retry import DELAYS
+
+_LONGEST_OPTIONS: Final = 64 << 10
+_MOST_EXTENTS: Final = 1 << 20
+_OBJECT: Final = re.compile(rb"\{[^{}]{1,1024}\}")
+_LOST: Final = (AccessDenied, SourceMissing)
+"""What a ticket that has ended is answered with: another attempt gets another ticket."""
+
+log = logger("imageio")
+
+
+class ImageioImage:
+    """A disk behind a ticket's URL. From several threads at once, a connection each."""
+
+    def __init__(self, ticket: Ticket, access: Access, pause: Pause = sleep) -> None:
+        """Find a way to the disk, and learn where its data is. Raises SourceUnavailable, InvalidRequest."""
+        self._access = replace(access, user="", password="", headers=(), led=access.led or ticket.public)
+        self._pause = pause
+        self._client = Client()
+        self._url, options = self._way(ticket.urls)
+        self._ends = array("Q")
+        self._zeros = bytearray()
+        features = options.get("features")
+        if isinstance(features, list) and "extents" in features:
+            self._learn()
+        else:
+            log.warning("the server does not tell extents: every byte is fetched", url=shown(self._url))
+            self._add(Extent(0, ticket.size, zero=False))
+        self.size: int = self._ends[-1] if self._ends else 0
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """The `host` that it reads from."""
+        return {"host": urlsplit(self._url).hostname or ""}
+
+    def extents(self) -> Iterator[Extent]:
+        start = 0
+        for end, zero in zip(self._ends, self._zeros, strict=True):
+            yield Extent(start, end - start, bool(zero))
+            start = end
+
+    def preadinto(self, buf: memoryview, offset: int) -> None:
+        if offset + len(buf) > self.size:
+            raise SourceUnavailable(f"expected {len(buf)} bytes at {offset}, the disk ends at {self.size}")
+        done = 0
+        for delay in (*DELAYS, None):
+            try:
+                for count in self._read(buf[done:], offset + done):
+                    done += count
+            except SourceUnavailable as error:
+                if delay is None:
+                    raise
+                log.warning("interrupted, asking again", at=offset + done, seconds=delay, because=error)
+                self._pause(delay)
+            if done == len(buf):
+                return
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+    def _way(self, urls: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+        """The first URL that answers, and what its server can do. The host is the shorter way; not all can reach it."""
+        for url in urls[:-1]:
+            try:
+                return url, self._options(url)
+            except (SourceUnavailable, Refused) as error:
+                log.warning("cannot reach the host of the disk, trying the engine's proxy", because=error)
+        return urls[-1], self._options(urls[-1])
+
+    def _options(self, url: str) -> dict[str, Any]:
+        """What a server says that it can do; nothing, if it is too old to be asked."""
+        try:
+            answer = self._client.ask(url, self._access, Request("OPTIONS"), (200, 204, 405))
+        except _LOST as error:
+            raise SourceUnavailable(f"the ticket at {shown(url)} is not valid: {error}") from error
+        with closing(answer):
+            text = answer.read(_LONGEST_OPTIONS)
+        try:
+            said = json.loads(text) if answer.status == 200 and text else {}
+        except ValueError:
+            return {}
+        return said if isinstance(said, dict) else {}
+
+    def _learn(self) -> None:
+        """Keep all extents, nine bytes for each: a large disk may have a million."""
+        with closing(self._get(f"{self._url}/extents", {})) as answer:
+            for extent in coalesced(_listed(answer)):
+                self._add(extent)
+
+    def _add(self, extent: Extent) -> None:
+        expected = self._ends[-1] if self._ends else 0
+        if extent.start != expected or extent.length < 0 or len(self._ends) >= _MOST_EXTENTS:
+            raise SourceUnavailable(
+                f"expected an extent at {expected} from {shown(self._url)}, found one of {extent.length} bytes at "
+                f"{extent.start}, the {len(self._ends)}th"
+            )
+        if extent.length:
+            self._ends.append(extent.end)
+            self._zeros.append(extent.zero)
+
+    def _read(self, buf: memoryview, offset: int) -> Iterator[int]:
+        """Bytes that have come, time and again until all have."""
+        last = offset + len(buf) - 1
+        with closing(self._get(self._url, {"Range": f"bytes={offset}-{last}"})) as answer:
+            said = answer.headers.get("Content-Range", "")
+            if answer.status != 206 or not said.startswith(f"bytes {offset}-{last}/"):
+                raise InvalidRequest(
+                    f"expected bytes {offset}-{last} from {shown(self._url)}, found status {answer.status} and "
+                    f"Content-Range {said!r}. A proxy or the server is at fault"
+                )
+            done = 0
+            while done < len(buf):
+                count = answer.readinto(buf[done:])
+                if not count:
+                    raise SourceUnavailable(
+                        f"{shown(self._url)} broke off at byte {offset + done} of {last + 1}"
+                    )
+                done += count
+                yield count
+
+    def _get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        try:
+            return self._client.get(url, self._access, headers)
+        except _LOST as error:
+            raise SourceUnavailable(f"the image transfer has ended: {error}") from error
+
+
+@contextmanager
+def opened(job: ImportJob, access: Access) -> Iterator[ImageioImage]:
+    """A disk in oVirt, for the user that `access` names. Raises Refused, SourceUnavailable."""
+    if job.checkpoint:
+        raise InvalidRequest(
+            f"checkpoint {job.checkpoint!r}: stages (checkpoints) are not imported yet. Leave out spec.checkpoints to "
+            "import the whole disk of a machine that is switched off"
+        )
+    with (
+        closing(Engine(job.endpoint, access)) as engine,
+        engine.transfer(job.disk_id) as ticket,
+        closing(ImageioImage(ticket, access)) as image,
+    ):
+        log.info("reading", disk=job.disk_id, size=image.size, **image.about)
+        yield image
+
+
+def _listed(answer: Answer) -> Iterator[Extent]:
+    """The extents of a list in JSON, while it comes: they are flat objects, and the list may be long."""
+    held = b""
+    buf = bytearray(64 << 10)
+    while count := answer.readinto(memoryview(buf)):
+        held += buf[:count]
+        end = 0
+        for found in _OBJECT.finditer(held):
+            yield _extent(found[0], answer)
+            end = found.end()
+        held = held[end:]
+        if len(held) > 4096:
+            break
+    if held.strip() not in (b"]", b"[]"):
+        raise SourceUnavailable(
+            f"{shown(answer.url)}: expected a list of extents, found {held[:80]!r} at its end"
+        )
+
+
+def _extent(text: bytes, answer: Answer) -> Extent:
+    try:
+        said = json.loads(text)
+        return Extent(int(said["start"]), int(said["length"]), said["zero"] is True)
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceUnavailable(f"{shown(answer.url)}: expected an extent, found {text[:80]!r}") from error

@@ -1,0 +1,219 @@
+"""oVirt's engine: it opens a disk for reading at one of its hosts, and closes it again.
+
+After the oVirt Engine API (imagetransfers, version 4) in JSON: https://ovirt.github.io/ovirt-engine-api-model/4.4/.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from threading import Event, Lock, Thread
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlunsplit
+
+from diskyard.errors import AccessDenied, DiskyardError, InvalidRequest, SourceMissing, SourceUnavailable
+from diskyard.log import logger
+from importer.request import Access, Client, Request, parsed, shown
+
+READY_WITHIN: Final = 300
+"""Times that the engine is asked, a second apart, whether a transfer has begun."""
+RENEWED_EVERY: Final = 30.0
+"""Seconds between two requests to keep a transfer open; the engine ends one that is idle for 60 (its default)."""
+ENDING_TRIES: Final = 10
+ENDING_PAUSE: Final = 2.0
+_LONGEST_ANSWER: Final = 1 << 20
+_API: Final = "/ovirt-engine/api"
+_SSO: Final = "/ovirt-engine/sso/oauth/token"
+_LOGOUT: Final = "/ovirt-engine/services/sso-logout"
+_JSON: Final = {"Accept": "application/json", "Content-Type": "application/json", "Version": "4"}
+_FORM: Final = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+_BEGINNING: Final = frozenset({"initializing", "resuming"})
+_DONE: Final = range(200, 300)
+_REASONS: Final = ("detail", "error_description", "error", "reason")
+"""Where the engine says why not, and where its single sign-on does."""
+
+log = logger("ovirt")
+Json = dict[str, Any]
+Pause = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Where a disk's bytes are for as long as a transfer is open."""
+
+    urls: tuple[str, ...]
+    """At the host itself; through the engine's proxy."""
+    size: int
+    """Bytes of the disk, as the engine knows it."""
+    public: bool
+    """Whether a public server has given this: what it leads to must be public too."""
+
+
+class Engine:
+    """A login at an engine. Its calls may come from two threads."""
+
+    def __init__(self, url: str, access: Access, pause: Pause = time.sleep) -> None:
+        """Log in, as the user that `access` names. Raises AccessDenied, SourceUnavailable, InvalidRequest."""
+        parts = parsed(url)
+        self._api = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}{_API}"
+        self._root = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
+        self._access = access
+        self._bare = replace(access, user="", password="", headers=())
+        self._pause = pause
+        self._client = Client()
+        self._lock = Lock()
+        self._public = False
+        self._token = self._login()
+
+    def close(self) -> None:
+        """Log out, which may fail, and hang up."""
+        with suppress(DiskyardError):
+            self._form(_LOGOUT, {"scope": "ovirt-app-api", "token": self._token})
+        self._client.close()
+
+    @contextmanager
+    def transfer(self, disk: str) -> Iterator[Ticket]:
+        """A disk that is open for reading, renewed for as long as it takes, finalized or (after an error) cancelled.
+
+        Raises SourceMissing, InvalidRequest, AccessDenied, SourceUnavailable (it is locked, or does not get ready).
+        """
+        facts = self._disk(disk)
+        asked = {"disk": {"id": disk}, "direction": "download", "format": "raw"}
+        begun = self._asked("POST", "/imagetransfers", asked)
+        path = f"/imagetransfers/{quote(str(begun.get('id', '')), safe='')}"
+        ending = "cancel"
+        try:
+            ready = self._ready(path, begun)
+            with _renewing(lambda: self._asked("POST", f"{path}/extend", {})):
+                yield Ticket(_urls(ready), _whole(facts.get("provisioned_size")), self._public)
+            ending = "finalize"
+        finally:
+            self._end(f"{path}/{ending}")
+
+    def _login(self) -> str:
+        credentials = {"username": self._access.user, "password": self._access.password}
+        grant = {"grant_type": "password", "scope": "ovirt-app-api"}
+        try:
+            said = self._form(_SSO, grant | credentials)
+        except InvalidRequest as error:  # the engine answers 400 to a wrong password
+            raise AccessDenied(
+                f"{shown(self._root)} refuses the login of {self._access.user!r}: {error}. Correct the secret "
+                "(secretRef): accessKeyId is a user with its domain (admin@internal), secretKey the password"
+            ) from error
+        token = said.get("access_token")
+        if not isinstance(token, str) or not token:
+            raise AccessDenied(
+                f"{shown(self._root)} refuses the login of {self._access.user!r}: "
+                f"{said.get('error') or 'it gives no token'}. Correct the secret (secretRef)"
+            )
+        return token
+
+    def _disk(self, disk: str) -> Json:
+        if not disk:
+            raise InvalidRequest("an imageio source needs diskId")
+        try:
+            facts = self._asked("GET", f"/disks/{quote(disk, safe='')}")
+        except SourceMissing as error:
+            raise SourceMissing(f"{shown(self._root)} has no disk {disk}: correct diskId") from error
+        status = facts.get("status", "ok")
+        if status != "ok":
+            raise SourceUnavailable(
+                f"expected disk {disk} to be ok, found it {status}: another job uses it, it is tried again"
+            )
+        return facts
+
+    def _ready(self, path: str, transfer: Json) -> Json:
+        """The transfer once it has begun."""
+        for _ in range(READY_WITHIN):
+            phase = str(transfer.get("phase", "unknown"))
+            if phase == "transferring":
+                return transfer
+            if phase not in _BEGINNING:
+                raise SourceUnavailable(
+                    f"expected the image transfer to begin, found it {phase}: the engine's events say why"
+                )
+            self._pause(1.0)
+            transfer = self._asked("GET", path)
+        raise SourceUnavailable(f"the image transfer has not begun within {READY_WITHIN} seconds")
+
+    def _end(self, path: str) -> None:
+        """Close a transfer; one that cannot be closed ends by itself when it has been idle."""
+        for _ in range(ENDING_TRIES):
+            try:
+                self._asked("POST", path, {})
+            except SourceMissing:
+                return
+            except DiskyardError as error:
+                log.warning("cannot close the image transfer, asking again", path=path, because=error)
+                self._pause(ENDING_PAUSE)
+            else:
+                return
+
+    def _asked(self, method: str, path: str, said: Json | None = None) -> Json:
+        """The answer of the API; a login that has expired is made anew."""
+        body = b"" if said is None else json.dumps(said).encode()
+        with self._lock:
+            try:
+                return self._answer(f"{self._api}{path}", Request(method, self._signed(), body))
+            except AccessDenied:
+                self._token = self._login()
+                return self._answer(f"{self._api}{path}", Request(method, self._signed(), body))
+
+    def _signed(self) -> dict[str, str]:
+        return _JSON | {"Authorization": f"Bearer {self._token}"}
+
+    def _form(self, path: str, fields: dict[str, str]) -> Json:
+        return self._answer(f"{self._root}{path}", Request("POST", _FORM, urlencode(fields).encode()))
+
+    def _answer(self, url: str, request: Request) -> Json:
+        with closing(self._client.ask(url, self._bare, request, (*_DONE, 400, 409))) as answer:
+            self._public = answer.public
+            text = answer.read(_LONGEST_ANSWER)
+        said = _object(text)
+        if answer.status in _DONE:
+            return said
+        reason = next((said[name] for name in _REASONS if said.get(name)), "without a reason")
+        if answer.status == 409:
+            raise SourceUnavailable(f"{shown(url)} cannot do that now: {reason}. It is tried again")
+        raise InvalidRequest(f"{shown(url)} refuses {request.method}: {reason}")
+
+
+@contextmanager
+def _renewing(renew: Callable[[], object]) -> Iterator[None]:
+    """Time and again, in a thread of its own; what fails is tried again the next time."""
+    done = Event()
+
+    def run() -> None:
+        while not done.wait(RENEWED_EVERY):
+            try:
+                renew()
+            except DiskyardError as error:
+                log.warning("cannot renew the image transfer", because=error)
+
+    thread = Thread(target=run, name="renewal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _urls(transfer: Json) -> tuple[str, ...]:
+    urls = tuple(str(transfer[name]) for name in ("transfer_url", "proxy_url") if transfer.get(name))
+    if not urls:
+        raise SourceUnavailable("the engine says of the image transfer neither transfer_url nor proxy_url")
+    return urls
+
+
+def _object(text: bytes) -> Json:
+    try:
+        said = json.loads(text) if text else {}
+    except ValueError:
+        return {"reason": "it answered with something else than JSON"}
+    return said if isinstance(said, dict) else {}
+
+
+def _whole(number: object) -> int:
+    return int(number) if isinstance(number, int | str) and str(number).isdigit() else 0
