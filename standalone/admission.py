@@ -22,9 +22,12 @@ from diskyard.api.meta import (
 from diskyard.api.names import cdi
 from diskyard.api.rules import claim, datavolume, instance, machine
 from diskyard.api.storage import storage_class
+from diskyard.api.user import User
 from diskyard.errors import Cause
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import find
+from standalone.access import grants
+from standalone.access.policy import Policy
 
 Defaults = Callable[[Client, Obj], Obj]
 Causes = Callable[[Client, Obj, Obj | None], Sequence[Cause]]
@@ -35,20 +38,23 @@ class Rules:
 
     def __init__(self) -> None:
         self._client: Client | None = None
+        self._policy: Policy | None = None
 
-    def serve(self, client: Client) -> None:
+    def serve(self, client: Client, policy: Policy | None = None) -> None:
         """Look things up there. Until then everything is admitted: it is what the yard itself begins with."""
-        self._client = client
+        self._client, self._policy = client, policy
 
-    def mutate(self, kind: Kind, obj: Obj, old: Obj | None) -> Obj:
+    def mutate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Obj:  # noqa: ARG002 - as asked
         """The object with what is filled in when it is made."""
         defaults = _DEFAULTS.get(kind)
         if self._client is None or defaults is None or old is not None:
             return obj
         return defaults(self._client, obj)
 
-    def validate(self, kind: Kind, obj: Obj, old: Obj | None) -> Sequence[Cause]:
-        """What is wrong with the object; what is leaving is let go."""
+    def validate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Sequence[Cause]:
+        """What is wrong with the object; what is leaving is let go. Raises Forbidden for grants beyond one's own."""
+        if self._policy is not None and user is not None:
+            grants.check(self._policy, user, kind, obj, old)
         causes = _CAUSES.get(kind)
         if self._client is None or causes is None or meta.deleting(obj):
             return ()

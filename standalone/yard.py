@@ -16,6 +16,8 @@ from diskyard.api.meta import KUBEVIRT, POD, STORAGE_CLASS, Key, Kind
 from diskyard.api.names import kubernetes, kubevirt
 from diskyard.kube.controller import Controllers
 from diskyard.web import server, tls
+from standalone.access.aggregates import Aggregates, provide
+from standalone.access.door import Door
 from standalone.access.tokens import tokens, write_kubeconfig
 from standalone.admission import Rules
 from standalone.collect import Collector
@@ -63,9 +65,11 @@ class Yard(AbstractContextManager["Yard"]):
             rules = Rules()
             objects = stack.enter_context(Objects.open(directory.store, rules))
             yard = cls(directory, stack)
+            provide(objects)
             first = seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
-            rules.serve(objects)
-            yard._serve(objects, port)
+            door = Door(objects, tokens(directory.pki))
+            rules.serve(objects, door.policy)
+            yard._serve(objects, door, port)
             yard._work(objects)
             yard._offer_guests(objects, first, say)
             yard._stack = stack.pop_all()
@@ -81,16 +85,15 @@ class Yard(AbstractContextManager["Yard"]):
     ) -> None:
         self._stack.close()
 
-    def _serve(self, objects: Objects, port: int) -> None:
+    def _serve(self, objects: Objects, door: Door, port: int) -> None:
         pki, now = self._directory.pki, datetime.now(UTC)
         authority = tls.authority(pki, "diskyard", now)
         pair = tls.server(authority, pki, ("localhost", HOST), now)
-        admitted = tokens(pki)
-        app = application(objects, self._node.logs, admitted)
+        app = application(objects, self._node.logs, door)
         running = server.start(app, server.Place(HOST, port, tls.context(pair)))
         self._stack.callback(running.stop)
         self.url = running.url
-        write_kubeconfig(self.kubeconfig, running.url, authority.certificate, admitted.admin)
+        write_kubeconfig(self.kubeconfig, running.url, authority.certificate, door.admin)
 
     def _work(self, objects: Objects) -> None:
         scraper = self._stack.enter_context(Scraper())
@@ -106,6 +109,7 @@ class Yard(AbstractContextManager["Yard"]):
                 *datavolume_controller.reconcilers(scraper),
                 *vm_controller.reconcilers(),
                 *self._agent.reconcilers,
+                Aggregates(),
             ],
         )
         self._stack.callback(self._controllers.stop)

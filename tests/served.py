@@ -10,7 +10,10 @@ from diskyard.api.meta import Obj
 from diskyard.kube.http import HttpClient, connect
 from diskyard.web import tls
 from diskyard.web.server import Place, start
+from standalone.access.aggregates import provide
+from standalone.access.door import Door
 from standalone.access.tokens import tokens, write_kubeconfig
+from standalone.admission import Rules
 from standalone.node.log import LogOptions
 from standalone.store.objects import Objects
 from standalone.wire.logs import Logs
@@ -37,14 +40,18 @@ def silent(_: Obj, __: LogOptions) -> Iterator[bytes]:
 
 
 @contextmanager
-def served(folder: Path, logs: Logs = silent) -> Iterator[Yard]:
+def served(folder: Path, logs: Logs = silent, rules: Rules | None = None) -> Iterator[Yard]:
     """A new store in that folder, served for as long as the block lasts."""
     now = datetime.now(UTC)
     authority = tls.authority(folder / "pki", "test", now)
     context = tls.context(tls.server(authority, folder / "pki", [LOCALHOST], now))
     known = tokens(folder / "pki")
-    with Objects.open(folder / "store.db") as store:
-        running = start(application(store, logs, known), Place(LOCALHOST, 0, context))
+    with Objects.open(folder / "store.db", rules) as store:
+        provide(store)
+        door = Door(store, known)
+        if rules:
+            rules.serve(store, door.policy)
+        running = start(application(store, logs, door), Place(LOCALHOST, 0, context))
         kubeconfig = folder / "kubeconfig"
         write_kubeconfig(kubeconfig, running.url, authority.certificate, known.admin)
         client = connect(kubeconfig)

@@ -6,17 +6,21 @@ from typing import Protocol
 from diskyard.api import meta
 from diskyard.api.meta import Kind, Obj
 from diskyard.api.names import cdi, derived
+from diskyard.api.user import User
 from diskyard.errors import Cause, Invalid
 
 
 class Admission(Protocol):
-    """Asked at every create, and at every change of an object that is not only to its status."""
+    """Asked at every create, and at every change of an object that is not only to its status.
 
-    def mutate(self, kind: Kind, obj: Obj, old: Obj | None) -> Obj:
+    `user` is who asks over the wire; None: the yard itself, whose controllers need no leave.
+    """
+
+    def mutate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Obj:
         """The object as it is to be stored; `old` as it is stored (None: it is created)."""
 
-    def validate(self, kind: Kind, obj: Obj, old: Obj | None) -> Sequence[Cause]:
-        """What is wrong with it; nothing: it is stored."""
+    def validate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Sequence[Cause]:
+        """What is wrong with it; nothing: it is stored. May raise Forbidden or NotFound about what it names."""
 
 
 def denied(kind: Kind, obj: Obj, causes: Sequence[Cause]) -> Invalid:

@@ -2,6 +2,7 @@
 
 from diskyard.api import meta
 from diskyard.api.meta import NAMESPACE, Kind, Obj
+from diskyard.api.user import User
 from diskyard.errors import Cause
 from standalone.store import admission, answers, core, metadata, rules
 from standalone.store.admission import Admission
@@ -9,10 +10,15 @@ from standalone.store.served import Served
 
 
 class Gate:
-    """Completes and judges objects; `rules` are those of the kinds' owners."""
+    """Completes and judges objects; `owners` are the rules of the kinds' owners, `user` is who asks."""
 
-    def __init__(self, owners: Admission | None) -> None:
+    def __init__(self, owners: Admission | None, user: User | None = None) -> None:
         self._owners = owners
+        self._user = user
+
+    def asked_by(self, user: User) -> "Gate":
+        """The same gate for what that user asks."""
+        return Gate(self._owners, user)
 
     def fresh(self, served: Served, asked: Obj, birth: metadata.Birth) -> Obj:
         """The new object as it is to be stored. Raises Invalid."""
@@ -46,9 +52,9 @@ class Gate:
         if old is None:
             obj = core.begun(kind, obj)
         if self._owners:
-            obj = _defaulted(served, self._owners.mutate(kind, obj, old))
+            obj = _defaulted(served, self._owners.mutate(kind, obj, old, self._user))
         _raise(kind, obj, served.schema.causes(obj) if served.schema else core.causes(kind, obj, old))
-        if self._owners and (causes := self._owners.validate(kind, obj, old)):
+        if self._owners and (causes := self._owners.validate(kind, obj, old, self._user)):
             raise admission.denied(kind, obj, causes)
         return obj
 

@@ -17,6 +17,7 @@ import orjson
 from diskyard import crds
 from diskyard.api import meta
 from diskyard.api.meta import CRD, NAMESPACE, Key, Kind, Obj
+from diskyard.api.user import User
 from diskyard.errors import BadRequest, Cause, Expired, NotFound
 from diskyard.kube.client import ALL, DELETE, Deletion, Listing, Patch, Selection, Watch
 from standalone.store import answers, finality, metadata, page, selector, served
@@ -95,6 +96,12 @@ class Objects(AbstractContextManager["Objects"]):
         """The same objects for dry runs: writes are decided and answered as ever, and nothing is stored."""
         twin = copy.copy(self)
         twin._write = self._log.rehearse
+        return twin
+
+    def asked_by(self, user: User) -> "Objects":
+        """The same objects for one who asks over the wire: admission learns who it is."""
+        twin = copy.copy(self)
+        twin._gate = self._gate.asked_by(user)
         return twin
 
     def unknown(self, kind: Kind, obj: Obj) -> list[str]:

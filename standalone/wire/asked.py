@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
+from diskyard.api.user import User
 from diskyard.errors import BadRequest
 from diskyard.kube.client import Patch, Selection
 from standalone.store import convert
@@ -17,6 +19,7 @@ from standalone.wire.catalogue import Resource
 from standalone.wire.target import Target
 
 _SERVER_SIDE_APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+USER: Final = web.RequestKey("user", User)
 _STRICTNESS = ("", "Ignore", "Warn", "Strict")
 
 
@@ -35,6 +38,11 @@ class Asked:
     request: web.Request
     resource: Resource
     target: Target
+
+    @property
+    def user(self) -> User:
+        """Who asks."""
+        return self.request[USER]
 
     @property
     def form(self) -> Form:

@@ -44,7 +44,9 @@ class Resource:
     @property
     def subresources(self) -> tuple[str, ...]:
         """The names after an object's own."""
-        more = {"Pod": ("log",), "Namespace": ("finalize",)}.get(self.kind.kind, ())
+        more = {"Pod": ("log",), "Namespace": ("finalize",), "ServiceAccount": ("token",)}.get(
+            self.kind.kind, ()
+        )
         return (("status",) if self.status else ()) + (more if not self.kind.group else ())
 
 

@@ -2,16 +2,23 @@
 
 from typing import Any
 
-from diskyard.api.meta import Obj
+from diskyard.api.meta import Kind, Obj
+from standalone.access import reviews
+from standalone.access.account import REQUEST
 from standalone.wire.catalogue import VERBS, Catalogue, Resource
 
 AGGREGATED = "as=APIGroupDiscoveryList"
-_SUBRESOURCE_VERBS = {"log": ("get",), "finalize": ("update",), "status": ("get", "patch", "update")}
-REVIEWS: dict[str, tuple[tuple[str, str], ...]] = {
-    "authorization.k8s.io": (("SelfSubjectAccessReview", "selfsubjectaccessreviews"),
-                             ("SelfSubjectRulesReview", "selfsubjectrulesreviews")),
-    "authentication.k8s.io": (("SelfSubjectReview", "selfsubjectreviews"),),
-}  # fmt: skip
+_SUBRESOURCE_VERBS = {
+    "log": ("get",),
+    "token": ("create",),
+    "finalize": ("update",),
+    "status": ("get", "patch", "update"),
+}
+_TOKEN = "token"
+REVIEWS: dict[str, tuple[Kind, ...]] = {
+    group: tuple(kind for kind in reviews.KINDS if kind.group == group)
+    for group in dict.fromkeys(kind.group for kind in reviews.KINDS)
+}
 """Questions that are answered and not kept, all in v1."""
 
 
@@ -42,7 +49,7 @@ def group(name: str, served: tuple[str, ...]) -> Obj:
 def resources(catalogue: Catalogue, name: str, version: str) -> Obj | None:
     """`/api/v1` and `/apis/GROUP/VERSION`; None: no such version."""
     found = [entry for resource in catalogue.of(name, version) for entry in _entries(resource)]
-    found += [_review(kind, plural) for kind, plural in REVIEWS.get(name, ()) if version == "v1"]
+    found += [_review(kind) for kind in REVIEWS.get(name, ()) if version == "v1"]
     if not found:
         return None
     spoken = f"{name}/{version}" if name else version
@@ -91,7 +98,7 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
             "name": f"{kind.plural}/{part}",
             "singularName": "",
             "namespaced": kind.namespaced,
-            "kind": kind.kind,
+            **_spoken(kind, part),
             "verbs": list(_SUBRESOURCE_VERBS[part]),
         }
         for part in resource.subresources
@@ -99,12 +106,19 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
     return [whole, *parts]
 
 
-def _review(kind: str, plural: str) -> dict[str, Any]:
+def _spoken(kind: Kind, part: str) -> dict[str, Any]:
+    """The kind that a subresource speaks; its group where that is another."""
+    if part != _TOKEN:
+        return {"kind": kind.kind}
+    return {"group": REQUEST.group, "version": REQUEST.version, "kind": REQUEST.kind}
+
+
+def _review(kind: Kind) -> dict[str, Any]:
     return {
-        "name": plural,
-        "singularName": kind.lower(),
-        "namespaced": False,
-        "kind": kind,
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
         "verbs": ["create"],
     }
 
@@ -113,13 +127,13 @@ def _discovered(catalogue: Catalogue, name: str, version: str) -> list[dict[str,
     found = [_whole(resource) for resource in catalogue.of(name, version)]
     return found + [
         {
-            "resource": plural,
-            "responseKind": {"group": name, "version": version, "kind": kind},
-            "scope": "Cluster",
-            "singularResource": kind.lower(),
+            "resource": kind.plural,
+            "responseKind": {"group": name, "version": version, "kind": kind.kind},
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "singularResource": kind.singular,
             "verbs": ["create"],
         }
-        for kind, plural in REVIEWS.get(name, ())
+        for kind in REVIEWS.get(name, ())
     ]
 
 
@@ -135,7 +149,11 @@ def _whole(resource: Resource) -> dict[str, Any]:
         **({"shortNames": list(kind.short)} if kind.short else {}),
         **({"categories": list(kind.categories)} if kind.categories else {}),
         "subresources": [
-            {"subresource": part, "responseKind": spoken, "verbs": list(_SUBRESOURCE_VERBS[part])}
+            {
+                "subresource": part,
+                "responseKind": {**spoken, **_spoken(kind, part)},
+                "verbs": list(_SUBRESOURCE_VERBS[part]),
+            }
             for part in resource.subresources
         ],
     }

@@ -1,23 +1,22 @@
 """The embedded API server's wire: Kubernetes' paths, each led to the store. Decides nothing itself."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
 
 from aiohttp import web
 
 from diskyard import VERSION
-from diskyard.errors import ApiError, MethodNotAllowed, Unauthorized
+from diskyard.errors import ApiError, MethodNotAllowed
 from diskyard.log import logger
 from diskyard.web.bridge import call
-from standalone.access import reviews
-from standalone.access.tokens import Tokens
+from standalone.access.door import Door
 from standalone.store.objects import Objects
-from standalone.wire import body, discovery, openapi
+from standalone.wire import access, body, discovery, openapi
 from standalone.wire.answer import refusal, reply, warn
 from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogue, Catalogues, missing
 from standalone.wire.logs import Logs, LogStreams
-from standalone.wire.target import Target, target
+from standalone.wire.target import target
 from standalone.wire.verbs import Verbs
 from standalone.wire.watches import Watches
 
@@ -31,10 +30,10 @@ _WARNING = web.RequestKey("warning", str)
 log = logger("wire")
 
 
-def application(objects: Objects, logs: Logs, tokens: Tokens, version: str = VERSION) -> web.Application:
-    """The API server over that store, for whoever bears one of the tokens."""
-    server = _Server(objects, logs, version)
-    app = web.Application(middlewares=[_errors, _authentication(tokens)], client_max_size=body.BODY_LIMIT)
+def application(objects: Objects, logs: Logs, door: Door, version: str = VERSION) -> web.Application:
+    """The API server over that store, for whoever comes through the door."""
+    server = _Server(objects, logs, door, version)
+    app = web.Application(middlewares=[_errors, access.guarded(door)], client_max_size=body.BODY_LIMIT)
     for path in ("/healthz", "/livez", "/readyz"):
         app.router.add_get(path, _alive)
         app.router.add_get(path + "/{check:.*}", _alive)
@@ -57,11 +56,12 @@ def application(objects: Objects, logs: Logs, tokens: Tokens, version: str = VER
 
 
 class _Server:
-    def __init__(self, objects: Objects, logs: Logs, version: str) -> None:
+    def __init__(self, objects: Objects, logs: Logs, door: Door, version: str) -> None:
         self._catalogues = Catalogues(objects)
         self._verbs = Verbs(objects)
         self._watches = Watches(objects)
         self._logs = LogStreams(objects, logs)
+        self._door = door
         self._version = version
 
     async def close(self, _: web.Application) -> None:
@@ -136,8 +136,8 @@ class _Server:
         wanted = target(request.rel_url.raw_path)
         if wanted is None:
             raise missing()
-        if wanted.plural in {plural for _, plural in discovery.REVIEWS.get(wanted.group, ())}:
-            return await _review(request, wanted)
+        if kind := access.review_kind(wanted):
+            return await access.review(self._door, request, kind, wanted)
         asked = Asked(request, self._catalogues.now().find(wanted), wanted)
         request[_WARNING] = asked.resource.warning
         return await self._verb(asked)(asked)
@@ -149,6 +149,8 @@ class _Server:
         known: dict[str, Callable[[Asked], Awaitable[web.StreamResponse]]]
         if wanted.subresource == "log":
             known = {"GET": self._logs.get}
+        elif wanted.subresource == "token":
+            known = {"POST": partial(access.token, self._door)}
         elif wanted.subresource:
             known = {"GET": verbs.get, "PUT": verbs.update, "PATCH": verbs.patch}
         elif wanted.name:
@@ -171,24 +173,6 @@ async def _warned(request: web.Request, answer: web.StreamResponse) -> None:
 
 async def _alive(_: web.Request) -> web.StreamResponse:
     return web.Response(text="ok")
-
-
-async def _review(request: web.Request, wanted: Target) -> web.StreamResponse:
-    if request.method != "POST" or wanted.name or wanted.version != "v1":
-        raise MethodNotAllowed("the server does not allow this method on the requested resource")
-    return reply(reviews.answered(wanted.plural, await body.obj(request)), 201)
-
-
-def _authentication(tokens: Tokens) -> Any:
-    @web.middleware
-    async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path not in _PUBLIC and not request.path.startswith(("/livez/", "/readyz/", "/healthz/")):
-            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not tokens.known(token.strip()):
-                raise Unauthorized("Unauthorized")
-        return await handler(request)
-
-    return authenticated
 
 
 @web.middleware

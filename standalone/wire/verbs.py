@@ -44,7 +44,7 @@ class Verbs:
         """A new object."""
         obj = await asked.obj()
         warnings = self._unknown(asked, obj)
-        made = await call(self._store(dry=asked.dry).create, asked.resource.kind, obj)
+        made = await call(self._store(asked, dry=asked.dry).create, asked.resource.kind, obj)
         return show.one(asked, made, 201, warnings)
 
     async def update(self, asked: Asked) -> web.StreamResponse:
@@ -53,7 +53,7 @@ class Verbs:
         warnings = self._unknown(asked, obj)
         kind, subresource = asked.resource.kind, asked.target.subresource
         return show.one(
-            asked, await call(self._store(dry=asked.dry).update, kind, obj, subresource), 200, warnings
+            asked, await call(self._store(asked, dry=asked.dry).update, kind, obj, subresource), 200, warnings
         )
 
     async def patch(self, asked: Asked) -> web.StreamResponse:
@@ -64,7 +64,7 @@ class Verbs:
             warnings = self._unknown(asked, patch)
         kind, target = asked.resource.kind, asked.target
         changed = await call(
-            self._store(dry=asked.dry).patch, kind, target.key, patch, target.subresource, how
+            self._store(asked, dry=asked.dry).patch, kind, target.key, patch, target.subresource, how
         )
         return show.one(asked, changed, 200, warnings)
 
@@ -72,7 +72,7 @@ class Verbs:
         """An object, asked to go."""
         kind, target = asked.resource.kind, asked.target
         deletion, dry = await _deletion(asked)
-        left = await call(self._store(dry=dry).delete, kind, target.key, deletion)
+        left = await call(self._store(asked, dry=dry).delete, kind, target.key, deletion)
         if not finality.finished(kind, left):
             return show.one(asked, left)
         return reply(success(kind.plural, target.name, meta.uid(left), kind.group))
@@ -80,7 +80,7 @@ class Verbs:
     async def delete_collection(self, asked: Asked) -> web.StreamResponse:
         """All objects of a collection that fit, asked to go."""
         deletion, dry = await _deletion(asked)
-        store, kind = self._store(dry=dry), asked.resource.kind
+        store, kind = self._store(asked, dry=dry), asked.resource.kind
 
         def deleted() -> bytes:
             chosen = self._objects.piece(kind, asked.selection, asked.asking)
@@ -90,8 +90,8 @@ class Verbs:
 
         return reply(await call(deleted))
 
-    def _store(self, *, dry: bool) -> Objects:
-        return self._rehearsal if dry else self._objects
+    def _store(self, asked: Asked, *, dry: bool) -> Objects:
+        return (self._rehearsal if dry else self._objects).asked_by(asked.user)
 
     def _unknown(self, asked: Asked, obj: Obj) -> tuple[str, ...]:
         """What to warn about. Raises BadRequest where the client wants unknown fields refused."""

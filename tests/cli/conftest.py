@@ -12,6 +12,7 @@ from cli.__main__ import door
 from diskyard.api import meta
 from diskyard.api.meta import Obj
 from diskyard.web import server, tls
+from standalone.access.door import Door
 from standalone.access.tokens import tokens, write_kubeconfig
 from standalone.node.log import LogOptions
 from standalone.seed import seed
@@ -43,7 +44,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         pair = tls.server(authority, folder, ("localhost", "127.0.0.1"), datetime.now(UTC))
         admitted = tokens(folder)
         place = server.Place("127.0.0.1", 0, tls.context(pair))
-        running = server.start(application(objects, words, admitted), place)
+        running = server.start(application(objects, words, Door(objects, admitted)), place)
         try:
             kubeconfig = folder / "kubeconfig"
             write_kubeconfig(kubeconfig, running.url, authority.certificate, admitted.admin)

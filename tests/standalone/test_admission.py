@@ -72,4 +72,4 @@ def test_what_is_leaving_is_let_go(yard: Objects) -> None:
 
 
 def test_until_there_is_a_store_to_look_into_everything_is_let_in() -> None:
-    assert Rules().validate(DATA_VOLUME, builders.data_volume("disk", url="nowhere"), None) == ()
+    assert Rules().validate(DATA_VOLUME, builders.data_volume("disk", url="nowhere"), None, None) == ()

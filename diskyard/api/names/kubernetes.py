@@ -31,3 +31,16 @@ INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 ROLE_LABEL: Final = "node-role.kubernetes.io/"
 """Followed by the role, on nodes."""
 CRD_FINALIZER: Final = "customresourcecleanup.apiextensions.k8s.io"
+
+# what a ServiceAccount's token says of itself, in the `extra` of its user
+CREDENTIAL_ID: Final = "authentication.kubernetes.io/credential-id"
+POD_NAME: Final = "authentication.kubernetes.io/pod-name"
+POD_UID: Final = "authentication.kubernetes.io/pod-uid"
+NODE_NAME: Final = "authentication.kubernetes.io/node-name"
+NODE_UID: Final = "authentication.kubernetes.io/node-uid"
+
+# roles that the server brings
+BOOTSTRAPPING_LABEL: Final = "kubernetes.io/bootstrapping"
+AUTOUPDATE: Final = "rbac.authorization.kubernetes.io/autoupdate"
+AGGREGATE_LABEL: Final = "rbac.authorization.k8s.io/aggregate-to-"
+"""Followed by admin, edit or view."""

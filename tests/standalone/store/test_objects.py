@@ -8,6 +8,7 @@ import pytest
 
 from diskyard.api import meta
 from diskyard.api.meta import CONFIG_MAP, CRD, DATA_VOLUME, MACHINE, POD, Key, Kind, Obj
+from diskyard.api.user import User
 from diskyard.errors import BadRequest, Cause, Invalid, NotFound
 from standalone.store import convert
 from standalone.store.objects import Objects
@@ -44,13 +45,13 @@ WIDGETS: Obj = {
 class House:
     """Rules of an owner: DataVolumes are stamped, and none is called `no`."""
 
-    def mutate(self, kind: Kind, obj: Obj, old: Obj | None) -> Obj:
+    def mutate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Obj:
         if kind != DATA_VOLUME:
             return obj
         labels = {**meta.labels(obj), "stamped": "again" if old else "once"}
         return {**obj, "metadata": {**obj["metadata"], "labels": labels}}
 
-    def validate(self, kind: Kind, obj: Obj, old: Obj | None) -> Sequence[Cause]:
+    def validate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Sequence[Cause]:
         if meta.name(obj) == "no":
             return (Cause("we do not like it", "metadata.name"),)
         return ()

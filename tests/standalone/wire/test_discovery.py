@@ -7,18 +7,26 @@ from tests.standalone.wire.conftest import Wire
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/readyz/ping", "/version"])
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/version"])
 def test_anyone_may_ask_whether_the_server_lives(wire: Wire, path: str) -> None:
     assert wire.send("GET", path, Authorization="").status == 200
 
 
-@pytest.mark.parametrize("credentials", ["", "Bearer wrong", "Basic YTpi"])
-@pytest.mark.parametrize("path", ["/api", "/apis", "/openapi/v3", "/api/v1/secrets", "/nothing"])
-def test_anyone_else_is_told_nothing(wire: Wire, path: str, credentials: str) -> None:
-    answer = wire.send("GET", path, Authorization=credentials)
+@pytest.mark.parametrize("path", ["/api", "/apis", "/openapi/v3", "/api/v1/secrets", "/nothing", "/healthz"])
+def test_a_wrong_token_is_told_nothing(wire: Wire, path: str) -> None:
+    answer = wire.send("GET", path, Authorization="Bearer wrong")
 
     assert answer.status == 401
     assert answer.obj["reason"] == answer.obj["message"] == "Unauthorized"
+
+
+@pytest.mark.parametrize("credentials", ["", "Bearer ", "Basic YTpi"])
+@pytest.mark.parametrize("path", ["/api", "/apis", "/openapi/v3", "/nothing", "/readyz/ping"])
+def test_whoever_shows_no_token_is_anonymous_and_may_nothing(wire: Wire, path: str, credentials: str) -> None:
+    answer = wire.send("GET", path, Authorization=credentials)
+
+    assert answer.status == 403
+    assert answer.obj["message"] == f'forbidden: User "system:anonymous" cannot get path "{path}"'
 
 
 def test_every_group_is_listed_with_its_versions(wire: Wire) -> None:
