@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests may use."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import pytest
 from standalone.store.objects import Objects
 
 pytest_plugins = ["tests.guest"]
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start: a shell has jobs in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

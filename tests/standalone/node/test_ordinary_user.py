@@ -37,8 +37,9 @@ def ran(directory: Path, script: str, *binds: Bind) -> process.End:
     (directory / "0").mkdir()
     os.chown(directory / "0", NOBODY, NOBODY)
     (directory / "0" / "spec.json").write_text(json.dumps(spec))
+    program = shutil.copy(supervisor.__file__, directory)  # the checkout itself may lie where only root may look
     subprocess.run(
-        [PYTHON, "-I", "-S", supervisor.__file__, directory / "0"],
+        [PYTHON, "-I", "-S", program, directory / "0"],
         user=NOBODY, group=NOBODY, extra_groups=[], check=True, timeout=30,
     )  # fmt: skip
     life = process.observe(directory / "0")
