@@ -30,7 +30,7 @@ _AWS: Final = re.compile(
 )
 _REGIONAL: Final = re.compile(r"s3\.(?P<region>[a-z0-9-]+)\.[a-z0-9-]+\.[a-z0-9.-]*[a-z]")
 """How most other providers name their endpoints."""
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
@@ -176,24 +176,36 @@ class S3Source:
         self.validator = " ".join(filter(None, (self._etag, answer.get("VersionId", "")))) or None
         self.ranged = "ContentRange" in answer
         self.size = _size(answer)
-        self._streams.keep(_Body(answer["Body"], self._place))
+        self._streams.keep(_Body(answer, self._place))
 
     def _opened(self, offset: int, end: int | None) -> "_Body":
         answer = self._asked(offset, end)
-        if answer is None or answer.get("ETag", "") != self._etag or _size(answer) != self.size:
-            found = answer.get("ETag", "") if answer else "a shorter one"
-            raise SourceChanged(
-                f"{self._place} has changed while it was read: expected version {self._etag}, found {found}. The "
-                "transfer starts over with the new one"
-            )
-        body = _Body(answer["Body"], self._place)
+        if answer is None:
+            raise self._changed(f"fewer than {self.size} bytes")
+        body = _Body(answer, self._place)
+        with ExitStack() as wrong:
+            wrong.callback(body.close)
+            self._check(answer, offset)
+            wrong.pop_all()
+        return body
+
+    def _check(self, answer: Any, offset: int) -> None:
+        """Nothing where the answer is the rest of what we began with."""
+        if answer.get("ETag", "") != self._etag:
+            raise self._changed(answer.get("ETag", "one without an ETag"))
+        if _size(answer) != self.size:
+            raise self._changed(f"{_size(answer)} bytes instead of {self.size}")
         if _first(answer) != offset:
-            body.close()
             raise SourceUnavailable(
                 f"{self._place} answered with other bytes than asked for: expected Content-Range from {offset}, found "
                 f"{answer.get('ContentRange')!r}. A proxy or the server is at fault"
             )
-        return body
+
+    def _changed(self, found: str) -> SourceChanged:
+        return SourceChanged(
+            f"{self._place} has changed while it was read: expected version {self._etag}, found {found}. The "
+            "transfer starts over with the new one"
+        )
 
     def _asked(self, offset: int, end: int | None = None) -> Any:
         """The answer to a GET from `offset`; None where the object ends before it."""
@@ -219,16 +231,26 @@ class S3Source:
 class _Body:
     """The bytes of one answer."""
 
-    def __init__(self, body: Any, where: Place) -> None:
+    def __init__(self, answer: Any, where: Place) -> None:
         self._open = ExitStack()
-        self._raw = self._open.enter_context(body)  # urllib3's own, which another thread may shut down
+        self._raw = self._open.enter_context(
+            answer["Body"]
+        )  # urllib3's own, which another thread may shut down
+        self._left: int | None = answer.get("ContentLength")
         self._place = where
 
     def readinto(self, buf: memoryview, /) -> int:
         try:
-            return int(self._raw.readinto(buf))
+            count = int(self._raw.readinto(buf))
         except (HTTPError, OSError, ValueError) as error:  # ValueError: closed by another thread
             raise SourceUnavailable(f"the connection to {self._place} broke off: {error}") from error
+        if self._left is not None:
+            self._left -= count
+        if not count and self._left:
+            raise SourceUnavailable(
+                f"the connection to {self._place} broke off: {self._left} more bytes were promised"
+            )
+        return count
 
     def abort(self) -> None:
         with suppress(OSError, ValueError):

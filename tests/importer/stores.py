@@ -34,6 +34,15 @@ _EMPTY = (
 )
 
 
+class Quiet(ThreadingHTTPServer):
+    """A server whose clients may hang up."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """That is part of the test."""
+
+
 @dataclass
 class S3Store:
     """A server with one bucket."""
@@ -125,7 +134,7 @@ def gcs_store() -> Iterator[GcsStore]:
     """Takes anyone; knows generations, and no preconditions on them."""
     storage = Storage(use_memory_fs=True)
     create_bucket(BUCKET, storage)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(RequestHandler, storage)) as server:
+    with Quiet(("127.0.0.1", 0), partial(RequestHandler, storage)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
