@@ -147,9 +147,7 @@ def _hints(plan: Preflight, body: Headed) -> tuple[str, ...]:
     if plan.format in _FLAT:
         said += _about_disk(plan, body)
     if plan.virtual_size is None:
-        said.append(
-            "the size of the disk is known only when all of it has been unpacked: give --size to bound it"
-        )
+        said.append("how large the disk is shows only when all of it is here: give --size to bound it")
     if plan.route is Route.SPOOL:
         said.append("the image is kept beside the disk until it is converted, and needs room there as well")
     return tuple(said)

@@ -12,7 +12,7 @@ _FILE_SYSTEMS: Final = (
     ("ntfs", 3, b"NTFS    "), ("swap", 4086, b"SWAPSPACE2"), ("squashfs", 0, b"hsqs"),
 )  # fmt: skip
 """Name, offset, bytes: what a disk without partitions may be. util-linux, libblkid/src/superblocks."""
-_EL_TORITO: Final = (0x8801, b"EL TORITO SPECIFICATION")
+_EL_TORITO: Final = (0x8807, b"EL TORITO SPECIFICATION")
 """The boot record of a CD: El Torito 1.0, figure 7; ISO 9660's second descriptor, as everyone writes it."""
 
 
@@ -43,7 +43,7 @@ def boot(head: bytes) -> Boot:
         table=_table(head, signed=signed and content != "ntfs"),
         loader=signed and any(head[:440]),
         content=content,
-        optical=head[at - 1 : at + len(mark) + 5].find(mark) >= 0,
+        optical=head[at : at + len(mark)] == mark,
         text=_text(head[:512]),
         empty=not any(head),
     )
