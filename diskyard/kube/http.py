@@ -18,6 +18,7 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from urllib3.response import BaseHTTPResponse
 
+from diskyard import VERSION
 from diskyard.api import meta
 from diskyard.api.meta import POD, Key, Kind, Obj
 from diskyard.errors import Expired, InvalidRequest, ServerError, api_error
@@ -31,6 +32,8 @@ _WATCH: Final = 300
 """Seconds after which a watch is begun anew by whoever holds it."""
 _JSON: Final = "application/json"
 _TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+AGENT: Final = f"diskyard/{VERSION}"
+"""What comes before the slash is the name of our writes in `managedFields`."""
 _ONCE: Final = urllib3.Retry(connect=2, read=0, redirect=0, status=0, other=0)
 """Try again only what the server cannot have seen."""
 
@@ -211,7 +214,7 @@ class HttpClient:
                 request.method,
                 f"{self.url}{request.path}{query}",
                 body=orjson.dumps(request.body) if request.body is not None else None,
-                headers={"Accept": request.accept, **self._credentials(), **content},
+                headers={"User-Agent": AGENT, "Accept": request.accept, **self._credentials(), **content},
                 timeout=urllib3.Timeout(connect=_CONNECT, read=quiet),
                 retries=_ONCE,
                 redirect=False,

@@ -4,8 +4,9 @@ from diskyard.api import meta
 from diskyard.api.meta import NAMESPACE, Kind, Obj
 from diskyard.api.user import User
 from diskyard.errors import Cause
-from standalone.store import admission, answers, core, metadata, rules
+from standalone.store import admission, answers, authors, core, fields, metadata, rules
 from standalone.store.admission import Admission
+from standalone.store.authors import Author, Signature
 from standalone.store.served import Served
 
 
@@ -20,35 +21,36 @@ class Gate:
         """The same gate for what that user asks."""
         return Gate(self._owners, user)
 
-    def fresh(self, served: Served, asked: Obj, birth: metadata.Birth) -> Obj:
+    def fresh(self, served: Served, asked: Obj, birth: metadata.Birth, author: Author) -> Obj:
         """The new object as it is to be stored. Raises Invalid."""
         obj = metadata.born(served.kind, asked, birth, generation=served.custom)
         if served.status:
             obj.pop("status", None)
-        return self._judged(served, obj, None)
+        return self._judged(served, obj, None, Signature(author, birth.now))
 
-    def changed(self, served: Served, asked: Obj, old: Obj, subresource: str) -> Obj:
+    def changed(self, served: Served, asked: Obj, old: Obj, signature: Signature) -> Obj:
         """The object as it is after a change of one part of it. Raises Invalid, NotFound."""
-        kind = served.kind
+        kind, subresource = served.kind, signature.author.subresource
         if subresource == "status" and served.status:
-            status = metadata.with_status_of(old, _pruned(served, asked))
+            status = metadata.with_status_of(authors.resigned(old, asked), _pruned(served, asked))
             _raise(kind, status, served.schema.causes(status) if served.schema else [])
-            return status
+            return _signed(served, status, old, signature)
         if subresource == "finalize" and kind == NAMESPACE:
-            return {**old, "spec": {**meta.spec(old), "finalizers": meta.spec(asked).get("finalizers") or []}}
+            spec = {**meta.spec(old), "finalizers": meta.spec(asked).get("finalizers") or []}
+            return _signed(served, {**old, "spec": spec}, old, signature)
         if subresource:
             raise answers.not_served(f"{kind.plural}/{subresource}")
         result = metadata.kept(kind, asked, old)
         if served.status:
             result = metadata.with_status_of(result, old)
-        result = self._judged(served, result, old)
+        result = self._judged(served, result, old, signature)
         return metadata.counted(result, old, status=served.status)
 
-    def _judged(self, served: Served, obj: Obj, old: Obj | None) -> Obj:
+    def _judged(self, served: Served, obj: Obj, old: Obj | None, signature: Signature) -> Obj:
         """The object completed; its shape is looked at first, so that every later rule finds what it expects."""
         kind = served.kind
         _raise(kind, obj, rules.causes(kind, obj, old) + _shape(served, obj))
-        obj = _defaulted(served, _pruned(served, obj))
+        obj = _signed(served, _defaulted(served, _pruned(served, obj)), old, signature)
         if old is None:
             obj = core.begun(kind, obj)
         if self._owners:
@@ -57,6 +59,18 @@ class Gate:
         if self._owners and (causes := self._owners.validate(kind, obj, old, self._user)):
             raise admission.denied(kind, obj, causes)
         return obj
+
+
+def _signed(served: Served, obj: Obj, old: Obj | None, signature: Signature) -> Obj:
+    """The object with its authors, this one among them; one that nobody signed so far stays so."""
+    if signature.author.operation == authors.APPLY:
+        return obj
+    works = {} if authors.taken_back(obj) else authors.read(obj) or (authors.read(old) if old else None) or {}
+    if old is not None and not works:
+        return authors.anonymous(obj)
+    before = served.blank if old is None else authors.anonymous(old)
+    change = fields.difference(before, authors.anonymous(obj), served.node)
+    return authors.signed(obj, authors.updated(works, signature, change))
 
 
 def _shape(served: Served, obj: Obj) -> list[Cause]:

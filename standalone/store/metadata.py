@@ -7,11 +7,11 @@ from typing import Any, Final
 from diskyard.api import meta
 from diskyard.api.meta import Kind, Obj
 from diskyard.errors import BadRequest
-from standalone.store import answers
+from standalone.store import answers, authors
 
 SERVER_FIELDS: Final = (
     "name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
-    "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields",
+    "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink",
 )  # fmt: skip
 
 
@@ -52,6 +52,17 @@ def content(obj: Obj) -> Obj:
     return {field: value for field, value in obj.items() if field not in ("apiVersion", "kind", "metadata")}
 
 
+def addressed(obj: Obj, subresource: str, *, status: bool) -> Obj:
+    """Of what is said of an object, what this way in can change: all but the status, or the status alone."""
+    if subresource:
+        metadata = {
+            f: v for f, v in meta.meta(obj).items() if f in ("name", "namespace", "resourceVersion", "uid")
+        }
+        part = {subresource: obj[subresource]} if subresource in obj else {}
+        return {**_type(obj), "metadata": metadata, **part}
+    return {field: value for field, value in obj.items() if field != "status" or not status}
+
+
 def with_status_of(new: Obj, old: Obj) -> Obj:
     """`new` with the status of `old`."""
     rest = {field: value for field, value in new.items() if field != "status"}
@@ -86,9 +97,15 @@ def readable(kind: Kind, obj: Any) -> Obj:
     return obj
 
 
+def _type(obj: Obj) -> Obj:
+    return {field: obj[field] for field in ("apiVersion", "kind") if field in obj}
+
+
 def _said(obj: Obj) -> dict[str, Any]:
     return {f: v for f, v in meta.meta(obj).items() if f not in SERVER_FIELDS and v not in (None, {}, [])}
 
 
 def _lasting(obj: Mapping[str, Any]) -> dict[str, Any]:
-    return {field: value for field, value in obj["metadata"].items() if field != "resourceVersion"}
+    """Without the revision, and without the times of writes: a write that changes only these is none."""
+    metadata = {field: value for field, value in obj["metadata"].items() if field != "resourceVersion"}
+    return {**metadata, "managedFields": authors.timeless(metadata)}

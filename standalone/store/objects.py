@@ -4,7 +4,7 @@ import copy
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,11 @@ from diskyard import crds
 from diskyard.api import meta
 from diskyard.api.meta import CRD, NAMESPACE, Key, Kind, Obj
 from diskyard.api.user import User
-from diskyard.errors import BadRequest, Cause, Expired, NotFound
+from diskyard.errors import AlreadyExists, BadRequest, Cause, Expired, NotFound
 from diskyard.kube.client import ALL, DELETE, Deletion, Listing, Patch, Selection, Watch
-from standalone.store import answers, finality, metadata, page, selector, served
+from standalone.store import answers, apply, authors, finality, metadata, page, selector, served
 from standalone.store.admission import Admission
+from standalone.store.authors import Author, Signature
 from standalone.store.gate import Gate
 from standalone.store.log import RETENTION, Event, Log, Record, Snapshot, Stale, Write
 from standalone.store.page import WHOLE, Asking, Piece, Point
@@ -32,6 +33,8 @@ from standalone.store.watch import Stream, Wanted, Watching
 ATTEMPTS: Final = 100
 """Tries to make a change that others get ahead of, when its author named no resourceVersion."""
 NAMESPACES: Final = ("default", "kube-system")
+AUTHOR: Final = "diskyard"
+"""Who writes without saying who it is: this program's own controllers."""
 _LONGEST_PREFIX: Final = 58
 _RANDOM: Final = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' characters for generated names: no vowels, so no words."""
@@ -43,6 +46,7 @@ class Objects(AbstractContextManager["Objects"]):
     def __init__(self, log: Log, admission: Admission | None = None) -> None:
         self._log = log
         self._write = log.write
+        self._author, self._version = AUTHOR, ""
         self._gate = Gate(admission)
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
@@ -102,6 +106,12 @@ class Objects(AbstractContextManager["Objects"]):
         """The same objects for one who asks over the wire: admission learns who it is."""
         twin = copy.copy(self)
         twin._gate = self._gate.asked_by(user)
+        return twin
+
+    def acting(self, author: str, version: str = "") -> "Objects":
+        """The same objects for a program of that name, which speaks that version of a kind."""
+        twin = copy.copy(self)
+        twin._author, twin._version = author, version
         return twin
 
     def unknown(self, kind: Kind, obj: Obj) -> list[str]:
@@ -167,14 +177,17 @@ class Objects(AbstractContextManager["Objects"]):
         return stream
 
     def create(self, kind: Kind, obj: Obj) -> Obj:
-        kept = self._kind(kind)
         asked = metadata.readable(kind, _copy(obj))
+        return self._create(self._kind(kind), asked, self._signature(kind, authors.UPDATE).author)
+
+    def _create(self, kept: Served, asked: Obj, author: Author) -> Obj:
+        kind = kept.kind
         if meta.meta(asked).get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         self._check_room(kept, asked)
         for _ in range(ATTEMPTS):
             birth = metadata.Birth(_name(kind, asked), str(uuid4()), meta.timestamp(datetime.now(UTC)))
-            fresh = self._gate.fresh(kept, asked, birth)
+            fresh = self._gate.fresh(kept, asked, birth, author)
             try:
                 return self._settled(kind, Write(kind.resource, meta.key(fresh), fresh, 0))
             except Stale:
@@ -187,13 +200,34 @@ class Objects(AbstractContextManager["Objects"]):
         if self._kind(kind).custom and not meta.meta(asked).get("resourceVersion"):
             told = Cause("Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
             raise answers.invalid(kind, meta.name(asked), [told])
-        return self._change(kind, meta.key(asked), lambda _: copy.deepcopy(asked), subresource)
+        signature = self._signature(kind, authors.UPDATE, subresource)
+        return self._change(kind, meta.key(asked), lambda _: copy.deepcopy(asked), signature)
 
     def patch(self, kind: Kind, key: Key, patch: Any, subresource: str = "", how: Patch = Patch.MERGE) -> Obj:
         def change(old: Obj) -> Obj:
             return metadata.readable(kind, _copy(patched(old, patch, how)))
 
-        return self._change(kind, key, change, subresource)
+        return self._change(kind, key, change, self._signature(kind, authors.UPDATE, subresource))
+
+    def apply(self, kind: Kind, wish: Obj, subresource: str = "", *, force: bool = False) -> tuple[Obj, bool]:
+        """What the caller wants of an object, made so; and whether that made the object. Raises Conflict."""
+        kept = self._kind(kind)
+        wish = apply.checked(kind, metadata.readable(kind, _copy(wish)), self.unknown(kind, wish))
+        wish = metadata.addressed(wish, subresource, status=kept.status)
+        signature = self._signature(kind, authors.APPLY, subresource)
+        asked = apply.Wish(wish, signature, force)
+        for _ in range(ATTEMPTS):
+            try:
+                return self._change(
+                    kind, meta.key(wish), lambda old: apply.applied(old, asked, kept.node), signature
+                ), False
+            except NotFound:
+                if subresource:
+                    raise
+            with suppress(AlreadyExists):
+                fresh = apply.applied({"metadata": {}}, asked, kept.node)
+                return self._create(kept, fresh, signature.author), True
+        raise answers.modified(kind, meta.name(wish))
 
     def delete(self, kind: Kind, key: Key, deletion: Deletion = DELETE) -> Obj:
         for _ in range(ATTEMPTS):
@@ -210,7 +244,7 @@ class Objects(AbstractContextManager["Objects"]):
                 continue
         raise answers.modified(kind, key.name)
 
-    def _change(self, kind: Kind, key: Key, change: Callable[[Obj], Obj], subresource: str) -> Obj:
+    def _change(self, kind: Kind, key: Key, change: Callable[[Obj], Obj], signature: Signature) -> Obj:
         """Decide again whenever another write came first; a resourceVersion in what is asked ends that."""
         kept = self._kind(kind)
         for _ in range(ATTEMPTS):
@@ -223,7 +257,7 @@ class Objects(AbstractContextManager["Objects"]):
                     f"the name of the object ({meta.name(asked)}) does not match the name asked for ({key.name})"
                 )
             _hold(kind, old, str(said.get("uid") or ""), str(said.get("resourceVersion") or ""))
-            result = self._gate.changed(kept, asked, old, subresource)
+            result = self._gate.changed(kept, asked, old, signature)
             gone = finality.finished(kind, result)
             if not gone and metadata.same(result, old):
                 return old
@@ -252,6 +286,10 @@ class Objects(AbstractContextManager["Objects"]):
         if kind == CRD and self._write == self._log.write:
             self._serve(obj, gone=write.gone)
         return obj
+
+    def _signature(self, kind: Kind, operation: str, subresource: str = "") -> Signature:
+        author = Author(self._author, operation, self._version or kind.api_version, subresource)
+        return Signature(author, meta.timestamp(datetime.now(UTC)))
 
     def _serve(self, crd: Obj, *, gone: bool = False) -> None:
         one = served.custom(crd)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from diskyard.api import meta
@@ -20,7 +21,8 @@ from diskyard.api.meta import (
     Obj,
 )
 from diskyard.errors import Cause
-from standalone.store import answers
+from standalone.store import answers, kinds
+from standalone.store.fields import Node
 from standalone.store.schema import Schema
 
 _WITH_STATUS: Final = (NAMESPACE, NODE, POD, CLAIM, VOLUME, SERVICE, CRD)
@@ -50,6 +52,16 @@ class Served:
     """By name; empty for Kubernetes' own kinds."""
     schema: Schema | None = None
     """What objects are held to; None for Kubernetes' own kinds."""
+
+    @cached_property
+    def node(self) -> Node:
+        """The schema by which fields are told apart, that of the metadata included."""
+        return kinds.whole(self.schema.openapi) if self.schema else kinds.node(self.kind)
+
+    @property
+    def blank(self) -> Obj:
+        """The kind's object before anything is said of it."""
+        return kinds.BLANK if self.schema else kinds.blank(self.kind)
 
     @property
     def custom(self) -> bool:

@@ -7,19 +7,25 @@ from typing import Final
 from aiohttp import web
 
 from diskyard.api import meta
-from diskyard.api.meta import Obj
+from diskyard.api.meta import Kind, Obj
 from diskyard.api.user import User
-from diskyard.errors import BadRequest
+from diskyard.errors import BadRequest, Cause
 from diskyard.kube.client import Patch, Selection
-from standalone.store import convert
+from standalone.store import answers, convert
+from standalone.store.authors import LONGEST_NAME
 from standalone.store.page import Asking
 from standalone.wire import body
 from standalone.wire.answer import Form, form
 from standalone.wire.catalogue import Resource
 from standalone.wire.target import Target
 
-_SERVER_SIDE_APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+APPLY = ("application/apply-patch+yaml", "application/apply-patch+json")
+"""JSON is YAML, too: the body of the first may be either."""
 USER: Final = web.RequestKey("user", User)
+_OPTIONS = {
+    method: Kind("meta.k8s.io", "v1", kind, kind.lower(), namespaced=False)
+    for method, kind in (("POST", "CreateOptions"), ("PUT", "UpdateOptions"), ("PATCH", "PatchOptions"))
+}
 _STRICTNESS = ("", "Ignore", "Warn", "Strict")
 
 
@@ -43,6 +49,33 @@ class Asked:
     def user(self) -> User:
         """Who asks."""
         return self.request[USER]
+
+    @property
+    def applies(self) -> bool:
+        """Whether this is a server-side apply."""
+        return self.request.method == "PATCH" and self.request.content_type in APPLY
+
+    @property
+    def author(self) -> str:
+        """Who writes: as it says itself, or as its user agent does. Raises Invalid."""
+        query, causes = self.request.query, []
+        name = query.get("fieldManager", "")
+        if len(name) > LONGEST_NAME:
+            told = f"Too long: may not be more than {LONGEST_NAME} bytes"
+            causes.append(Cause(told, "fieldManager", "FieldValueTooLong"))
+        elif not name.isprintable():
+            told = f"Invalid value: {name!r}: should only contain printable characters"
+            causes.append(Cause(told, "fieldManager"))
+        if self.applies and not name:
+            told = "Required value: is required for apply patch"
+            causes.append(Cause(told, "fieldManager", "FieldValueRequired"))
+        if not self.applies and self.request.method == "PATCH" and query.get("force"):
+            told = "Forbidden: may not be specified for non-apply patch"
+            causes.append(Cause(told, "force", "FieldValueForbidden"))
+        if causes:
+            raise answers.invalid(_OPTIONS.get(self.request.method, _OPTIONS["PATCH"]), "", causes)
+        agent = self.request.headers.get("User-Agent", "").partition("/")[0]
+        return name or "".join(char for char in agent if char.isprintable())[:LONGEST_NAME] or "unknown"
 
     @property
     def form(self) -> Form:
@@ -87,7 +120,17 @@ class Asked:
 
     async def obj(self) -> Obj:
         """The object in the body, in the version that is stored, at the place of the path. Raises BadRequest."""
-        came = await body.obj(self.request)
+        return self._placed(await body.obj(self.request))
+
+    async def wish(self) -> Obj:
+        """The same for server-side apply. Raises BadRequest."""
+        came = await body.obj(self.request, accepted=APPLY)
+        for field in ("apiVersion", "kind"):
+            if not came.get(field):
+                raise BadRequest(f"error decoding YAML: Object '{field.capitalize()}' is missing")
+        return self._placed(came)
+
+    def _placed(self, came: Obj) -> Obj:
         kind = self.resource.kind
         for field, expected in (("apiVersion", self.resource.api_version), ("kind", kind.kind)):
             if came.get(field, expected) != expected:
@@ -108,10 +151,6 @@ class Asked:
 
     async def patch(self) -> tuple[object, Patch]:
         """The patch in the body, and how it is to be read. Raises UnsupportedMediaType, BadRequest."""
-        if self.request.content_type in _SERVER_SIDE_APPLY:
-            raise body.UnsupportedMediaType(
-                "server-side apply is not served; use kubectl apply without --server-side"
-            )
         custom = self.resource.schema is not None
         accepted = tuple(str(how) for how in Patch if not (custom and how is Patch.STRATEGIC))
         patch = await body.content(self.request, accepted=accepted)

@@ -42,9 +42,9 @@ async def content(
     return read
 
 
-async def obj(request: web.Request) -> Obj:
+async def obj(request: web.Request, *, accepted: tuple[str, ...] = (JSON, YAML, protobuf.MEDIA_TYPE)) -> Obj:
     """The body, as an object."""
-    read = await content(request)
+    read = await content(request, accepted=accepted)
     if not isinstance(read, dict) or not isinstance(read.get("metadata", {}), dict | None):
         raise BadRequest("the body of the request is not an object with apiVersion, kind and metadata")
     return {**read, "metadata": read.get("metadata") or {}}

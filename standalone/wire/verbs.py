@@ -58,6 +58,8 @@ class Verbs:
 
     async def patch(self, asked: Asked) -> web.StreamResponse:
         """An object, changed in part."""
+        if asked.applies:
+            return await self._apply(asked)
         patch, how = await asked.patch()
         warnings: tuple[str, ...] = ()
         if how is Patch.MERGE and isinstance(patch, dict):
@@ -67,6 +69,13 @@ class Verbs:
             self._store(asked, dry=asked.dry).patch, kind, target.key, patch, target.subresource, how
         )
         return show.one(asked, changed, 200, warnings)
+
+    async def _apply(self, asked: Asked) -> web.StreamResponse:
+        """An object as its author wants it, made where it is missing."""
+        store, force = self._store(asked, dry=asked.dry), body.flag(asked.request, "force")
+        wish = await asked.wish()
+        obj, made = await call(store.apply, asked.resource.kind, wish, asked.target.subresource, force=force)
+        return show.one(asked, obj, 201 if made else 200)
 
     async def delete(self, asked: Asked) -> web.StreamResponse:
         """An object, asked to go."""
@@ -91,7 +100,9 @@ class Verbs:
         return reply(await call(deleted))
 
     def _store(self, asked: Asked, *, dry: bool) -> Objects:
-        return (self._rehearsal if dry else self._objects).asked_by(asked.user)
+        """The objects as the one who asks may write them, and is said to."""
+        objects = (self._rehearsal if dry else self._objects).asked_by(asked.user)
+        return objects.acting(asked.author, asked.resource.api_version)
 
     def _unknown(self, asked: Asked, obj: Obj) -> tuple[str, ...]:
         """What to warn about. Raises BadRequest where the client wants unknown fields refused."""

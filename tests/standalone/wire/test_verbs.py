@@ -170,7 +170,6 @@ def test_a_request_that_makes_no_sense_says_why(
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("application/apply-patch+yaml", "server-side apply is not served"),
         (
             "application/strategic-merge-patch+json",
             "accepted media types include: application/merge-patch+json",
