@@ -1,6 +1,7 @@
 """Claim with import annotations -> the job, and the pod that does it. Pure (cdi-wire: importer pod)."""
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from diskyard.api import meta
@@ -15,6 +16,8 @@ COMMAND: Final = ("diskyard-importer",)
 CONTAINER: Final = "importer"
 _ACCESS_KEY: Final = "accessKeyId"
 _SECRET_KEY: Final = "secretKey"
+_SESSION_TOKEN: Final = "sessionToken"
+"""Ours: CDI takes lasting keys only."""
 
 
 def job(claim: Claim, config: Config) -> ImportJob:
@@ -31,6 +34,7 @@ def job(claim: Claim, config: Config) -> ImportJob:
         checksum=said.get(cdi.IMPORT_CHECKSUM, ""),
         preallocation=said.get(cdi.PREALLOCATION_REQUESTED) == "true",
         insecure_tls=said.get(cdi.IMPORT_INSECURE) == "true",
+        credentials_file=cdi.GOOGLE_CREDENTIALS if _google_key(claim) else "",
         cert_dir=cdi.CERT_DIR if said.get(cdi.IMPORT_CERTIFICATES) else "",
         extra_headers=tuple(text for _, text in _numbered(said, cdi.EXTRA_HEADER)),
         http_proxy=config.proxy.http,
@@ -62,8 +66,9 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
         secret_env={
             cdi.ENV_ACCESS_KEY: (secret, _ACCESS_KEY),
             cdi.ENV_SECRET_KEY: (secret, _SECRET_KEY),
+            cdi.ENV_SESSION_TOKEN: (secret, _SESSION_TOKEN),
         }
-        if secret
+        if secret and not _google_key(claim)
         else {},
         mounts=mounts if claim.block else ((cdi.DATA_VOLUME_NAME, cdi.DATA_DIR), *mounts),
         devices=((cdi.DATA_VOLUME_NAME, cdi.BLOCK_DEVICE),) if claim.block else (),
@@ -97,7 +102,7 @@ def _metadata(owner: Obj, claim: Claim) -> Obj:
 
 
 def _volumes(claim: Claim) -> tuple[tuple[tuple[str, str], ...], tuple[Obj, ...]]:
-    """Mounts and volumes beside the claim itself: certificates and secret headers."""
+    """Mounts and volumes beside the claim itself: certificates, secret headers, a service account's key."""
     mounts: list[tuple[str, str]] = []
     volumes: list[Obj] = []
     certificates = claim.annotations.get(cdi.IMPORT_CERTIFICATES)
@@ -108,7 +113,16 @@ def _volumes(claim: Claim) -> tuple[tuple[tuple[str, str], ...], tuple[Obj, ...]
         name = f"{cdi.SECRET_HEADERS_VOLUME}{number}"
         mounts.append((name, f"{cdi.SECRET_HEADERS_DIR}/{number}"))
         volumes.append({"name": name, "secret": {"secretName": secret}})
+    if _google_key(claim):
+        mounts.append((cdi.SECRET_VOLUME_NAME, str(PurePosixPath(cdi.GOOGLE_CREDENTIALS).parent)))
+        volumes.append({"name": cdi.SECRET_VOLUME_NAME, "secret": {"secretName": _google_key(claim)}})
     return tuple(mounts), tuple(volumes)
+
+
+def _google_key(claim: Claim) -> str:
+    """The Secret with a service account's key; empty where none is needed."""
+    is_google = claim.annotations.get(cdi.IMPORT_SOURCE) == "gcs"
+    return claim.annotations.get(cdi.IMPORT_SECRET, "") if is_google else ""
 
 
 def _numbered(said: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:

@@ -57,6 +57,14 @@ def test_credentials_come_from_the_secret_and_stand_nowhere() -> None:
     refs = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in env if "secretKeyRef" in str(each)}
     assert refs[cdi.ENV_ACCESS_KEY]["name"] == "keys"
     assert refs[cdi.ENV_SECRET_KEY]["key"] == "secretKey"
+    assert refs[cdi.ENV_SESSION_TOKEN] == {"name": "keys", "key": "sessionToken", "optional": True}
+
+
+def test_a_service_accounts_key_is_a_file() -> None:
+    pod = made(a_claim(IMPORT_SOURCE="gcs", IMPORT_SECRET="account"))
+    assert "/google" in {each["mountPath"] for each in the_container(pod)["volumeMounts"]}
+    assert environment(pod)[cdi.ENV_GOOGLE_CREDENTIALS] == "/google/credentials.json"
+    assert not [each for each in the_container(pod)["env"] if "secretKeyRef" in str(each)]
 
 
 def test_certificates_and_secret_headers_are_mounted() -> None:

@@ -140,6 +140,7 @@ METRICS_PORT: Final = 8443
 TERMINATION_LOG: Final = "/dev/termination-log"
 DATA_VOLUME_NAME: Final = "cdi-data-vol"
 CERT_VOLUME_NAME: Final = "cdi-cert-vol"
+SECRET_VOLUME_NAME: Final = "cdi-secret-vol"
 SECRET_HEADERS_VOLUME: Final = "cdi-secret-extra-headers-vol-"
 
 NAMESPACE: Final = "cdi"
