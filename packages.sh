@@ -7,6 +7,7 @@ PACKAGES="
   libvirt-daemon libvirt-daemon-driver-qemu libvirt-dev libvirt-clients
   nginx-light syslinux syslinux-common syslinux-utils extlinux mtools dosfstools fdisk
   busybox-static cpio gzip xz-utils gnupg gpgv
+  docker-registry skopeo
   iproute2 procps gcc pkg-config python3-dev python3-venv
 "
 

@@ -10,7 +10,7 @@ from diskyard.disk.digest import Digest
 from diskyard.disk.head import Headed
 from diskyard.disk.image import Image
 from diskyard.disk.preflight import HEAD, Preflight, Route
-from diskyard.disk.probe import COMPRESSIONS, Format, probe
+from diskyard.disk.probe import Format, probe
 from diskyard.disk.source import Source
 from diskyard.disk.space import check_room
 from diskyard.disk.unwrap import unwrapped
@@ -117,7 +117,7 @@ def _inspected(name: str, source: Source, room: int | None) -> Inspection:
         check_room(plan.virtual_size, room)
     except DiskyardError as error:
         refusal = error
-    resumable = source.ranged and bool(source.validator) and not (plan and COMPRESSIONS & set(plan.packed))
+    resumable = source.ranged and bool(source.validator) and not (plan and plan.packed)
     return Inspection(
         name,
         reachable=True,

@@ -2,6 +2,7 @@
 
 import bz2
 import lzma
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -10,14 +11,21 @@ from diskyard.disk.probe import Format, probe
 from diskyard.disk.source import Source
 from diskyard.errors import SourceUnavailable, UnsupportedImage
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 _PACKED: Final = 256 << 10
 """Bytes asked of the source at once."""
 _MEMORY: Final = 256 << 20
 """What an xz stream may ask for; `xz -9` asks for 65 MiB."""
+_WINDOW: Final = 27
+"""What a zstd stream may ask for: 128 MiB, as `zstd` allows without being told."""
 
 
 class _Member(Protocol):
-    """One decompressor of the standard library: input that it has no room for, it keeps."""
+    """One decompressor: input that it has no room for, it keeps."""
 
     @property
     def eof(self) -> bool: ...
@@ -48,15 +56,20 @@ def _unxz() -> _Member:
     return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY)
 
 
+def _unzst() -> _Member:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW})
+
+
 _OPENERS: Final[dict[Format, Callable[[], _Member]]] = {
     Format.GZ: _Gunzip,
     Format.XZ: _unxz,
     Format.BZ2: bz2.BZ2Decompressor,
+    Format.ZST: _unzst,
 }
 
 
 class Unpacked:
-    """The bytes inside a gz, xz or bz2 source of any number of members; offsets only go forward."""
+    """The bytes inside a gz, xz, bz2 or zst source of any number of members; offsets only go forward."""
 
     size: int | None = None
     validator: str | None = None
@@ -105,7 +118,7 @@ class Unpacked:
             )
         try:
             out = member.decompress(self._pending, room)
-        except (zlib.error, lzma.LZMAError, OSError) as error:
+        except (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError) as error:
             raise UnsupportedImage(
                 f"the {self._kind} stream is damaged near byte {self._read}: {error}. Pack the image again"
             ) from error

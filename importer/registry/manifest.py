@@ -4,6 +4,7 @@ OCI image-spec 1.1, and Docker's image manifest version 2, schema 2, which says 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,9 @@ from importer.registry.reference import DIGEST
 MAX_DOCUMENT: Final = 4 << 20
 """Bytes of a manifest or a configuration: what registries take."""
 MAX_LAYERS: Final = 512
+_MAX_LABELS: Final = 12
+_KEY: Final = re.compile(r"[a-z0-9.]{1,64}/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 _INDEXES: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -118,12 +122,12 @@ def config(document: bytes, name: str) -> Config:
 
 def labels(env: list[Any]) -> dict[str, str]:
     """Labels from an image's environment: `INSTANCETYPE_KUBEVIRT_IO_DEFAULT_PREFERENCE=x` (cdi-wire: labels)."""
-    found = {}
+    found: dict[str, str] = {}
     for line in env:
         name, _, value = str(line).partition("=")
         before, mark, after = name.partition("KUBEVIRT_IO_")
-        if mark and after:
-            key = f"{before.replace('_', '.')}kubevirt.io/{after.replace('_', '-')}".lower()
+        key = f"{before.replace('_', '.')}kubevirt.io/{after.replace('_', '-')}".lower()
+        if mark and after and _KEY.fullmatch(key) and _VALUE.fullmatch(value) and len(found) < _MAX_LABELS:
             found[key] = value
     return found
 

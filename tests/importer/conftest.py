@@ -1,6 +1,7 @@
 """Images on a real nginx, and the importer as a process of its own, as a pod runs it."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from diskyard.api.job import ImportJob, TerminationMessage
 from diskyard.api.names import cdi
 from tests.disk.images import converted, raw
 from tests.imageserver import ImageServer, image_server
+from tests.importer.publisher import Publisher
+from tests.importer.registries import Registry, registry
 from tests.importer.stores import GcsStore, S3Store, gcs_store, moto_store, swift_store
 
 
@@ -43,6 +46,31 @@ def moto() -> Iterator[S3Store]:
 def gcs() -> Iterator[GcsStore]:
     with gcs_store() as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def opened(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Registry]:
+    """Plain HTTP, and nobody is asked who he is."""
+    with registry(tmp_path_factory.mktemp("open"), store) as found:
+        yield found
+
+
+@pytest.fixture
+def pushed(opened: Registry, tmp_path: Path, request: pytest.FixtureRequest) -> Publisher:
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    return Publisher(opened, tmp_path / "layout", name)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    return folder
 
 
 @dataclass(frozen=True)
