@@ -15,6 +15,7 @@ from diskyard.disk.digest import Expected
 from diskyard.disk.extent import Extent
 from diskyard.disk.image import Image
 from diskyard.disk.ingest import ingest
+from diskyard.disk.permission import check_writable
 from diskyard.disk.probe import Format
 from diskyard.disk.source import Source
 from diskyard.disk.target import Expect, OnProgress, Result, Target, silent
@@ -33,6 +34,7 @@ LOCAL: Final = "file"
 
 def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -> Result:
     """Fill a target as a job says. Raises Refused (can never work), Passing (may work when tried again)."""
+    check_writable(target)
     expected = _expected(job)
     if job.content_type != "kubevirt":
         raise InvalidRequest(

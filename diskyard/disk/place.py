@@ -12,6 +12,7 @@ from diskyard import linux
 from diskyard.disk import space
 from diskyard.disk.inspect import MAX_SIZE
 from diskyard.disk.journal import Journal
+from diskyard.disk.permission import check_writable
 from diskyard.disk.preflight import Preflight, Route
 from diskyard.disk.target import FILE_MODE, Target
 from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter
@@ -45,19 +46,8 @@ class Place(Protocol):
 
 
 def opened(target: Target) -> Place:
-    """The place of a target. Raises InvalidRequest where it cannot be written."""
-    folder = target.folder
-    if not folder.is_dir():
-        raise InvalidRequest(
-            f"expected a directory at {folder}, found none: create it, or correct the target"
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        facts = folder.stat()
-        raise InvalidRequest(
-            f"cannot write in {folder}: it belongs to {facts.st_uid}:{facts.st_gid} with mode "
-            f"{facts.st_mode & 0o7777:04o}, and this process is {os.geteuid()}:{os.getegid()}. Change the "
-            "directory's owner or mode"
-        )
+    """The place of a target. Raises InvalidRequest where it cannot be written, Busy where a device is in use."""
+    check_writable(target)
     return _Device(target) if linux.is_device(target.path) else _File(target)
 
 

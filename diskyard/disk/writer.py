@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from diskyard import linux
 from diskyard.disk import space
 from diskyard.disk.extent import Extent, coalesced
-from diskyard.errors import ImageTooLarge
+from diskyard.errors import ImageTooLarge, InvalidRequest
 
 ALIGNMENT: Final = 4096
 _BLOCK: Final = 64 << 10
@@ -222,8 +222,13 @@ class _Cached:
 
 
 def device_size(path: Path) -> int:
-    """Bytes of a block device."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Bytes of a block device. Raises InvalidRequest where it may not be opened."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot open the block device {path} as {os.geteuid()}:{os.getegid()}: {error.strerror}"
+        ) from error
     try:
         return linux.device_size(fd)
     finally:

@@ -103,6 +103,18 @@ def test_refusals_are_told_in_a_line_or_two(
     assert left_behind(tmp_path) == []
 
 
+def test_a_folder_that_is_not_there_is_told_before_the_source_is_asked(
+    images: ImageServer, tmp_path: Path
+) -> None:
+    images.forget()
+
+    done = imported(images.url("disk.raw"), tmp_path / "none" / "disk.img")
+
+    assert done.returncode == 3
+    assert "expected a directory at" in done.stderr
+    assert images.hits() == []
+
+
 def test_a_missing_argument_is_a_usage_error() -> None:
     assert imported("http://x/").returncode == 2
 
