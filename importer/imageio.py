@@ -7,10 +7,11 @@ import json
 import re
 from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from threading import BoundedSemaphore
 from time import sleep
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from diskyard.api.job import ImportJob
@@ -23,11 +24,23 @@ from importer.retry import DELAYS
 
 _LONGEST_OPTIONS: Final = 64 << 10
 _MOST_EXTENTS: Final = 1 << 20
+_MOST_READERS: Final = 8
+_LARGEST: Final = 1 << 60
+"""Bytes of a disk."""
 _OBJECT: Final = re.compile(rb"\{[^{}]{1,1024}\}")
 _LOST: Final = (AccessDenied, SourceMissing)
 """What a ticket that has ended is answered with: another attempt gets another ticket."""
 
 log = logger("imageio")
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a server can do with a ticket."""
+
+    extents: bool = False
+    readers: int = 1
+    """Connections at once."""
 
 
 class ImageioImage:
@@ -38,15 +51,18 @@ class ImageioImage:
         self._access = replace(access, user="", password="", headers=(), led=access.led or ticket.public)
         self._pause = pause
         self._client = Client()
-        self._url, options = self._way(ticket.urls)
         self._ends = array("Q")
         self._zeros = bytearray()
-        features = options.get("features")
-        if isinstance(features, list) and "extents" in features:
-            self._learn()
-        else:
-            log.warning("the server does not tell extents: every byte is fetched", url=shown(self._url))
-            self._add(Extent(0, ticket.size, zero=False))
+        with ExitStack() as failed:
+            failed.callback(self._client.close)
+            self._url, options = self._way(ticket.urls)
+            self._readers = BoundedSemaphore(options.readers)
+            if options.extents:
+                self._learn()
+            else:
+                log.warning("the server does not tell extents: every byte is fetched", url=shown(self._url))
+                self._add(Extent(0, ticket.size, zero=False))
+            failed.pop_all()
         self.size: int = self._ends[-1] if self._ends else 0
 
     @property
@@ -66,21 +82,22 @@ class ImageioImage:
         done = 0
         for delay in (*DELAYS, None):
             try:
-                for count in self._read(buf[done:], offset + done):
-                    done += count
+                with self._readers:
+                    for count in self._read(buf[done:], offset + done):
+                        done += count
             except SourceUnavailable as error:
                 if delay is None:
                     raise
                 log.warning("interrupted, asking again", at=offset + done, seconds=delay, because=error)
                 self._pause(delay)
-            if done == len(buf):
+            else:
                 return
 
     def close(self) -> None:
         """Hang up."""
         self._client.close()
 
-    def _way(self, urls: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    def _way(self, urls: tuple[str, ...]) -> "tuple[str, _Options]":
         """The first URL that answers, and what its server can do. The host is the shorter way; not all can reach it."""
         for url in urls[:-1]:
             try:
@@ -89,19 +106,15 @@ class ImageioImage:
                 log.warning("cannot reach the host of the disk, trying the engine's proxy", because=error)
         return urls[-1], self._options(urls[-1])
 
-    def _options(self, url: str) -> dict[str, Any]:
-        """What a server says that it can do; nothing, if it is too old to be asked."""
+    def _options(self, url: str) -> "_Options":
+        """What a server can do; little, if it is too old to be asked."""
         try:
             answer = self._client.ask(url, self._access, Request("OPTIONS"), (200, 204, 405))
         except _LOST as error:
             raise SourceUnavailable(f"the ticket at {shown(url)} is not valid: {error}") from error
         with closing(answer):
             text = answer.read(_LONGEST_OPTIONS)
-        try:
-            said = json.loads(text) if answer.status == 200 and text else {}
-        except ValueError:
-            return {}
-        return said if isinstance(said, dict) else {}
+        return _options(text) if answer.status == 200 else _Options()
 
     def _learn(self) -> None:
         """Keep all extents, nine bytes for each: a large disk may have a million."""
@@ -111,7 +124,8 @@ class ImageioImage:
 
     def _add(self, extent: Extent) -> None:
         expected = self._ends[-1] if self._ends else 0
-        if extent.start != expected or extent.length < 0 or len(self._ends) >= _MOST_EXTENTS:
+        wrong = extent.start != expected or extent.length < 0 or extent.end > _LARGEST
+        if wrong or len(self._ends) >= _MOST_EXTENTS:
             raise SourceUnavailable(
                 f"expected an extent at {expected} from {shown(self._url)}, found one of {extent.length} bytes at "
                 f"{extent.start}, the {len(self._ends)}th"
@@ -126,7 +140,7 @@ class ImageioImage:
         with closing(self._get(self._url, {"Range": f"bytes={offset}-{last}"})) as answer:
             said = answer.headers.get("Content-Range", "")
             if answer.status != 206 or not said.startswith(f"bytes {offset}-{last}/"):
-                raise InvalidRequest(
+                raise SourceUnavailable(
                     f"expected bytes {offset}-{last} from {shown(self._url)}, found status {answer.status} and "
                     f"Content-Range {said!r}. A proxy or the server is at fault"
                 )
@@ -162,6 +176,15 @@ def opened(job: ImportJob, access: Access) -> Iterator[ImageioImage]:
     ):
         log.info("reading", disk=job.disk_id, size=image.size, **image.about)
         yield image
+
+
+def _options(text: bytes) -> _Options:
+    try:
+        said = json.loads(text)
+        features, readers = said.get("features") or (), said.get("max_readers") or 1
+        return _Options("extents" in features, max(1, min(int(readers), _MOST_READERS)))
+    except (ValueError, TypeError, AttributeError):
+        return _Options()
 
 
 def _listed(answer: Answer) -> Iterator[Extent]:

@@ -6,7 +6,7 @@ After the oVirt Engine API (imagetransfers, version 4) in JSON: https://ovirt.gi
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
 from typing import Any, Final
@@ -53,7 +53,9 @@ class Ticket:
 class Engine:
     """A login at an engine. Its calls may come from two threads."""
 
-    def __init__(self, url: str, access: Access, pause: Pause = time.sleep) -> None:
+    def __init__(
+        self, url: str, access: Access, pause: Pause = time.sleep, renewed_every: float = RENEWED_EVERY
+    ) -> None:
         """Log in, as the user that `access` names. Raises AccessDenied, SourceUnavailable, InvalidRequest."""
         parts = parsed(url)
         self._api = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}{_API}"
@@ -61,10 +63,14 @@ class Engine:
         self._access = access
         self._bare = replace(access, user="", password="", headers=())
         self._pause = pause
+        self._renewed_every = renewed_every
         self._client = Client()
         self._lock = Lock()
         self._public = False
-        self._token = self._login()
+        with ExitStack() as refused:
+            refused.callback(self._client.close)
+            self._token = self._login()
+            refused.pop_all()
 
     def close(self) -> None:
         """Log out, which may fail, and hang up."""
@@ -85,7 +91,7 @@ class Engine:
         ending = "cancel"
         try:
             ready = self._ready(path, begun)
-            with _renewing(lambda: self._asked("POST", f"{path}/extend", {})):
+            with _renewing(lambda: self._asked("POST", f"{path}/extend", {}), self._renewed_every):
                 yield Ticket(_urls(ready), _whole(facts.get("provisioned_size")), self._public)
             ending = "finalize"
         finally:
@@ -96,7 +102,7 @@ class Engine:
         grant = {"grant_type": "password", "scope": "ovirt-app-api"}
         try:
             said = self._form(_SSO, grant | credentials)
-        except InvalidRequest as error:  # the engine answers 400 to a wrong password
+        except AccessDenied as error:
             raise AccessDenied(
                 f"{shown(self._root)} refuses the login of {self._access.user!r}: {error}. Correct the secret "
                 "(secretRef): accessKeyId is a user with its domain (admin@internal), secretKey the password"
@@ -164,9 +170,10 @@ class Engine:
         return _JSON | {"Authorization": f"Bearer {self._token}"}
 
     def _form(self, path: str, fields: dict[str, str]) -> Json:
-        return self._answer(f"{self._root}{path}", Request("POST", _FORM, urlencode(fields).encode()))
+        request = Request("POST", _FORM, urlencode(fields).encode())
+        return self._answer(f"{self._root}{path}", request, AccessDenied)  # 400 to a wrong password
 
-    def _answer(self, url: str, request: Request) -> Json:
+    def _answer(self, url: str, request: Request, refusal: type[DiskyardError] = InvalidRequest) -> Json:
         with closing(self._client.ask(url, self._bare, request, (*_DONE, 400, 409))) as answer:
             self._public = answer.public
             text = answer.read(_LONGEST_ANSWER)
@@ -176,16 +183,16 @@ class Engine:
         reason = next((said[name] for name in _REASONS if said.get(name)), "without a reason")
         if answer.status == 409:
             raise SourceUnavailable(f"{shown(url)} cannot do that now: {reason}. It is tried again")
-        raise InvalidRequest(f"{shown(url)} refuses {request.method}: {reason}")
+        raise refusal(f"{shown(url)} refuses {request.method}: {reason}")
 
 
 @contextmanager
-def _renewing(renew: Callable[[], object]) -> Iterator[None]:
+def _renewing(renew: Callable[[], object], every: float) -> Iterator[None]:
     """Time and again, in a thread of its own; what fails is tried again the next time."""
     done = Event()
 
     def run() -> None:
-        while not done.wait(RENEWED_EVERY):
+        while not done.wait(every):
             try:
                 renew()
             except DiskyardError as error:

@@ -24,10 +24,13 @@ http {{
   access_log {folder}/access.log bytes;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  limit_conn_zone $binary_remote_addr zone=client:1m;
   server {{
     listen 127.0.0.1:{port};
     root {root};
     location /slow/ {{ alias {root}/; limit_rate 64m; }}
+    location /narrow/ {{ alias {root}/; limit_rate 20m; }}
+    location /one-at-a-time/ {{ alias {root}/; limit_rate 40m; limit_conn client 1; }}
     location /no-ranges/ {{ alias {root}/; max_ranges 0; }}
     location /private/ {{ alias {root}/; auth_basic images; auth_basic_user_file {folder}/users; }}
     location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
@@ -112,6 +115,8 @@ class FaultServer:
     seen: list[dict[str, str]] = field(default_factory=list)
     sent: int = 0
     port: int = 0
+    options: bytes = b""
+    """The answer to OPTIONS; none: it is not allowed."""
 
     def url(self, path: str = "disk.img") -> str:
         return f"http://127.0.0.1:{self.port}/{path}"
@@ -179,6 +184,9 @@ def fault_server(body: bytes, *faults: Behaviour) -> Iterator[FaultServer]:
             served.seen.append({"path": self.path} | {k.lower(): v for k, v in self.headers.items()})
             behaviour = served.faults.pop(0) if served.faults else _honest
             behaviour(Exchange(served, self))
+
+        def do_OPTIONS(self) -> None:
+            Exchange(served, self).answer(200 if served.options else 405, {}, served.options)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
