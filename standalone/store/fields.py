@@ -8,7 +8,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -23,15 +23,7 @@ _ANY: Final[Node] = {}
 _ITSELF: Final = "."
 
 
-class Missing:
-    """No value at all; null is one."""
-
-
-MISSING: Final = Missing()
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A field of an object, or an element of a list, that can be owned by itself."""
 
     element: str
@@ -114,7 +106,7 @@ def present(value: Any, node: Node, at: Path = ()) -> Iterator[Path]:
 def difference(old: Any, new: Any, node: Node) -> Difference:
     """What has to be said to make `new` from `old`."""
     found = Difference()
-    _compare((old, new), node, (), found)
+    _compare(old, new, node, (), found)
     return found
 
 
@@ -172,38 +164,32 @@ def _read(tree: Any, at: Path) -> Iterator[Path]:
         yield from _read(inner, (*at, element))
 
 
-def _compare(values: tuple[Any, Any], node: Node, at: Path, found: Difference) -> None:
-    old, new = values
+def _compare(old: Any, new: Any, node: Node, at: Path, found: Difference) -> None:
+    """What has changed in a value that is there on both sides; null can be a list or an object of nothing."""
     if old == new:
         return
-    there = [value for value in values if value is not MISSING and value is not None]
-    apart = {divided(value, node) and type(value) for value in there}
-    if False in apart or not any(there) or len(apart) > 1:
-        _compare_whole(old, new, at, found)
-        if len(apart) < 2:
-            return
-        sides: tuple[tuple[Any, Any], ...] = ((old, MISSING), (MISSING, new))
-    else:
-        sides = (values,)
-    for one, other in sides:
-        before, after = (parts(value, node) for value in (one, other))
-        for element in {**before, **after}:
-            pair = tuple(side[element].value if element in side else MISSING for side in (before, after))
-            part = after.get(element) or before[element]
-            _compare((pair[0], pair[1]), part.node, (*at, element), found)
-    if old is MISSING:
-        found.added.add(at)
-    elif new is MISSING:
-        found.removed.add(at)
-
-
-def _compare_whole(old: Any, new: Any, at: Path, found: Difference) -> None:
-    if old is MISSING:
-        found.added.add(at)
-    elif new is MISSING:
-        found.removed.add(at)
-    elif old != new or type(old) is not type(new):
+    kinds = {divided(value, node) and type(value) for value in (old, new) if value is not None}
+    if False in kinds or len(kinds) > 1 or not (old or new):
         found.modified.add(at)
+        if len(kinds) == 1 or not (old or new):
+            return
+    before, after = parts(old, node), parts(new, node)
+    for element, part in before.items():
+        if element not in after:
+            _every(part, at, found.removed)
+    for element, part in after.items():
+        if element not in before:
+            _every(part, at, found.added)
+        else:
+            _compare(before[element].value, part.value, part.node, (*at, element), found)
+
+
+def _every(part: Part, at: Path, found: set[Path]) -> None:
+    """The paths of a part and of all that is in it."""
+    inner = (*at, part.element)
+    found.add(inner)
+    for one in parts(part.value, part.node).values():
+        _every(one, inner, found)
 
 
 def _shown(element: str) -> str:

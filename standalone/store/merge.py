@@ -4,21 +4,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from standalone.store import fields
-from standalone.store.fields import MISSING, Node, Path, Paths
+from standalone.store.fields import Node, Path, Paths
 
 
 def merged(old: Any, new: Any, node: Node) -> Any:
     """`old` with all that `new` says: objects part by part, lists of named things and sets element by element."""
-    if new is MISSING or (new is None and fields.divided(old, node) and old):
+    if new is None and fields.divided(old, node) and old:
         return old
     if type(old) is not type(new) or not fields.divided(new, node) or not (old or new):
         return new
     before, after = fields.parts(old, node), fields.parts(new, node)
 
     def one(element: str) -> Any:
-        part = after.get(element) or before[element]
-        was, told = (side[element].value if element in side else MISSING for side in (before, after))
-        return merged(was, told, part.node)
+        if element not in after:
+            return before[element].value
+        part = after[element]
+        return merged(before[element].value, part.value, part.node) if element in before else part.value
 
     if isinstance(new, dict):
         return {element[2:]: one(element) for element in {**before, **after}}
