@@ -23,6 +23,14 @@ def inflate(packed: memoryview | bytes, length: int) -> bytearray:
         raise _damaged("deflate") from error
 
 
+def unzlib(packed: memoryview | bytes, most: int) -> bytearray:
+    """What a zlib stream holds, at most `most` bytes; what follows it is ignored. Raises UnsupportedImage."""
+    try:
+        return deflate.zlib_decompress(packed, most)
+    except deflate.DeflateError as error:
+        raise _damaged("zlib") from error
+
+
 def unzstd(packed: memoryview | bytes, length: int) -> bytes:
     """The `length` bytes of a zstd frame; what follows it is ignored. Raises UnsupportedImage."""
     try:

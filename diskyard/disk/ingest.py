@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from diskyard.disk import place, qcow2_format, qemu, space
+from diskyard.disk import place, qcow2_format, qemu, space, vmdk_format
 from diskyard.disk.copy import Stream, copy, copy_image
 from diskyard.disk.decoder import Decoder, Fragmented
 from diskyard.disk.digest import Digest
@@ -27,6 +27,7 @@ from diskyard.disk.source import Source
 from diskyard.disk.space import check_room
 from diskyard.disk.target import NOTHING, Expect, OnProgress, Progress, Result, Target, silent
 from diskyard.disk.unwrap import unwrapped
+from diskyard.disk.vmdk import VmdkDecoder
 from diskyard.errors import Refused, SourceChanged
 from diskyard.log import logger
 
@@ -162,12 +163,7 @@ class _Visit:
     def _decoder(self, stream: Stream, plan: Preflight) -> Decoder:
         if plan.route is not Route.DECODE:
             return RawDecoder(place.limit(self._spot, plan))
-        source = stream.source
-        header = qcow2_format.header(read(source, 0, HEAD))
-        again = source.size if source.ranged else None
-        decoder = Qcow2Decoder(header, read(source, header.l1_offset, 8 * header.l1_entries), again)
-        decoder.catch_up(stream.start, partial(read, source))
-        return decoder
+        return _vmdk(stream) if plan.format is Format.VMDK else _qcow2(stream)
 
     def _convert(self, kind: Format) -> int:
         """The spooled image becomes the disk; its size."""
@@ -200,3 +196,19 @@ class _Visit:
     def _said(self, progress: Progress) -> None:
         self._progress = progress
         self._say(progress)
+
+
+def _qcow2(stream: Stream) -> Decoder:
+    source = stream.source
+    header = qcow2_format.header(read(source, 0, HEAD))
+    again = source.size if source.ranged else None
+    decoder = Qcow2Decoder(header, read(source, header.l1_offset, 8 * header.l1_entries), again)
+    decoder.catch_up(stream.start, partial(read, source))
+    return decoder
+
+
+def _vmdk(stream: Stream) -> Decoder:
+    source = stream.source
+    decoder = VmdkDecoder(vmdk_format.header(read(source, 0, vmdk_format.SECTOR)))
+    decoder.catch_up(stream.start, source.size, partial(read, source))
+    return decoder

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from diskyard.disk import qcow2_format as qcow2
+from diskyard.disk import vmdk_format as vmdk
 from diskyard.disk.probe import PROBED, Format, matches
 from diskyard.errors import UnsafeImage, UnsupportedImage
 
@@ -151,6 +152,9 @@ def _qcow2_tables(head: qcow2.Header, file_size: int | None) -> None:
 
 
 _CREATE_TYPE: Final = re.compile(rb'^\s*createType\s*=\s*"([^"\r\n]*)"', re.MULTILINE | re.IGNORECASE)
+_MAX_DESCRIPTION: Final = 1 << 20
+_QEMU_DESCRIPTION: Final = 20 * _SECTOR
+"""What of a descriptor qemu-img reads: DESC_SIZE in its block/vmdk.c."""
 _EXTENT: Final = re.compile(
     rb"^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\S+)[^\S\r\n]*([^\r\n]*)", re.MULTILINE | re.IGNORECASE
 )
@@ -158,29 +162,31 @@ _EXTENT: Final = re.compile(
 
 def _vmdk(window: Window) -> int | None:
     """VMware's Virtual Disk Format 5.0: only images that hold all of their data in one sparse extent."""
-    head = window.at(0, _SECTOR)
-    if head[:4] != b"KDMV":
+    start = window.at(0, _SECTOR)
+    if start[:4] != b"KDMV":
         raise UnsafeImage(
             "the vmdk file only describes a disk that lies in other files. Export it as one file: "
             "qemu-img convert -O vmdk -o subformat=streamOptimized DESCRIPTOR IMAGE.vmdk"
         )
-    if len(head) < 77:
-        raise UnsupportedImage("the vmdk header is cut short: expected 512 bytes")
-    capacity, grain, offset, sectors = struct.unpack_from("<QQQQ", head, 12)
-    if not capacity or not sectors or not offset or sectors > 2048:
+    head = vmdk.header(start)
+    if not head.size or not 0 < head.description <= _MAX_DESCRIPTION or head.described != _SECTOR:
         raise UnsafeImage(
-            f"the vmdk image has a capacity of {capacity} sectors and a descriptor of {sectors} sectors: expected "
-            "an image that describes itself (monolithicSparse or streamOptimized)"
+            f"the vmdk image has a capacity of {head.size} bytes and a descriptor of {head.description} bytes at "
+            f"{head.described}: expected an image that describes itself at {_SECTOR} (monolithicSparse or "
+            "streamOptimized)"
         )
-    if not 1 <= grain <= 2048:
-        raise UnsupportedImage(f"the vmdk image has grains of {grain} sectors: expected 1 to 2048")
-    descriptor = window.at(offset * _SECTOR, sectors * _SECTOR)
+    if not _SECTOR <= head.grain <= 2048 * _SECTOR:
+        raise UnsupportedImage(f"the vmdk image has grains of {head.grain} bytes: expected 512 to 1 MiB")
+    descriptor = window.at(_SECTOR, max(head.description, _QEMU_DESCRIPTION))
     if descriptor or window.whole:
-        _vmdk_descriptor(descriptor.rstrip(b"\0"))
-    return int(capacity) * _SECTOR
+        _vmdk_descriptor(descriptor[: head.description].rstrip(b"\0"), descriptor)
+    if window.whole and window.size and head.directory is None:
+        vmdk.check_footer(head, window.at(window.size - vmdk.FOOTER, _SECTOR))
+    return head.size
 
 
-def _vmdk_descriptor(text: bytes) -> None:
+def _vmdk_descriptor(text: bytes, around: bytes) -> None:
+    """`around`: what qemu-img looks through for a parent, however long the header says that the descriptor is."""
     kinds = [kind.decode(errors="replace") for kind in _CREATE_TYPE.findall(text)]
     if len(kinds) != 1 or kinds[0].lower() not in ("monolithicsparse", "streamoptimized"):
         raise UnsafeImage(
@@ -193,7 +199,7 @@ def _vmdk_descriptor(text: bytes) -> None:
             f"the vmdk image has {len(extents)} extents "
             f"({', '.join(kind.decode(errors='replace') for kind, _ in extents[:4])}): expected one, SPARSE, its own"
         )
-    if b"parentfilenamehint" in text.lower():
+    if b"parentfilenamehint" in around.lower():
         raise UnsafeImage(
             "the vmdk image is a difference to a parent image. Flatten it first: qemu-img convert"
         )

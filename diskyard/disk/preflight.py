@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from diskyard.disk import qcow2_format
+from diskyard.disk import qcow2_format, vmdk_format
 from diskyard.disk.head import Headed
 from diskyard.disk.inspect import head_window, inspect
 from diskyard.disk.probe import WRAPPINGS, Format
@@ -15,6 +15,8 @@ HEAD: Final = 256 << 10
 """Bytes of the head that are looked at: every header, and a vhdx image's region table."""
 _SMALLEST: Final = 4096
 """Below it, a qcow2 image has so many clusters that qemu-img is faster."""
+_TABLES: Final = 4 << 20
+"""Bytes of a vmdk image before its first grain, with its tables, that are kept where nothing can be fetched again."""
 
 
 class Route(StrEnum):
@@ -53,14 +55,29 @@ def preflight(source: Headed, room: int | None) -> Preflight:
     if kind in WRAPPINGS:
         return Preflight(kind, None, Route.STREAM)
     check_room(size, room)
-    return Preflight(kind, size, _route(kind, head, ranged=source.ranged))
+    return Preflight(kind, size, _route(kind, source, head))
 
 
-def _route(kind: Format, head: bytes, *, ranged: bool) -> Route:
+def _route(kind: Format, source: Headed, head: bytes) -> Route:
     if kind in (Format.RAW, Format.ISO):
         return Route.STREAM
-    if kind is not Format.QCOW2:
-        return Route.SPOOL
+    if kind is Format.QCOW2 and _qcow2_passes(head, ranged=source.ranged):
+        return Route.DECODE
+    if kind is Format.VMDK and _vmdk_passes(source, head):
+        return Route.DECODE
+    return Route.SPOOL
+
+
+def _qcow2_passes(head: bytes, *, ranged: bool) -> bool:
     header = qcow2_format.header(head)
     table_seen = ranged or header.l1_offset + 8 * header.l1_entries <= HEAD
-    return Route.DECODE if table_seen and header.cluster >= _SMALLEST else Route.SPOOL
+    return table_seen and header.cluster >= _SMALLEST
+
+
+def _vmdk_passes(source: Headed, head: bytes) -> bool:
+    header = vmdk_format.header(head)
+    if not header.streamable or header.directory is None:
+        return header.streamable
+    if header.overhead <= _TABLES:
+        source.head(header.overhead)
+    return source.ranged or header.overhead <= _TABLES

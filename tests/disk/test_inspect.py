@@ -11,6 +11,7 @@ from diskyard.disk.preflight import HEAD
 from diskyard.disk.probe import Format
 from diskyard.errors import UnsafeImage, UnsupportedImage
 from tests.disk.images import MIB, qemu_img
+from tests.disk.vmdks import Export
 
 SIZE = 24 * MIB
 
@@ -214,3 +215,40 @@ def test_reads_nothing_outside_the_window(tmp_path: Path) -> None:
         assert file_window(fd).at(1, 50) == b"bc"
     finally:
         os.close(fd)
+
+
+def test_refuses_a_sparse_vmdk_with_a_second_descriptor_where_qemu_img_looks(
+    gallery: Path, tmp_path: Path
+) -> None:
+    """qemu-img looks for a parent in sector 1, wherever the header says that the descriptor is."""
+    image = tmp_path / "image.vmdk"
+    honest = (gallery / "disk.vmdk").read_bytes()
+    image.write_bytes(honest + honest[512 : 21 * 512])
+    hint = descriptor('RW 8 SPARSE "a"', "monolithicSparse", 'parentFileNameHint="/etc/passwd"')
+    patched(image, 512, hint.ljust(20 * 512, b"\0"))
+    patched(image, 28, struct.pack("<QQ", len(honest) // 512, 20))
+
+    with pytest.raises(UnsafeImage, match="describes itself at 512"):
+        seen(image)
+
+
+def test_refuses_a_parent_behind_the_end_of_a_short_descriptor(gallery: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image.vmdk"
+    image.write_bytes((gallery / "disk.vmdk").read_bytes())
+    patched(image, 36, struct.pack("<Q", 2))
+    patched(image, 15 * 512, b'\nparentFileNameHint="/etc/passwd"\n')
+
+    with pytest.raises(UnsafeImage, match="parent"):
+        seen(image)
+
+
+def test_refuses_a_vmdk_whose_footer_is_another_header(tmp_path: Path) -> None:
+    """qemu-img believes the footer: a larger disk, or other tables."""
+    export = Export(8 * MIB)
+    export.put(3, b"a" * 65536)
+    image = tmp_path / "image.vmdk"
+    image.write_bytes(export.finish())
+    patched(image, image.stat().st_size - 1024 + 12, struct.pack("<Q", 1 << 40))
+
+    with pytest.raises(UnsupportedImage, match="footer says something else"):
+        inspect_file(image, Format.VMDK)
