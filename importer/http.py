@@ -12,7 +12,7 @@ from importer.request import Access, Answer, Client, shown
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _WHOLE: Final = 4 << 20
-"""A read at least this long is part of a walk to the end; a shorter one asks for what it needs."""
+"""A shorter read asks for what it needs."""
 _STRONG_AFTER: Final = 60.0
 """Seconds from Last-Modified to Date that make the former a strong validator: RFC 9110 §8.8.2.2."""
 
@@ -20,9 +20,11 @@ _STRONG_AFTER: Final = 60.0
 class _Stream:
     """A body that is being read: where it is, and where it must end."""
 
-    def __init__(self, answer: Answer, position: int, end: int | None) -> None:
+    def __init__(self, answer: Answer, position: int, end: int | None, *, walks: bool = False) -> None:
+        """`walks`: it goes to the source's end, further than it was asked for."""
         self.position = position
         self.end = end
+        self.walks = walks
         self.answer = answer
 
     def readinto(self, buf: memoryview) -> int:
@@ -47,6 +49,7 @@ class HttpSource:
         self._lock = threading.Lock()
         self._waiting: list[_Stream] = []
         self._reading: set[_Stream] = set()
+        self._several = False
         self._closed = False
         answer = self._client.get(url, access, {"Range": "bytes=0-"})
         self._resolved = (answer.url, answer.access)
@@ -56,7 +59,7 @@ class HttpSource:
         if answer.status == 416:  # there is no byte 0
             answer.close()
         else:
-            self._waiting.append(_Stream(answer, 0, self.size))
+            self._waiting.append(_Stream(answer, 0, self.size, walks=True))
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         if self.size is not None and offset >= self.size:
@@ -65,6 +68,7 @@ class HttpSource:
         with ExitStack() as broken:
             broken.callback(self._drop, stream)
             with self._lock:
+                self._several = self._several or bool(self._reading)
                 self._reading.add(stream)
                 if self._closed:
                     raise SourceUnavailable(f"{shown(self._url)} was closed while it was read")
@@ -77,11 +81,9 @@ class HttpSource:
         """End everything, also reads that wait in other threads."""
         with self._lock:
             self._closed = True
-            waiting, self._waiting = self._waiting, []
             for stream in self._reading:
                 stream.answer.abort()
-        for stream in waiting:
-            stream.answer.close()
+        self._let_go()
         self._client.close()
 
     def _taken(self, offset: int) -> _Stream | None:
@@ -95,10 +97,17 @@ class HttpSource:
     def _keep(self, stream: _Stream) -> None:
         with self._lock:
             self._reading.discard(stream)
-            ended = stream.position == stream.end or self._closed
+            ended = stream.position == stream.end or self._closed or (stream.walks and self._several)
             if not ended:
                 self._waiting.append(stream)
         if ended:
+            stream.answer.close()
+
+    def _let_go(self) -> None:
+        """Close what waits: a server that takes no more connections counts it."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for stream in waiting:
             stream.answer.close()
 
     def _drop(self, stream: _Stream) -> None:
@@ -112,16 +121,22 @@ class HttpSource:
                 f"the connection to {shown(self._url)} broke off at byte {offset}, and the server cannot go on from "
                 "there (it offers no ranges): the transfer starts over"
             )
-        end = self.size if length >= _WHOLE else min(offset + length, self.size or offset + length)
-        headers = {"Range": f"bytes={offset}-{'' if length >= _WHOLE or end is None else end - 1}"}
+        walks = length >= _WHOLE and not self._several
+        end = self.size if walks else min(offset + length, self.size or offset + length)
+        headers = {"Range": f"bytes={offset}-{'' if walks or end is None else end - 1}"}
         if self.validator:
             headers["If-Range"] = self.validator
-        answer = self._asked(headers)
+        try:
+            answer = self._asked(headers)
+        except SourceUnavailable:
+            self._let_go()
+            raise
         with ExitStack() as wrong:
             wrong.callback(answer.close)
             self._check(answer, offset)
             wrong.pop_all()
-        return _Stream(answer, offset, self.size if answer.status == 200 else end)
+        whole = answer.status == 200
+        return _Stream(answer, offset, self.size if whole else end, walks=walks or whole)
 
     def _asked(self, headers: dict[str, str]) -> Answer:
         """The answer of where we were sent; when that link has expired, of where we were sent from."""

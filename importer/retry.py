@@ -1,7 +1,8 @@
 """A Source that survives broken connections: it asks again, a little later each time."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from diskyard.disk.source import Source
@@ -25,19 +26,37 @@ class Retrying:
         self._source = source
         self._closed = threading.Event()
         self._wait = wait or self._closed.wait
+        self._lock = threading.Lock()
+        self._active = 0
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         if not (self.ranged and self.validator):
             return self._source.readinto(buf, offset)
+        with self._counted():
+            return self._patiently(buf, offset)
+
+    def _patiently(self, buf: memoryview, offset: int) -> int | None:
         for delay in DELAYS:
             try:
                 return self._source.readinto(buf, offset)
             except SourceUnavailable as error:
-                if self._closed.is_set():
+                if (
+                    self._closed.is_set() or self._active > 1
+                ):  # one of several: whoever asked may do with fewer
                     raise
                 log.warning("interrupted, asking again", at=offset, seconds=delay, because=error)
                 self._wait(delay)
         return self._source.readinto(buf, offset)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active -= 1
 
     def close(self) -> None:
         self._closed.set()

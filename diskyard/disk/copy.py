@@ -1,12 +1,11 @@
 """The one loop: fetch, decode, write, with bounded memory.
 
-Buffers go round: one thread fills them in the source's order, the decoder says what is in them, workers unpack and
+Buffers go round: a fetcher fills them in the source's order, the decoder says what is in them, workers unpack and
 write that, one more thread computes the digest; then they are filled again. What is written, up to which offset of
 the source, is told in order, so that it can be made durable.
 """
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import Final
 from diskyard.disk.decoder import Decoder, Fragmented, Piece
 from diskyard.disk.digest import Digest
 from diskyard.disk.extent import Range
-from diskyard.disk.head import fill
+from diskyard.disk.fetch import Fetcher
 from diskyard.disk.image import Image
 from diskyard.disk.source import Source
 from diskyard.disk.writer import DiskWriter, aligned, write_plain, write_sparse
@@ -103,7 +102,9 @@ class _Chunk:
         """Wait until all of it is used, say so."""
         written = sum(task.result() for task in self.written)
         state = self.hashed.result() if self.hashed else ""
-        on_chunk(self.span.start + self.filled.result(), written, state)
+        count = self.filled.result()
+        if count:
+            on_chunk(self.span.start + count, written, state)
 
 
 class _Threads:
@@ -113,12 +114,11 @@ class _Threads:
         self._source = source
         self._decoder = decoder
         self._writer = writer
-        self._fetching = ThreadPoolExecutor(1, "fetch")
+        self._fetcher = Fetcher(source)
         self._hashing = ThreadPoolExecutor(1, "digest")
         self._writing = ThreadPoolExecutor(_WORKERS, "write")
         self._buffers = [memoryview(aligned(CHUNK)) for _ in range(_BUFFERS)]
         self._own = local()
-        self._end = sys.maxsize
 
     def __enter__(self) -> "_Threads":
         return self
@@ -127,44 +127,53 @@ class _Threads:
         """A fetch that waits for its server ends when the source is closed."""
         if kind and not issubclass(kind, Fragmented):
             self._source.close()
-        for pool in (self._fetching, self._hashing, self._writing):
+        self._fetcher.close()
+        for pool in (self._hashing, self._writing):
             pool.shutdown(cancel_futures=True)
 
     def bring(self, spans: Iterable[Range], digest: Digest | None, on_chunk: OnChunk) -> int:
         """Fetch and use each span, until the source ends; the offset of its end."""
         todo = iter(spans)
-        ahead = deque(self._asked(buf, span) for buf, span in zip(self._buffers, todo, strict=False))
+        ahead = deque(self._more(self._buffers, todo))
         used: deque[_Chunk] = deque()
         while ahead or used:
             while used and (not ahead or len(used) > _IN_USE or used[0].done()):
                 chunk = used.popleft()
                 chunk.tell(on_chunk)
-                span = next(todo, None)
-                if span and span.start < self._end:
-                    ahead.append(self._asked(chunk.buf, span))
+                ahead.extend(self._more([chunk.buf], todo))
             if ahead:
                 chunk = ahead.popleft()
-                self._use(chunk, digest)
+                self._use(chunk, self._fetcher.awaited(chunk.filled), digest)
                 used.append(chunk)
-        return self._end
+            self._widen(ahead, todo)
+        return self._fetcher.end
 
     def write(self, pieces: Iterable[Piece]) -> int:
         """Write pieces that lie in no buffer; bytes written."""
         return sum(self._writing.submit(self._write, batch).result() for batch in _batches(pieces))
 
     def _asked(self, buf: memoryview, span: Range) -> _Chunk:
-        return _Chunk(buf, span, self._fetching.submit(self._fill, buf[: span.length], span.start))
+        return _Chunk(buf, span, self._fetcher.ask(buf[: span.length], span.start))
 
-    def _fill(self, buf: memoryview, offset: int) -> int:
-        if offset >= self._end:
-            return 0
-        count = fill(self._source, buf, offset)
-        if count < len(buf):
-            self._end = offset + count
-        return count
+    def _more(self, buffers: Iterable[memoryview], todo: Iterator[Range]) -> Iterator[_Chunk]:
+        """Buffers on their way, as far as there is something to fetch."""
+        for buf in buffers:
+            span = next(todo, None)
+            if span and span.start < self._fetcher.end:
+                yield self._asked(buf, span)
 
-    def _use(self, chunk: _Chunk, digest: Digest | None) -> None:
-        view = chunk.buf[: chunk.filled.result()]
+    def _widen(self, ahead: deque[_Chunk], todo: Iterator[Range]) -> None:
+        """Over more connections, what has not begun to come and what comes next."""
+        fresh = [memoryview(aligned(CHUNK)) for _ in range(self._fetcher.widened())]
+        if not fresh:
+            return
+        for chunk in ahead:
+            if chunk.filled.cancel():
+                chunk.filled = self._fetcher.ask(chunk.buf[: chunk.span.length], chunk.span.start)
+        ahead.extend(self._more(fresh, todo))
+
+    def _use(self, chunk: _Chunk, count: int, digest: Digest | None) -> None:
+        view = chunk.buf[:count]
         if not view:
             return
         if digest:

@@ -1,5 +1,7 @@
 """A Source whose first bytes can be looked at before they are read."""
 
+import threading
+
 from diskyard.disk.source import Source
 
 
@@ -30,6 +32,7 @@ class Headed:
         self.fetched = 0
         self._source = source
         self._head = b""
+        self._lock = threading.Lock()
 
     def head(self, length: int) -> bytes:
         """The first `length` bytes, fewer where the source is shorter."""
@@ -47,7 +50,8 @@ class Headed:
             buf[: len(kept)] = kept
             return len(kept)
         count = self._source.readinto(buf, offset)
-        self.fetched += count or 0
+        with self._lock:
+            self.fetched += count or 0
         self.size = self._source.size
         return count
 

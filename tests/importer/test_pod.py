@@ -81,7 +81,7 @@ MISMATCH = "Unable to process data: checksum validation failed: checksum mismatc
         ("disk.qcow2", {"image_size": "8Mi"}, 3, "ImageTooLarge", TOO_LARGE),
         ("disk.raw", {"checksum": "md5:" + "0" * 32}, 3, "ChecksumError", MISMATCH),
         ("disk.raw", {"checksum": "crc:0"}, 3, "InvalidRequest", "algorithms are: md5, sha1, sha256, sha512"),
-        ("disk.raw", {"content_type": "archive"}, 3, "InvalidRequest", "archive"),
+        ("disk.raw", {"content_type": "archive"}, 3, "UnsupportedImage", "archive"),
     ],
 )
 def test_a_failure_says_why_and_leaves_nothing(
