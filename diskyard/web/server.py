@@ -11,10 +11,12 @@ from ssl import SSLContext
 from aiohttp import web
 
 from diskyard.errors import Busy, InvalidRequest
+from diskyard.web.patience import Limits, Patience
 
 GRACE = 5.0
 _LINE = 64 * 1024
 """The longest request line and header that is read."""
+_BACKLOG = 1024
 _LAST_WORDS = 0.01
 """Seconds in which the loop lets its closed sockets go."""
 
@@ -26,6 +28,9 @@ class Place:
     host: str
     port: int = 0
     tls: SSLContext | None = None
+    also: tuple[str, ...] = ()
+    """Further addresses, on the same port."""
+    limits: Limits = field(default_factory=Limits)
 
 
 class Running:
@@ -40,8 +45,11 @@ class Running:
     @property
     def url(self) -> str:
         """`https://127.0.0.1:6443`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self._scheme}://{host}:{self.port}"
+        return self.at(self.host)
+
+    def at(self, host: str) -> str:
+        """The same by another name or address."""
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def stop(self, grace: float = GRACE) -> None:
         """Take no more requests, give running ones `grace` seconds, end. Twice is as once."""
@@ -73,23 +81,51 @@ class _Serving:
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
+        patience = Patience(self.place.limits)
+        self.app.middlewares.insert(0, patience.middleware())
         runner = web.AppRunner(
-            self.app, access_log=None, handler_cancellation=True, max_line_size=_LINE, max_field_size=_LINE
+            self.app,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=self.place.limits.later,
+            max_line_size=_LINE,
+            max_field_size=_LINE,
         )
+        await runner.setup()
+        server = runner.server
+        if server is None:
+            raise RuntimeError("an aiohttp runner that is set up has a server")
+        listening: list[asyncio.Server] = []
         try:
-            await runner.setup()
-            site = web.TCPSite(runner, self.place.host, self.place.port, ssl_context=self.place.tls)
-            await site.start()
+            await self._listen(server, listening)
         except OSError as error:
+            for one in listening:
+                one.close()
             await runner.cleanup()
             self.opened.set_exception(error)
             return
-        self.opened.set_result(runner.addresses[0][1])
-        await self._shut(runner, site, await self._ended)
+        watching = asyncio.create_task(patience.watch(lambda: server.connections))
+        self.opened.set_result(_port(listening[0]))
+        grace = await self._ended
+        watching.cancel()
+        await self._shut(runner, listening, grace)
 
-    async def _shut(self, runner: web.AppRunner, site: web.TCPSite, grace: float) -> None:
+    async def _listen(self, server: web.Server, listening: list[asyncio.Server]) -> None:
+        place = self.place
+        loop = asyncio.get_running_loop()
+        wait = place.limits.handshake if place.tls else None
+        for host in (place.host, *place.also):
+            port = _port(listening[0]) if listening else place.port
+            listening.append(
+                await loop.create_server(
+                    server, host, port, ssl=place.tls, ssl_handshake_timeout=wait, backlog=_BACKLOG
+                )
+            )
+
+    async def _shut(self, runner: web.AppRunner, listening: list[asyncio.Server], grace: float) -> None:
         server = runner.server
-        await site.stop()
+        for one in listening:
+            one.close()
         if server is not None:
             transports = [handler.transport for handler in server.connections]
             server.pre_shutdown()
@@ -97,7 +133,8 @@ class _Serving:
             await server.shutdown(grace)
             for transport in transports:
                 if transport is not None:
-                    transport.abort()  # close() would wait for the client's end of TLS
+                    with suppress(AttributeError):  # its peer is lost already, CPython 3.11.2
+                        transport.abort()  # close() would wait for the client's end of TLS
             await asyncio.sleep(_LAST_WORDS)
         await self.app.cleanup()
 
@@ -110,10 +147,15 @@ class _Serving:
         thread.join()
 
 
+def _port(listening: asyncio.Server) -> int:
+    return int(listening.sockets[0].getsockname()[1])
+
+
 def _refusal(error: OSError, place: Place) -> Exception:
     if error.errno == errno.EADDRINUSE:
         return Busy(
-            f"port {place.port} of {place.host} is taken by another program; "
+            f"port {place.port} of {' or '.join((place.host, *place.also))} is taken by another program; "
             "choose another with --port, or 0 for any free one"
         )
-    return InvalidRequest(f"cannot listen on {place.host}, port {place.port}: {error.strerror or error}")
+    where = " and ".join((place.host, *place.also))
+    return InvalidRequest(f"cannot listen on {where}, port {place.port}: {error.strerror or error}")
