@@ -37,6 +37,7 @@ STOPPED: Final = 130
     "--signature-url", default="", metavar="URL", help="Of that file's detached signature; or its path."
 )
 @click.option("--keyring", default="", metavar="FILE", help="The public keys that may have signed that file.")
+@click.option("--archive", is_flag=True, help="SOURCE is a tar: unpack it into the directory TARGET.")
 @click.option("--preallocate", is_flag=True, help="Reserve all of the disk's room at once.")
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output when done.")
@@ -45,9 +46,9 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
 
     SOURCE is an http:// or https:// URL, an object (s3://BUCKET/KEY or gs://BUCKET/OBJECT), a container image
     (docker://HOST/NAME:TAG or oci-archive:FILE) with a disk below /disk, or a local file: raw, ISO, qcow2, vmdk, vdi,
-    vhd or vhdx, also inside gz, xz or bz2. TARGET is a file that is not there yet, a block device, or a directory,
-    which gets a disk.img. The disk takes its name when it is complete and verified. Interrupted, the same command goes
-    on where it stopped.
+    vhd or vhdx, also inside gz, xz, zst, bz2 or a tar (OVA). TARGET is a file that is not there yet, a block device,
+    or a directory, which gets a disk.img. The disk takes its name when it is complete and verified. Interrupted, the
+    same command goes on where it stopped.
 
     \b
     Exit codes:
@@ -61,9 +62,12 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
 
     try:
         sums = {name: options.pop(name) for name in ("checksum", "checksum_url", "signature_url", "keyring")}
-        asked = replace(job(source, options), preallocation=options["preallocate"], **sums)
+        kind = "archive" if options["archive"] else "kubevirt"
+        asked = replace(job(source, options), preallocation=options["preallocate"], content_type=kind, **sums)
         begun = time.monotonic()
-        result = _run(asked, _target(target, size, preallocate=options["preallocate"]))
+        result = _run(
+            asked, _target(target, size, **{name: options[name] for name in ("preallocate", "archive")})
+        )
         _say(source, result, time.monotonic() - begun, as_json=options["as_json"])
     except DiskyardError as error:
         click.echo(f"diskyard: {error}", err=True)
@@ -83,7 +87,7 @@ def _run(job: "ImportJob", target: "Target") -> "Result":
         return transfer(job, target, on_progress)
 
 
-def _target(path: Path, size: str, *, preallocate: bool) -> "Target":
+def _target(path: Path, size: str, *, preallocate: bool, archive: bool) -> "Target":
     """Where the disk goes. Raises InvalidRequest."""
     from diskyard import linux
     from diskyard.api import quantity
@@ -95,7 +99,7 @@ def _target(path: Path, size: str, *, preallocate: bool) -> "Target":
     if linux.is_device(path):
         scratch = Path(tempfile.gettempdir())
         return Target(path, room=device_size(path), preallocate=preallocate, scratch=scratch)
-    if path.is_dir():
+    if path.is_dir() or archive:
         path /= "disk.img"
     if path.exists():
         raise InvalidRequest(f"{path} is there already: remove it, or give another name")

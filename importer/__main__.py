@@ -86,6 +86,7 @@ def _success(job: ImportJob, result: Result) -> TerminationMessage:
         bytes_fetched=result.bytes_fetched,
         bytes_written=result.bytes_written,
         digest=result.digest,
+        labels=result.labels,
         vddk=Vddk(**result.about) if job.source == "vddk" else None,
     )
 

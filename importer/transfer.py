@@ -13,6 +13,7 @@ from diskyard.api.checksum import Checksum
 from diskyard.api.job import BLANK, ImportJob
 from diskyard.disk.digest import Expected
 from diskyard.disk.extent import Extent
+from diskyard.disk.extract import extract
 from diskyard.disk.image import Image
 from diskyard.disk.ingest import ingest
 from diskyard.disk.permission import check_writable
@@ -25,9 +26,12 @@ from importer.address import networks
 from importer.connection import same_origin
 from importer.file import FileSource
 from importer.http import HttpSource
+from importer.registry.layers import LayerDisk
 from importer.request import Access, header_lines, shown
 from importer.retry import Retrying
 
+DISK: Final = "kubevirt"
+ARCHIVE: Final = "archive"
 LOCAL: Final = "file"
 """The source that is a path on this machine; from the command line only."""
 
@@ -36,16 +40,17 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
     """Fill a target as a job says. Raises Refused (can never work), Passing (may work when tried again)."""
     check_writable(target)
     expected = _expected(job)
-    if job.content_type != "kubevirt":
-        raise InvalidRequest(
-            f"expected content type kubevirt, found {job.content_type}: archives are not imported yet"
-        )
+    if job.content_type not in (DISK, ARCHIVE):
+        raise InvalidRequest(f"expected content type {DISK} or {ARCHIVE}, found {job.content_type}")
     if job.source == BLANK:
         return _blank(target, on_progress)
     with opened(job) as source:
         expect = Expect(job.endpoint, shown(job.endpoint), expected)
+        if job.content_type == ARCHIVE and not isinstance(source, Image):
+            return extract(source, target, expect=expect, on_progress=on_progress)
         result = ingest(source, target, expect=expect, on_progress=on_progress)
-        return replace(result, about=source.about) if isinstance(source, Flat) else result
+        labels = source.labels if isinstance(source, LayerDisk) else {}
+        return replace(result, labels=labels, about=source.about if isinstance(source, Flat) else {})
 
 
 @contextmanager

@@ -245,6 +245,8 @@ class TerminationMessage:
     bytes_written: int = 0
     digest: str = ""
     vddk: Vddk | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """For the claim."""
 
     def to_text(self) -> str:
         """JSON of at most MESSAGE_LIMIT bytes; a long message is cut in its middle."""
@@ -264,6 +266,7 @@ class TerminationMessage:
             "bytesWritten": self.bytes_written,
             "digest": self.digest,
             "vddkInfo": {"Version": self.vddk.version, "Host": self.vddk.host} if self.vddk else None,
+            "labels": dict(self.labels),
         }
         return json.dumps({key: text for key, text in said.items() if text} | {"message": message})
 
@@ -285,7 +288,12 @@ class TerminationMessage:
             bytes_written=_whole(said.get("bytesWritten")),
             digest=str(said.get("digest", "")),
             vddk=_vddk(said.get("vddkInfo")),
+            labels=_texts(said.get("labels")),
         )
+
+
+def _texts(said: object) -> dict[str, str]:
+    return {str(key): str(text) for key, text in said.items()} if isinstance(said, dict) else {}
 
 
 def _list(text: str) -> tuple[str, ...]:

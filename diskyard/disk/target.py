@@ -93,6 +93,8 @@ class Result:
     resumed_at: int = 0
     about: Mapping[str, str] = field(default_factory=dict)
     """What an image's server says of itself: `version`, `host`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """For the claim, from the environment of a container image."""
 
 
 OnProgress = Callable[[Progress], None]
