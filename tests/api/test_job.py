@@ -22,6 +22,10 @@ FULL = ImportJob(
     http_proxy="http://p:1",
     https_proxy="http://p:2",
     no_proxy="local",
+    checksum_url="https://images.example/SHA256SUMS",
+    signature_url="https://images.example/SHA256SUMS.gpg",
+    keyring="/keys",
+    allow_addresses="169.254.10.0/24",
 )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from datavolume_controller import importer
 from diskyard.api import meta
-from diskyard.api.config import Config, Proxy
+from diskyard.api.config import Config, Proxy, config
 from diskyard.api.job import ImportJob
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi
@@ -90,6 +90,11 @@ def test_the_settings_reach_the_pod() -> None:
     assert environment(pod)["https_proxy"] == "http://proxy:3128"
     assert the_container(pod)["resources"] == {"limits": {"memory": "1G"}}
     assert meta.spec(pod)["priorityClassName"] == "high"
+
+
+def test_the_operator_allows_addresses_on_the_configuration() -> None:
+    allowed = config({"metadata": {"annotations": {cdi.ALLOW_ADDRESSES: "169.254.10.0/24"}}})
+    assert environment(made(a_claim(), allowed))[cdi.ENV_ALLOW_ADDRESSES] == "169.254.10.0/24"
 
 
 def test_is_recognised_as_an_importer_of_its_claim() -> None:
