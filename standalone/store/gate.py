@@ -33,7 +33,7 @@ class Gate:
         kind, subresource = served.kind, signature.author.subresource
         if subresource == "status" and served.status:
             status = metadata.with_status_of(authors.resigned(old, asked), _pruned(served, asked))
-            _raise(kind, status, served.schema.causes(status) if served.schema else [])
+            _raise(kind, status, _broken(served, status, old) if served.schema else [])
             return _signed(served, status, old, signature)
         if subresource == "finalize" and kind == NAMESPACE:
             spec = {**meta.spec(old), "finalizers": meta.spec(asked).get("finalizers") or []}
@@ -55,7 +55,7 @@ class Gate:
             obj = core.begun(kind, obj)
         if self._owners:
             obj = _defaulted(served, self._owners.mutate(kind, obj, old, self._user))
-        _raise(kind, obj, served.schema.causes(obj) if served.schema else core.causes(kind, obj, old))
+        _raise(kind, obj, _broken(served, obj, old))
         if self._owners and (causes := self._owners.validate(kind, obj, old, self._user)):
             raise admission.denied(kind, obj, causes)
         return obj
@@ -78,6 +78,13 @@ def _shape(served: Served, obj: Obj) -> list[Cause]:
     if served.schema is None:
         return core.shape(served.kind, obj)
     return [cause for cause in served.schema.causes(obj) if cause.reason != "FieldValueRequired"]
+
+
+def _broken(served: Served, obj: Obj, old: Obj | None) -> list[Cause]:
+    """Every rule of its kind that an object breaks; those of a schema only when its shape is right."""
+    if served.schema is None:
+        return core.causes(served.kind, obj, old)
+    return served.schema.causes(obj) or served.schema.broken(obj, old)
 
 
 def _pruned(served: Served, obj: Obj) -> Obj:

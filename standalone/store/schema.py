@@ -1,7 +1,6 @@
 """A custom kind's structural schema: what is pruned, what is filled in, what is refused and in which words. Pure.
 
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
-Rules written in CEL (`x-kubernetes-validations`) are not evaluated.
 """
 
 import copy
@@ -14,6 +13,8 @@ import orjson
 
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
+from standalone.store import fields, validations
+from standalone.store.formats import FORMATS
 
 Node = Mapping[str, Any]
 
@@ -56,9 +57,27 @@ class Schema:
                 break
         return found
 
+    def broken(self, obj: Obj, old: Obj | None) -> list[Cause]:
+        """Which of the schema's own rules an object of the right shape breaks, be they about itself or its change."""
+        found = list(_twice(obj, self.openapi, "")) if self._told_apart else []
+        if self._rules:
+            found += validations.broken(self._rules, obj, old)
+        return found[:MOST_CAUSES]
+
+    @cached_property
+    def _told_apart(self) -> bool:
+        """Whether the schema has lists whose elements must differ."""
+        text = orjson.dumps(self.openapi)
+        return any(f'"{fields.LIST_TYPE}":"{kind}"'.encode() in text for kind in ("set", "map"))
+
+    @cached_property
+    def _rules(self) -> validations.Place | None:
+        return validations.place(self.openapi)
+
     @cached_property
     def _validator(self) -> Any:
-        return jsonschema_rs.Draft7Validator(_json_schema(self.openapi, top=True))
+        schema = _json_schema(self.openapi, top=True)
+        return jsonschema_rs.Draft7Validator(schema, formats=dict(FORMATS), validate_formats=True)
 
 
 def _pruned(value: Any, node: Node, path: str, unknown: list[str]) -> Any:
@@ -102,9 +121,29 @@ def _defaulted(value: Any, node: Node) -> Any:
     return result
 
 
+def _twice(value: Any, node: Node, path: str) -> Iterator[Cause]:
+    """Elements of a set or of a list of named things that are there twice."""
+    if isinstance(value, list):
+        seen: set[str] = set()
+        for index, item in enumerate(value):
+            place = f"{path}[{index}]"
+            if node.get(fields.LIST_TYPE) in ("set", "map"):
+                element = fields.element_of(item, node, index)
+                if element in seen:
+                    yield Cause(f"Duplicate value: {element[2:]}", place, "FieldValueDuplicate")
+                seen.add(element)
+            yield from _twice(item, node.get("items") or {}, place)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if isinstance(inner, dict | list):
+                yield from _twice(inner, fields.child(node, f"f:{name}"), f"{path}.{name}".lstrip("."))
+
+
 def _json_schema(node: Node, *, top: bool = False) -> dict[str, Any]:
     """OpenAPI's dialect as JSON schema."""
     result: dict[str, Any] = {keyword: node[keyword] for keyword in _COPIED if keyword in node}
+    if node.get("format") in FORMATS:
+        result["format"] = node["format"]
     if "type" in node and not node.get(_INT_OR_STRING):
         result["type"] = [node["type"], "null"] if node.get("nullable") else node["type"]
     elif node.get(_INT_OR_STRING):
@@ -138,6 +177,9 @@ def _cause(error: Any) -> Cause:
         return Cause(
             f"Unsupported value: {_shown(value)}: supported values: {options}", path, "FieldValueNotSupported"
         )
+    if name == "format":
+        text = f"{path} in body must be of type {kind['format']}: {_shown(value)}"
+        return Cause(f"Invalid value: {_shown(value)}: {text}", path)
     if name == "maxLength":
         return Cause(f"Too long: may not be more than {limit} bytes", path, "FieldValueTooLong")
     if name == "maxItems":
