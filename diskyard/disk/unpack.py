@@ -3,9 +3,10 @@
 import bz2
 import lzma
 import sys
-import zlib
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
+
+from isal import igzip_lib
 
 from diskyard.disk.probe import Format, probe
 from diskyard.disk.source import Source
@@ -16,8 +17,11 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+_IsalError = cast(type[Exception], igzip_lib.IsalError)  # its stub has the instance for the class
 _PACKED: Final = 256 << 10
 """Bytes asked of the source at once."""
+_UNPACKED: Final = 1 << 20
+"""Bytes unpacked at once: for more, memory is mapped anew each time."""
 _MEMORY: Final = 256 << 20
 """What an xz stream may ask for; `xz -9` asks for 65 MiB."""
 _WINDOW: Final = 27
@@ -34,22 +38,9 @@ class _Member(Protocol):
     def decompress(self, packed: bytes, max_length: int, /) -> bytes: ...
 
 
-class _Gunzip:
-    """zlib's object, made to keep its input as those of bz2 and lzma do."""
-
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    def decompress(self, packed: bytes, max_length: int, /) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + packed, max_length)
+def _gunzip() -> _Member:
+    """isa-l's, which takes a fifth (of what hardly shrinks) to two thirds less time than zlib's; it verifies the trailer too."""
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
 def _unxz() -> _Member:
@@ -61,7 +52,7 @@ def _unzst() -> _Member:
 
 
 _OPENERS: Final[dict[Format, Callable[[], _Member]]] = {
-    Format.GZ: _Gunzip,
+    Format.GZ: _gunzip,
     Format.XZ: _unxz,
     Format.BZ2: bz2.BZ2Decompressor,
     Format.ZST: _unzst,
@@ -101,7 +92,7 @@ class Unpacked:
             if self._member is None:
                 self._next_member()
                 continue
-            out = self._step(self._member, len(buf))
+            out = self._step(self._member, min(len(buf), _UNPACKED))
             if out:
                 buf[: len(out)] = out
                 self._position += len(out)
@@ -118,7 +109,7 @@ class Unpacked:
             )
         try:
             out = member.decompress(self._pending, room)
-        except (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError) as error:
+        except (_IsalError, lzma.LZMAError, zstd.ZstdError, OSError) as error:
             raise UnsupportedImage(
                 f"the {self._kind} stream is damaged near byte {self._read}: {error}. Pack the image again"
             ) from error
