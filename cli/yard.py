@@ -25,20 +25,26 @@ DEFAULT_PORT: Final = 7443
     show_default=True,
     help="Port of the API server on 127.0.0.1; 0 takes a free one.",
 )
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="Let other machines in at this address or name of this machine; DIR/kubeconfig-ADDRESS is for them.",
+)
 @click.option("--verbose", is_flag=True, help="Log every step to standard error.")
-def up_command(data_dir: Path | None, port: int, verbose: bool) -> None:
+def up_command(data_dir: Path | None, port: int, listen: str | None, verbose: bool) -> None:
     """Run a yard: an API server, controllers and a node on this machine.
 
     Ctrl-C stops every pod gracefully, then ends. SIGTERM ends at once and leaves the pods running for the next `up`.
     """
     from diskyard import log
     from standalone import directory
+    from standalone.reach import Reach
     from standalone.yard import Yard
 
     log.start("DEBUG" if verbose else "WARNING")
     ends = Ends()
     place = directory.Directory((data_dir or directory.default()).absolute())
-    with Yard.open(place, port, lambda text: click.echo(text, err=True)) as yard:
+    with Yard.open(place, Reach.parsed(port, listen), lambda text: click.echo(text, err=True)) as yard:
         click.echo(
             f"ready: {yard.url} · export KUBECONFIG={yard.kubeconfig} · then: kubectl get dv,vm,vmi -A "
             "(without kubectl: diskyard get vm)"

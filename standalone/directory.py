@@ -34,6 +34,10 @@ class Directory:
         """What kubectl needs to get in."""
         return self.path / "kubeconfig"
 
+    def kubeconfig_at(self, address: str) -> Path:
+        """What kubectl needs on another machine; no colon in its name, at which $KUBECONFIG would part it."""
+        return self.path / f"kubeconfig-{address.replace(':', '-')}"
+
     @property
     def pods(self) -> Path:
         """One folder a pod, as the kubelet lays it out."""

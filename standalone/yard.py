@@ -25,6 +25,7 @@ from standalone.directory import Directory, Hold
 from standalone.node import heartbeat
 from standalone.node.heartbeat import Machine
 from standalone.node.node import Node
+from standalone.reach import LOOPBACK, Reach, publish
 from standalone.seed import seed
 from standalone.storage.claims import claims
 from standalone.storage.place import Place
@@ -35,7 +36,7 @@ from vm_runtime import controller as vm_controller
 from vm_runtime.agent import host
 from vm_runtime.agent.agent import Agent
 
-HOST: Final = "127.0.0.1"
+KUBERNETES: Final = Key("kubernetes", "default")
 GRACE: Final = 90.0
 """Seconds that pods get to end on Ctrl-C; a pod whose own grace is shorter ends sooner."""
 EMULATE: Final = {"spec": {"configuration": {"developerConfiguration": {"useEmulation": True}}}}
@@ -58,7 +59,7 @@ class Yard(AbstractContextManager["Yard"]):
         stack.callback(self._node.close)
 
     @classmethod
-    def open(cls, directory: Directory, port: int, say: Say = print) -> "Yard":
+    def open(cls, directory: Directory, reach: Reach, say: Say = print) -> "Yard":
         """Start everything; `say` gets sentences for the user. Raises Busy, InvalidRequest, NoSpace."""
         with ExitStack() as stack:
             stack.callback(Hold.take(directory).close)
@@ -69,7 +70,8 @@ class Yard(AbstractContextManager["Yard"]):
             first = seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
             door = Door(objects, tokens(directory.pki))
             rules.serve(objects, door.policy)
-            yard._serve(objects, door, port)
+            yard._serve(objects, door, reach)
+            yard._warn(reach, say)
             yard._work(objects)
             yard._offer_guests(objects, first, say)
             yard._stack = stack.pop_all()
@@ -85,15 +87,30 @@ class Yard(AbstractContextManager["Yard"]):
     ) -> None:
         self._stack.close()
 
-    def _serve(self, objects: Objects, door: Door, port: int) -> None:
+    def _serve(self, objects: Objects, door: Door, reach: Reach) -> None:
         pki, now = self._directory.pki, datetime.now(UTC)
         authority = tls.authority(pki, "diskyard", now)
-        pair = tls.server(authority, pki, ("localhost", HOST), now)
+        pair = tls.server(authority, pki, reach.names, now)
         app = application(objects, self._node.logs, door)
-        running = server.start(app, server.Place(HOST, port, tls.context(pair)))
+        place = server.Place(LOOPBACK, reach.port, tls.context(pair), reach.further)
+        running = server.start(app, place)
         self._stack.callback(running.stop)
         self.url = running.url
         write_kubeconfig(self.kubeconfig, running.url, authority.certificate, door.admin)
+        for address in reach.further:
+            path, url = self._directory.kubeconfig_at(address), running.at(address)
+            write_kubeconfig(path, url, authority.certificate, door.admin)
+        publish(objects, KUBERNETES, running.port, reach)
+
+    def _warn(self, reach: Reach, say: Say) -> None:
+        """Say who can now do what."""
+        for address in reach.further:
+            path = self._directory.kubeconfig_at(address)
+            say(
+                f"listening on {address} too. Whoever has {path} is the administrator of this yard, from any machine "
+                "that reaches that address: reads every disk and Secret, starts guests and processes on this machine. "
+                "Whoever has no token learns the version, nothing else. For less: kubectl create token, and a role"
+            )
 
     def _work(self, objects: Objects) -> None:
         scraper = self._stack.enter_context(Scraper())

@@ -19,8 +19,8 @@ class Limits:
     """Until a new connection's first request has come with all of its headers."""
     later: float = 90.0
     """Between two requests."""
-    silent: int = 4096
-    """Beyond so many, the longest silent go at once."""
+    silent: int = 512
+    """Beyond so many, the longest silent go at once: over TLS, each costs 256 KiB."""
     period: float = 1.0
     """Between two looks at all of them."""
 

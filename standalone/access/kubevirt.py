@@ -82,6 +82,7 @@ def _run(verbs: tuple[str, ...]) -> list[Rule]:
         rule(_DOORS, (*_CHANGED, "expand-vm-spec"), ["update"]),
         rule(_KUBEVIRT, _MACHINES, verbs),
         rule(_KUBEVIRT, _MIGRATIONS, READ),
+        rule(_KUBEVIRT, ["kubevirts"], ["get", "list"]),
         *(rule(group, resources, verbs) for group, resources in _GROUPS.items()),
     ]
 
@@ -104,13 +105,11 @@ _WATCH: Final = (
     ),
     rule(_DOORS, ["expand-vm-spec"], ["update"]),
     rule(_KUBEVIRT, (*_MACHINES, *_MIGRATIONS), READ),
+    rule(_KUBEVIRT, ["kubevirts"], ["get", "list"]),
     *(rule(group, resources, READ) for group, resources in _GROUPS.items()),
 )
 _MIGRATE: Final = (
     rule(_DOORS, ["virtualmachines/migrate"], ["update"]),
     rule(_KUBEVIRT, _MIGRATIONS, (*WRITE, *READ)),
 )
-_DEFAULT: Final = (
-    rule(_DOORS, ["version", "guestfs"], ["get", "list"]),
-    rule(_KUBEVIRT, ["kubevirts"], ["get", "list"]),
-)
+_DEFAULT: Final = (rule(_DOORS, ["version", "guestfs"], ["get", "list"]),)

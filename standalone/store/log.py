@@ -108,6 +108,7 @@ class Log:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._guard = _guard(path)
+        _close_to_others(path)
         self._writing = _connection(path)
         self._history = _connection(path)
         self._retention = retention
@@ -304,6 +305,14 @@ def _guard(path: Path) -> int:
             f"{path} is in use by another process; stop it first, or choose another directory"
         ) from error
     return guard
+
+
+def _close_to_others(path: Path) -> None:
+    """Secrets lie in the store. What SQLite puts beside a file has that file's mode."""
+    path.touch(0o600)
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).chmod(0o600)
 
 
 def _connection(path: Path) -> sqlite3.Connection:

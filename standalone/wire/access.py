@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
 
 from diskyard.api.meta import Kind, Obj
 from diskyard.errors import ApiError, BadRequest, MethodNotAllowed
+from diskyard.kube.reconcile import find
 from diskyard.web.bridge import call
 from standalone.access import reviews
 from standalone.access.account import REQUEST
 from standalone.access.door import Door
 from standalone.access.question import question
+from standalone.store.objects import Objects
 from standalone.wire import body
 from standalone.wire.answer import reply
 from standalone.wire.asked import USER, Asked
@@ -69,6 +72,14 @@ async def review(door: Door, request: web.Request, kind: Kind, wanted: Target) -
     if wanted.namespace:
         asked = {**asked, "metadata": {**asked["metadata"], "namespace": wanted.namespace}}
     return reply(reviews.answered(door, request[USER], kind, asked), 201)
+
+
+def check_making(door: Door, objects: Objects, asked: Asked) -> None:
+    """Who applies what is not there makes it, and needs leave for that too. Raises Forbidden."""
+    request, wanted = asked.request, asked.target
+    if asked.applies and not asked.user.master and find(objects, asked.resource.kind, wanted.key) is None:
+        said = question(request.method, request.rel_url.raw_path, request.query)
+        door.check(asked.user, replace(said, verb="create"))
 
 
 async def token(door: Door, asked: Asked) -> web.StreamResponse:

@@ -61,6 +61,7 @@ class _Server:
         self._verbs = Verbs(objects)
         self._watches = Watches(objects)
         self._logs = LogStreams(objects, logs)
+        self._objects = objects
         self._door = door
         self._version = version
 
@@ -140,6 +141,7 @@ class _Server:
             return await access.review(self._door, request, kind, wanted)
         asked = Asked(request, self._catalogues.now().find(wanted), wanted)
         request[_WARNING] = asked.resource.warning
+        access.check_making(self._door, self._objects, asked)
         return await self._verb(asked)(asked)
 
     def _verb(self, asked: Asked) -> Callable[[Asked], Awaitable[web.StreamResponse]]:

@@ -135,6 +135,23 @@ def _group(resource: str) -> str:
     return {"datavolumes": VOLUMES[0], "storageprofiles": VOLUMES[0], "roles": RBAC}.get(name, "")
 
 
+def test_who_applies_what_is_not_there_needs_leave_to_create(
+    bearer: As, place: str, worker: Api, allow: Allow
+) -> None:
+    def apply(api: Api, name: str) -> Any:
+        maps: Any = client.CoreV1Api(api)
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "b"}}
+        return maps.patch_namespaced_config_map(
+            name, place, body, field_manager="test", _content_type="application/apply-patch+yaml"
+        )
+
+    apply(bearer(), "there")
+    allow({"verbs": ["patch"], "apiGroups": [""], "resources": ["configmaps"]})
+
+    assert apply(worker, "there").data == {"a": "b"}
+    assert 'cannot create resource "configmaps"' in refused(apply, worker, "missing").message
+
+
 def test_nobody_grants_what_they_do_not_have(yard: Yard, bearer: As, place: str) -> None:
     bound(yard, place, "admin", "ann")
     ann: Any = client.RbacAuthorizationV1Api(bearer(Impersonate_User="ann"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,13 @@ def test_every_acknowledged_write_survives_kill_9(tmp_path: Path) -> None:
     said = {name: int(revision) for name, revision in (line.split() for line in acknowledged)}
     assert said.items() <= there.items()
     assert following > max(there.values())
+
+
+def test_nobody_else_reads_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+
+    with closing(Log(path)):
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+
+    assert modes.keys() >= {"store.db", "store.db-wal"}
+    assert set(modes.values()) == {0o600}
