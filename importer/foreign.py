@@ -6,6 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+import urllib3
+from urllib3.exceptions import InsecureRequestWarning
+
 from importer import address
 from importer.address import Policy
 from importer.request import Access
@@ -26,6 +29,7 @@ def authorities(access: Access, while_open: ExitStack) -> str | bool | None:
     False: nothing is checked. None: the system keeps none where we look; the library uses its own.
     """
     if access.insecure:
+        urllib3.disable_warnings(InsecureRequestWarning)  # the user has said so
         return False
     paths = ssl.get_default_verify_paths()
     candidates = (paths.cafile, f"{paths.capath or paths.openssl_capath}/ca-certificates.crt")

@@ -25,6 +25,8 @@ DEFAULT_REGION: Final = "us-east-1"
 _TIMEOUT: Final = 60.0
 """Seconds without a byte after which a connection is given up."""
 _CONNECTIONS: Final = 16
+_PIECE: Final = 1 << 20
+"""Bytes read at once: urllib3 holds as many a second time, for each connection."""
 _AWS: Final = re.compile(
     r"(?:(?P<bucket>.+)\.)?s3(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2}(?:-[a-z]+)+-\d+))?\.amazonaws\.com(?:\.cn)?"
 )
@@ -241,7 +243,7 @@ class _Body:
 
     def readinto(self, buf: memoryview, /) -> int:
         try:
-            count = int(self._raw.readinto(buf))
+            count = int(self._raw.readinto(buf[:_PIECE]))
         except (HTTPError, OSError, ValueError) as error:  # ValueError: closed by another thread
             raise SourceUnavailable(f"the connection to {self._place} broke off: {error}") from error
         if self._left is not None:

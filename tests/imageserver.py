@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -176,7 +177,7 @@ def status(code: int, body: bytes = b"", **headers: str) -> Behaviour:
 
 
 @contextmanager
-def fault_server(body: bytes, *faults: Behaviour) -> Iterator[FaultServer]:
+def fault_server(body: bytes, *faults: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
     served = FaultServer(body, faults=list(faults))
 
     class Handler(BaseHTTPRequestHandler):
@@ -193,6 +194,10 @@ def fault_server(body: bytes, *faults: Behaviour) -> Iterator[FaultServer]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+
+        def get_request(self) -> Any:
+            connection, address = self.socket.accept()
+            return tls.wrap_socket(connection, server_side=True) if tls else connection, address
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A client that hangs up is part of the test."""

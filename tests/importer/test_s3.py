@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import ssl
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from diskyard.api.job import ImportJob
 from diskyard.disk.target import Target
@@ -256,6 +258,22 @@ def test_a_proxy_is_asked_for_the_object() -> None:
             assert span(source, 0, 10) == BODY[:10]
 
         assert proxy.seen[0]["path"] == "http://store.invalid/b/k"
+
+
+def test_a_private_authority_is_trusted_when_it_is_given(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with fault_server(BODY, tls=context) as server:
+        where = place(f"https://127.0.0.1:{server.port}/b/k")
+
+        for access in (Access(ca_dir=str(tmp_path)), Access(insecure=True)):
+            with closing(S3Source(where, NOBODY, access)) as source:
+                assert span(source, 0, 100) == BODY[:100]
+
+        with pytest.raises(InvalidRequest, match=r"not trusted.*certConfigMap"):
+            S3Source(where, NOBODY, Access())
 
 
 def test_a_qcow2_becomes_the_same_disk(swift: S3Store, tmp_path: Path) -> None:
