@@ -39,7 +39,7 @@ class _Member(Protocol):
 
 
 def _gunzip() -> _Member:
-    """isa-l's, which takes a fifth (of what hardly shrinks) to two thirds less time than zlib's; it verifies the trailer too."""
+    """isa-l's: a fifth (of what hardly shrinks) to two thirds less time than zlib's; the trailer is verified too."""
     return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
