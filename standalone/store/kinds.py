@@ -77,13 +77,18 @@ def node(kind: Kind) -> Node:
 
 def whole(schema: Node) -> Node:
     """The schema of an object, with the part that every object has."""
-    properties = {**_AROUND, **schema.get("properties", {}), "metadata": _types()["ObjectMeta"]}
+    properties = {**_AROUND, **schema.get("properties", {}), "metadata": metadata()}
     return {**schema, "properties": properties}
 
 
 def blank(kind: Kind) -> Obj:
     """The object of that kind of which nothing is said yet."""
     return {**BLANK, **_BLANK.get(kind, {})}
+
+
+def metadata() -> Obj:
+    """The schema of what every object has."""
+    return _types()["ObjectMeta"]
 
 
 @cache

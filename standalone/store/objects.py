@@ -115,9 +115,8 @@ class Objects(AbstractContextManager["Objects"]):
         return twin
 
     def unknown(self, kind: Kind, obj: Obj) -> list[str]:
-        """The paths of fields that the kind's schema does not know and a write would drop."""
-        schema = self._kind(kind).schema
-        return schema.pruned(obj)[1] if schema else []
+        """The paths of fields that the kind's schema does not know; a write drops those of a custom object."""
+        return self._kind(kind).unknown(obj)
 
     def get(self, kind: Kind, key: Key) -> Obj:
         return self.record(kind, key).obj()

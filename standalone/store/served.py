@@ -58,6 +58,10 @@ class Served:
         """The schema by which fields are told apart, that of the metadata included."""
         return kinds.whole(self.schema.openapi) if self.schema else kinds.node(self.kind)
 
+    def unknown(self, obj: Obj) -> list[str]:
+        """The paths of fields that no schema declares."""
+        return (self.schema or Schema(self.node)).pruned(obj)[1]
+
     @property
     def blank(self) -> Obj:
         """The kind's object before anything is said of it."""

@@ -7,10 +7,13 @@ from typing import Any
 
 from diskyard import VERSION
 from diskyard.api.meta import Obj
+from standalone.store import kinds
 from standalone.wire.answer import encoded
 from standalone.wire.catalogue import Catalogue, Resource
 
 _GVK = "x-kubernetes-group-version-kind"
+_PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml")
+_NEWER = ("nullable", "anyOf", "oneOf", "not")
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 
@@ -28,7 +31,7 @@ def index(catalogue: Catalogue) -> Obj:
 def document(catalogue: Catalogue, group: str, version: str) -> Obj:
     """The document of one version of a group."""
     paths: Obj = {}
-    schemas: Obj = {f"{_META}ObjectMeta": _METADATA, f"{_META}ListMeta": {"type": "object"}}
+    schemas: Obj = {f"{_META}ObjectMeta": kinds.metadata(), f"{_META}ListMeta": {"type": "object"}}
     for resource in catalogue.of(group, version):
         schemas[_name(resource)] = _schema(resource)
         paths |= _paths(resource)
@@ -40,6 +43,34 @@ def document(catalogue: Catalogue, group: str, version: str) -> Obj:
     }
 
 
+def swagger(catalogue: Catalogue) -> Obj:
+    """Everything in one document of the older form, OpenAPI v2."""
+    schemas: Obj = {}
+    for group, versions in catalogue.versions().items():
+        for version in versions:
+            schemas |= document(catalogue, group, version)["components"]["schemas"]
+    return {
+        "swagger": "2.0",
+        "info": {"title": "Diskyard", "version": VERSION},
+        "paths": {},
+        "definitions": {name: _older(schema) for name, schema in schemas.items()},
+    }
+
+
+def _older(schema: Any) -> Any:
+    """A schema without what OpenAPI v2 has no words for."""
+    if isinstance(schema, list):
+        return [_older(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {word: _older(value) for word, value in schema.items() if word not in (*_NEWER, "properties")}
+    if "properties" in schema:
+        kept["properties"] = {name: _older(inner) for name, inner in schema["properties"].items()}
+    if isinstance(kept.get("$ref"), str):
+        kept["$ref"] = kept["$ref"].replace("#/components/schemas/", "#/definitions/")
+    return kept
+
+
 def _name(resource: Resource) -> str:
     kind = resource.kind
     if resource.schema is None:
@@ -48,28 +79,7 @@ def _name(resource: Resource) -> str:
 
 
 def _schema(resource: Resource) -> Obj:
-    if resource.schema is None:
-        found: Obj = {
-            "type": "object",
-            "description": f"{resource.kind.kind}, as Kubernetes defines it.",
-            "properties": {
-                "apiVersion": {"type": "string", "description": "The version of the API."},
-                "kind": {"type": "string", "description": "The kind of the object."},
-                "spec": {
-                    "type": "object",
-                    "description": "What is wanted.",
-                    "x-kubernetes-preserve-unknown-fields": True,
-                },
-                "status": {
-                    "type": "object",
-                    "description": "What is.",
-                    "x-kubernetes-preserve-unknown-fields": True,
-                },
-            },
-            "x-kubernetes-preserve-unknown-fields": True,
-        }
-    else:
-        found = dict(resource.schema)
+    found = kinds.node(resource.kind) if resource.schema is None else kinds.whole(resource.schema)
     reference = {
         "allOf": [{"$ref": f"#/components/schemas/{_META}ObjectMeta"}],
         "description": "The object's metadata.",
@@ -106,7 +116,7 @@ def _paths(resource: Resource) -> Obj:
 def _operation(resource: Resource, verb: str) -> Obj:
     reference = {"schema": {"$ref": f"#/components/schemas/{_name(resource)}"}}
     writes = verb in ("post", "put", "patch")
-    types = ("application/merge-patch+json", "application/json-patch+json") if verb == "patch" else ("*/*",)
+    types = _PATCHES if verb == "patch" else ("*/*",)
     names = ("dryRun", "fieldManager", "fieldValidation") if writes else ()
     operation: dict[str, Any] = {
         "parameters": [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names],
@@ -117,50 +127,3 @@ def _operation(resource: Resource, verb: str) -> Obj:
     if writes:
         operation["requestBody"] = {"content": dict.fromkeys(types, reference)}
     return operation
-
-
-_METADATA: Obj = {
-    "type": "object",
-    "description": "What every object has: its name, its place, what it is called by and marked with.",
-    "properties": {
-        "name": {"type": "string", "description": "The object's name, unique in its namespace."},
-        "generateName": {
-            "type": "string",
-            "description": "The beginning of a name that the server makes up.",
-        },
-        "namespace": {"type": "string", "description": "The namespace that the object is in."},
-        "labels": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "description": "Words to select by.",
-        },
-        "annotations": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "description": "Words that programs leave on the object.",
-        },
-        "uid": {"type": "string", "description": "What tells this object from all others, for ever."},
-        "resourceVersion": {"type": "string", "description": "Changes with every write."},
-        "generation": {
-            "type": "integer",
-            "format": "int64",
-            "description": "Changes when what is wanted changes.",
-        },
-        "creationTimestamp": {"type": "string", "format": "date-time", "description": "When it was made."},
-        "deletionTimestamp": {
-            "type": "string",
-            "format": "date-time",
-            "description": "When it was asked to go.",
-        },
-        "finalizers": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Who has work to do before the object may go.",
-        },
-        "ownerReferences": {
-            "type": "array",
-            "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-            "description": "Objects that this one goes with.",
-        },
-    },
-}

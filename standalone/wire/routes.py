@@ -114,14 +114,7 @@ class _Server:
         return reply(found)
 
     async def swagger(self, _: web.Request) -> web.StreamResponse:
-        return reply(
-            {
-                "swagger": "2.0",
-                "info": {"title": "Diskyard", "version": VERSION},
-                "paths": {},
-                "definitions": {},
-            }
-        )
+        return reply(await call(openapi.swagger, self._catalogues.now()))
 
     async def documents(self, _: web.Request) -> web.StreamResponse:
         return reply(await call(openapi.index, self._catalogues.now()))

@@ -90,3 +90,21 @@ def test_the_administrator_may_do_everything(wire: Wire) -> None:
 
     assert answer.status == 201
     assert answer.obj["status"]["allowed"] is True
+
+
+def test_the_schemas_of_kubernetes_own_kinds_are_told(wire: Wire) -> None:
+    document = wire.get("/openapi/v3/api/v1").obj
+
+    pod = document["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"]
+    container = pod["spec"]["properties"]["containers"]["items"]["properties"]
+    assert container["image"]["type"] == "string"
+    assert pod["spec"]["properties"]["containers"]["x-kubernetes-list-map-keys"] == ["name"]
+
+
+def test_the_older_form_has_every_schema_in_one_document(wire: Wire) -> None:
+    document = wire.get("/openapi/v2").obj
+
+    volume = document["definitions"]["io.kubevirt.cdi.v1beta1.DataVolume"]
+    assert volume["properties"]["metadata"]["allOf"][0]["$ref"].startswith("#/definitions/")
+    assert volume["x-kubernetes-group-version-kind"][0]["kind"] == "DataVolume"
+    assert "nullable" not in str(document)

@@ -219,3 +219,55 @@ def test_a_kind_comes_and_goes_with_its_crd(wire: Wire) -> None:
     assert made.status == 201
     assert wire.get("/apis/tests.example/v1/things").obj["kind"] == "ThingList"
     assert DATA_VOLUME.plural in wire.get("/apis/cdi.kubevirt.io/v1beta1").raw.decode()
+
+
+def test_an_unknown_field_of_a_pod_is_warned_of_too(wire: Wire, place: str) -> None:
+    pod = builders.pod("one")
+    pod["metadata"]["namespace"] = place
+    pod["spec"]["containers"][0]["comand"] = ["true"]
+
+    answer = wire.send("POST", f"/api/v1/namespaces/{place}/pods?dryRun=All", pod)
+
+    assert answer.headers["Warning"] == r'299 - "unknown field \"spec.containers[0].comand\""'
+
+
+def test_server_side_apply_makes_then_changes(wire: Wire, place: str) -> None:
+    path, kind = maps(place) + "/one?fieldManager=tests", "application/apply-patch+yaml"
+    wish = b"apiVersion: v1\nkind: ConfigMap\ndata: {a: '1'}\n"
+
+    made = wire.send("PATCH", path, wish, Content_Type=kind)
+    changed = wire.send("PATCH", path, wish.replace(b"'1'", b"'2'"), Content_Type=kind)
+
+    assert (made.status, changed.status) == (201, 200)
+    assert changed.obj["data"] == {"a": "2"}
+    assert changed.obj["metadata"]["managedFields"][0]["manager"] == "tests"
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "field"),
+    [
+        ("", "application/apply-patch+yaml", "fieldManager"),
+        ("?force=true", MERGE, "force"),
+        (f"?fieldManager={'x' * 129}", MERGE, "fieldManager"),
+    ],
+)
+def test_options_of_an_apply_are_checked(wire: Wire, place: str, query: str, kind: str, field: str) -> None:
+    wire.send("POST", maps(place), builders.some(CONFIG_MAP, "one", place))
+
+    answer = wire.send(
+        "PATCH", maps(place) + f"/one{query}", {"apiVersion": "v1", "kind": "ConfigMap"}, Content_Type=kind
+    )
+
+    assert answer.status == 422
+    assert answer.obj["message"].startswith(f'PatchOptions.meta.k8s.io "" is invalid: {field}: ')
+
+
+def test_a_writer_is_known_by_its_user_agent(wire: Wire, place: str) -> None:
+    made = wire.send(
+        "POST",
+        maps(place),
+        builders.some(CONFIG_MAP, "one", place, data={"a": "1"}),
+        User_Agent="ctl/1.0 (x)",
+    )
+
+    assert made.obj["metadata"]["managedFields"][0]["manager"] == "ctl"
