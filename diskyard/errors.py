@@ -96,6 +96,8 @@ class SourceUnavailable(Passing):
     """The source cannot be reached, broke off, or is in trouble."""
 
     reason = "SourceUnavailable"
+    after: float = 0.0
+    """Seconds that the source has asked us to stay away."""
 
 
 class SourceChanged(Passing):

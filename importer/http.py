@@ -29,7 +29,7 @@ class _Stream:
 
     def readinto(self, buf: memoryview) -> int:
         """Bytes read; 0 only at the true end. Raises SourceUnavailable where the body breaks off."""
-        count = self.answer.readinto(buf)
+        count = self.answer.readinto(buf if self.end is None else buf[: self.end - self.position])
         self.position += count
         if not count and self.end is not None and self.position != self.end:
             raise SourceUnavailable(
@@ -52,10 +52,14 @@ class HttpSource:
         self._several = False
         self._closed = False
         answer = self._client.get(url, access, {"Range": "bytes=0-"})
+        with ExitStack() as wrong:
+            wrong.callback(answer.close)
+            self.size = _size(answer)
+            _check_framing(answer, 0)
+            wrong.pop_all()
         self._resolved = (answer.url, answer.access)
         self.validator = _validator(answer.headers)
         self.ranged = answer.status == 206 or answer.headers.get("Accept-Ranges", "").strip() == "bytes"
-        self.size = _size(answer)
         if answer.status == 416:  # there is no byte 0
             answer.close()
         else:
@@ -151,21 +155,38 @@ class HttpSource:
     def _check(self, answer: Answer, offset: int) -> None:
         """Nothing where the answer is the rest of what we began with."""
         name = shown(self._url)
-        version = _validator(answer.headers)
-        if (answer.status == 200 and offset) or (version and self.validator and version != self.validator):
+        version = _version(answer.headers, self.validator)
+        if version != self.validator:
             raise SourceChanged(
-                f"{name} has changed while it was read: expected version {self.validator or 'as before'}, found "
-                f"{version or 'another one'}. The transfer starts over with the new one"
+                f"{name} has changed while it was read: expected version {self.validator}, found {version}. The "
+                "transfer starts over with the new one"
+            )
+        if answer.status == 200 and offset:
+            raise SourceUnavailable(
+                f"{name} answered with something whole instead of the bytes from {offset}: expected status 206, found "
+                f"200 with content of type {answer.headers.get('Content-Type', 'unknown')}. A proxy or the server is "
+                "at fault"
             )
         if answer.status == 416 or _size(answer) != self.size:
             raise SourceChanged(
                 f"{name} has changed while it was read: it has another size than {self.size} bytes"
             )
-        if answer.status == 206 and _first(answer) != offset:
-            raise SourceUnavailable(
-                f"{name} answered with other bytes than asked for: expected Content-Range from {offset}, found "
-                f"{answer.headers.get('Content-Range')!r}. A proxy or the server is at fault"
-            )
+        _check_framing(answer, offset)
+
+
+def _check_framing(answer: Answer, offset: int) -> None:
+    """Nothing where an answer's bytes are the source's, from that offset on. Raises SourceUnavailable."""
+    coding = answer.headers.get("Transfer-Encoding", "chunked")
+    if coding.strip().lower() != "chunked":
+        raise SourceUnavailable(
+            f"{shown(answer.url)} answered with Transfer-Encoding {coding!r}: expected chunked or none. A proxy or the "
+            "server is at fault"
+        )
+    if answer.status == 206 and _first(answer) != offset:
+        raise SourceUnavailable(
+            f"{shown(answer.url)} answered with other bytes than asked for: expected Content-Range from {offset}, "
+            f"found {answer.headers.get('Content-Range')!r}. A proxy or the server is at fault"
+        )
 
 
 def _size(answer: Answer) -> int | None:
@@ -186,6 +207,13 @@ def _size(answer: Answer) -> int | None:
 def _first(answer: Answer) -> int:
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
     return int(match[1]) if match else -1
+
+
+def _version(headers: Message, validator: str | None) -> str | None:
+    """What an answer says in place of a validator; the validator where it says nothing of that kind."""
+    name = "ETag" if (validator or "").startswith('"') else "Last-Modified"
+    said = headers.get(name, "").strip()
+    return said if validator and said and not said.startswith("W/") else validator
 
 
 def _validator(headers: Message) -> str | None:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
 from pathlib import Path
@@ -52,6 +54,8 @@ class Access:
     """Addresses that the operator allows although they usually are refused."""
     led: bool = False
     """Whether a public server has sent us here: private addresses are none of its business."""
+    patience: float = TIMEOUT
+    """Seconds without a byte after which a connection is given up."""
     pinned: str = ""
     """A certificate in PEM: it is trusted, whatever host it names, and no other is."""
 
@@ -146,7 +150,7 @@ class Answer:
             return self._response.readinto(buf)
         except (OSError, ValueError, HTTPException) as error:  # ValueError: closed by another thread
             raise SourceUnavailable(
-                f"the connection to {shown(self.url)} broke off: {_said(error)}"
+                f"the connection to {shown(self.url)} broke off: {_said(error, self._socket.gettimeout())}"
             ) from error
 
     def read(self, limit: int) -> bytes:
@@ -239,6 +243,7 @@ class Client:
         try:
             policy = Policy(access.allowed, access.led)
             connection, public = opened(origin(parts), proxy, policy, lambda: access.tls)
+            connection.sock.settimeout(access.patience)
             return self._asked(_Line(connection, public, connection.sock), parts, sent, whole=whole)
         except ssl.SSLCertVerificationError as error:
             raise InvalidRequest(
@@ -246,7 +251,8 @@ class Client:
                 "its authority's certificate (certConfigMap), or correct the URL"
             ) from error
         except (OSError, HTTPException) as error:
-            raise SourceUnavailable(f"cannot reach {shown(urlunsplit(parts))}: {_said(error)}") from error
+            said = _said(error, access.patience)
+            raise SourceUnavailable(f"cannot reach {shown(urlunsplit(parts))}: {said}") from error
 
     def _asked(self, line: _Line, parts: SplitResult, sent: Request, *, whole: bool) -> Answer:
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
@@ -300,7 +306,20 @@ def _accepted(answer: Answer, answers: Container[int]) -> Answer:
     answer.close()
     phrase = responses.get(answer.status, "")
     text = f"expected status code 200, got {answer.status}. Status: {answer.status} {phrase}, from {shown(answer.url)}"
-    raise _refusal(answer.status, text)
+    refusal = _refusal(answer.status, text)
+    if isinstance(refusal, SourceUnavailable):
+        refusal.after = _retry_after(answer.headers)
+    raise refusal
+
+
+def _retry_after(headers: Message) -> float:
+    """Seconds that a server wants to be left alone: RFC 9110 §10.2.3, a number or a date."""
+    text, now = headers.get("Retry-After", "").strip(), headers.get("Date", "")
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    with suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(now)).total_seconds())
+    return 0.0
 
 
 def _refusal(status: int, text: str) -> DiskyardError:
@@ -354,9 +373,9 @@ def _trust(context: ssl.SSLContext, path: Path) -> None:
         ) from error
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, patience: float | None) -> str:
     if isinstance(error, socket.gaierror):
         return f"no such host ({error.strerror})"
     if isinstance(error, TimeoutError):
-        return f"nothing came for {TIMEOUT:.0f} seconds"
+        return f"nothing came for {patience or TIMEOUT:g} seconds"
     return str(error) or type(error).__name__

@@ -11,6 +11,8 @@ from diskyard.log import logger
 
 DELAYS: Final = (0.2, 1.0, 3.0, 10.0, 30.0)
 """Seconds before each new attempt; a byte that comes starts the count again."""
+_LONGEST: Final = 300.0
+"""Seconds that we stay away because a server asks for it; for longer ones, whoever runs us waits."""
 
 log = logger("source")
 
@@ -40,12 +42,12 @@ class Retrying:
             try:
                 return self._source.readinto(buf, offset)
             except SourceUnavailable as error:
-                if (
-                    self._closed.is_set() or self._active > 1
-                ):  # one of several: whoever asked may do with fewer
+                several = self._active > 1  # whoever asked may do with fewer
+                if self._closed.is_set() or several or error.after > _LONGEST:
                     raise
-                log.warning("interrupted, asking again", at=offset, seconds=delay, because=error)
-                self._wait(delay)
+                pause = max(delay, error.after)
+                log.warning("interrupted, asking again", at=offset, seconds=pause, because=error)
+                self._wait(pause)
         return self._source.readinto(buf, offset)
 
     @contextmanager
