@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from threading import local
 from typing import Final
 
 from diskyard.disk.decoder import Decoder, Fragmented, Piece
 from diskyard.disk.digest import Digest
-from diskyard.disk.extent import Range
+from diskyard.disk.extent import Extent, Range
 from diskyard.disk.fetch import Fetcher
 from diskyard.disk.image import Image
 from diskyard.disk.source import Source
@@ -26,6 +27,8 @@ CHUNK: Final = 4 << 20
 _BUFFERS: Final = 6
 _IN_USE: Final = _BUFFERS - 2
 """Buffers that may be used at once: the others are being filled."""
+_READERS: Final = 4
+"""Pieces of a flat disk that are fetched and written at once."""
 _WORKERS: Final = min(4, os.cpu_count() or 1)
 _BATCH: Final = 1 << 20
 """Bytes of the disk that a worker takes, and writes, at once."""
@@ -64,18 +67,43 @@ def copy(stream: Stream, decoder: Decoder, writer: DiskWriter, on_chunk: OnChunk
 
 
 def copy_image(image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: OnChunk) -> None:
-    """Write a flat disk, extent by extent."""
+    """Write a flat disk: a few pieces at once, what they become told in their order."""
     write = write_sparse if sparse else write_plain
-    buf = memoryview(aligned(CHUNK))
-    for extent in image.extents():
-        if extent.zero:
-            writer.zero(extent.start, extent.length)
-            on_chunk(extent.end, 0, "")
-            continue
-        for offset in range(extent.start, extent.end, CHUNK):
-            piece = buf[: min(CHUNK, extent.end - offset)]
-            image.preadinto(piece, offset)
-            on_chunk(offset + len(piece), write(writer, piece, offset), "")
+    free: SimpleQueue[memoryview] = SimpleQueue()
+    for _ in range(_READERS):
+        free.put(memoryview(aligned(CHUNK)))
+
+    def bring(piece: Extent) -> int:
+        if piece.zero:
+            writer.zero(piece.start, piece.length)
+            return 0
+        buf = free.get()
+        try:
+            image.preadinto(buf[: piece.length], piece.start)
+            return write(writer, buf[: piece.length], piece.start)
+        finally:
+            free.put(buf)
+
+    under_way: deque[tuple[int, Future[int]]] = deque()
+    pool = ThreadPoolExecutor(_READERS, "image")
+    try:
+        for piece in _portions(image.extents()):
+            under_way.append((piece.end, pool.submit(bring, piece)))
+            if len(under_way) > _READERS:
+                end, task = under_way.popleft()
+                on_chunk(end, task.result(), "")
+        for end, task in under_way:
+            on_chunk(end, task.result(), "")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _portions(extents: Iterable[Extent]) -> Iterator[Extent]:
+    """What holds data in pieces of at most a chunk, what is zero as it is."""
+    for extent in extents:
+        step = extent.length if extent.zero else CHUNK
+        for start in range(extent.start, extent.end, step):
+            yield Extent(start, min(step, extent.end - start), extent.zero)
 
 
 def _from(start: int) -> Iterator[Range]:

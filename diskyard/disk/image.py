@@ -12,7 +12,7 @@ from diskyard.errors import SourceUnavailable
 
 @runtime_checkable
 class Image(Protocol):
-    """A flat disk that can be read at any offset."""
+    """A flat disk that can be read at any offset, from several threads at once."""
 
     size: int
     """Bytes."""

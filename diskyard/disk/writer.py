@@ -128,13 +128,14 @@ class DeviceWriter:
         self._cached.close()
 
     def _zero_aligned(self, offset: int, length: int) -> None:
-        while self._ways:
+        for way in tuple(self._ways):
             try:
-                return self._ways[0](self._fd, offset, length)
+                return way(self._fd, offset, length)
             except OSError as error:
                 if error.errno not in _REFUSED:
                     raise
-                self._ways.pop(0)
+                with suppress(ValueError):  # another thread has found out as well
+                    self._ways.remove(way)
         return _write_zeros(self._cached, offset, length)
 
 

@@ -29,11 +29,10 @@ def serving(*command: str) -> Iterator[socket.socket]:
     place = Path(command[command.index("--") - 1])
     process = subprocess.Popen([word for word in command if word != "--"], stderr=subprocess.DEVNULL)
     try:
-        eventually(place.is_socket)
-        link = socket.socket(socket.AF_UNIX)
-        link.settimeout(20)
-        link.connect(str(place))
-        yield link
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(20)
+            eventually(lambda: link.connect_ex(str(place)) == 0)
+            yield link
     finally:
         process.kill()
         process.wait()
