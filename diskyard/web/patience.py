@@ -15,6 +15,8 @@ class Limits:
     """Seconds, and how many connections that ask for nothing there may be."""
 
     handshake: float = 10.0
+    handshakes: int = 256
+    """So many at once; then the longest is given up for the next."""
     first: float = 30.0
     """Until a new connection's first request has come with all of its headers."""
     later: float = 90.0

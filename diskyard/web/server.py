@@ -11,12 +11,12 @@ from ssl import SSLContext
 from aiohttp import web
 
 from diskyard.errors import Busy, InvalidRequest
+from diskyard.web.entrance import Entrance
 from diskyard.web.patience import Limits, Patience
 
 GRACE = 5.0
 _LINE = 64 * 1024
 """The longest request line and header that is read."""
-_BACKLOG = 1024
 _LAST_WORDS = 0.01
 """Seconds in which the loop lets its closed sockets go."""
 
@@ -95,37 +95,25 @@ class _Serving:
         server = runner.server
         if server is None:
             raise RuntimeError("an aiohttp runner that is set up has a server")
-        listening: list[asyncio.Server] = []
+        entrance = Entrance(server, self.place.tls, self.place.limits)
         try:
-            await self._listen(server, listening)
+            await entrance.open(self.place.host, self.place.port)
+            for host in self.place.also:
+                await entrance.open(host, entrance.port)
         except OSError as error:
-            for one in listening:
-                one.close()
+            await entrance.close()
             await runner.cleanup()
             self.opened.set_exception(error)
             return
         watching = asyncio.create_task(patience.watch(lambda: server.connections))
-        self.opened.set_result(_port(listening[0]))
+        self.opened.set_result(entrance.port)
         grace = await self._ended
         watching.cancel()
-        await self._shut(runner, listening, grace)
+        await entrance.close()
+        await self._shut(runner, grace)
 
-    async def _listen(self, server: web.Server, listening: list[asyncio.Server]) -> None:
-        place = self.place
-        loop = asyncio.get_running_loop()
-        wait = place.limits.handshake if place.tls else None
-        for host in (place.host, *place.also):
-            port = _port(listening[0]) if listening else place.port
-            listening.append(
-                await loop.create_server(
-                    server, host, port, ssl=place.tls, ssl_handshake_timeout=wait, backlog=_BACKLOG
-                )
-            )
-
-    async def _shut(self, runner: web.AppRunner, listening: list[asyncio.Server], grace: float) -> None:
+    async def _shut(self, runner: web.AppRunner, grace: float) -> None:
         server = runner.server
-        for one in listening:
-            one.close()
         if server is not None:
             transports = [handler.transport for handler in server.connections]
             server.pre_shutdown()
@@ -145,10 +133,6 @@ class _Serving:
         with suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(grace))
         thread.join()
-
-
-def _port(listening: asyncio.Server) -> int:
-    return int(listening.sockets[0].getsockname()[1])
 
 
 def _refusal(error: OSError, place: Place) -> Exception:

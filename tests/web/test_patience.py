@@ -2,13 +2,18 @@
 
 import asyncio
 import socket
+import ssl
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from diskyard.web import tls
 from diskyard.web.patience import Limits
 from diskyard.web.server import Place, Running, start
 from tests.builders import eventually
@@ -124,3 +129,21 @@ def test_one_port_is_served_on_several_addresses() -> None:
         assert running.at("::1") == f"http://[::1]:{running.port}"
     finally:
         running.stop()
+
+
+def test_strangers_who_never_greet_do_not_keep_others_out(tmp_path: Path) -> None:
+    authority = tls.authority(tmp_path, "test", datetime.now(UTC))
+    pair = tls.server(authority, tmp_path, (LOCALHOST,), datetime.now(UTC))
+    app = web.Application()
+    app.router.add_get("/", hello)
+    running = start(app, Place(LOCALHOST, 0, tls.context(pair), limits=Limits(handshakes=10)))
+    with ExitStack() as stack:
+        stack.callback(running.stop)
+        strangers = [
+            stack.enter_context(socket.create_connection((LOCALHOST, running.port))) for _ in range(100)
+        ]
+        trusted = ssl.create_default_context(cafile=str(authority.certificate))
+
+        with urllib.request.urlopen(running.url, timeout=10, context=trusted) as answer:
+            assert answer.read() == b"hello"
+        eventually(lambda: sum(map(ended, strangers)) >= 90)
