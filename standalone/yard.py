@@ -16,6 +16,7 @@ from diskyard.api.meta import KUBEVIRT, POD, STORAGE_CLASS, Key, Kind
 from diskyard.api.names import kubernetes, kubevirt
 from diskyard.kube.controller import Controllers
 from diskyard.web import server, tls
+from standalone.access.accounts import DefaultAccounts
 from standalone.access.aggregates import Aggregates, provide
 from standalone.access.door import Door
 from standalone.access.tokens import tokens, write_kubeconfig
@@ -127,6 +128,7 @@ class Yard(AbstractContextManager["Yard"]):
                 *vm_controller.reconcilers(),
                 *self._agent.reconcilers,
                 Aggregates(),
+                DefaultAccounts(),
             ],
         )
         self._stack.callback(self._controllers.stop)

@@ -31,11 +31,11 @@ class Yard:
     clients: list[client.ApiClient] = field(default_factory=list)
 
     @classmethod
-    def up(cls, directory: Path) -> "Yard":
+    def up(cls, directory: Path, *options: str) -> "Yard":
         """Start it and wait for the one line that says `ready`."""
         with (directory.parent / f"{directory.name}.log").open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), "--port", "0"],
+                [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), "--port", "0", *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -192,9 +192,9 @@ class Yard:
 
 
 @contextlib.contextmanager
-def running(directory: Path) -> Iterator[Yard]:
+def running(directory: Path, *options: str) -> Iterator[Yard]:
     """A yard that leaves nothing running behind it, whatever happens."""
-    yard = Yard.up(directory)
+    yard = Yard.up(directory, *options)
     try:
         yield yard
     finally:
