@@ -66,8 +66,8 @@ def copy(stream: Stream, decoder: Decoder, writer: DiskWriter, on_chunk: OnChunk
     return end
 
 
-def copy_image(image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: OnChunk) -> None:
-    """Write a flat disk: a few pieces at once, what they become told in their order."""
+def copy_image(image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: OnChunk) -> int:
+    """Write a flat disk: a few pieces at once, what they become told in their order; the bytes that were read."""
     write = write_sparse if sparse else write_plain
     free: SimpleQueue[memoryview] = SimpleQueue()
     for _ in range(_READERS):
@@ -86,9 +86,11 @@ def copy_image(image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: OnCh
 
     under_way: deque[tuple[int, Future[int]]] = deque()
     pool = ThreadPoolExecutor(_READERS, "image")
+    total = 0
     try:
         for piece in _portions(image.extents()):
             under_way.append((piece.end, pool.submit(bring, piece)))
+            total += 0 if piece.zero else piece.length
             if len(under_way) > _READERS:
                 end, task = under_way.popleft()
                 on_chunk(end, task.result(), "")
@@ -96,6 +98,7 @@ def copy_image(image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: OnCh
             on_chunk(end, task.result(), "")
     finally:
         pool.shutdown(cancel_futures=True)
+    return total
 
 
 def _portions(extents: Iterable[Extent]) -> Iterator[Extent]:

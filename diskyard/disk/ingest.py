@@ -86,13 +86,13 @@ class _Visit:
         self._said(Progress("transferring", total=image.size))
         sparse = not self._spot.target.preallocate
         with closing(self._spot.writer(self._spot.disk, 0, image.size)) as writer:
-            copy_image(
+            fetched = copy_image(
                 image, writer, sparse=sparse, on_chunk=lambda end, written, _: self._moved(end, written)
             )
             self._spot.cover(writer, image.size)
             writer.flush()
         self._publish(image.size)
-        return Result(Format.RAW, image.size, image.size, self._progress.written, "")
+        return Result(Format.RAW, image.size, fetched, self._progress.written, "")
 
     def _through(self, source: Source, *, spool: bool) -> Result:
         digest = Digest(self._expect.algorithm)
