@@ -63,6 +63,7 @@ CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps", short=("cm",))
 SECRET: Final = Kind("", "v1", "Secret", "secrets")
 SERVICE: Final = Kind("", "v1", "Service", "services", short=("svc",), categories=("all",))
 SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts", short=("sa",))
+RESOURCE_QUOTA: Final = Kind("", "v1", "ResourceQuota", "resourcequotas", short=("quota",))
 STORAGE_CLASS: Final = Kind(
     "storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False, short=("sc",)
 )
@@ -107,7 +108,7 @@ INSTANCE: Final = Kind(
 
 CORE_KINDS: Final[tuple[Kind, ...]] = (
     NAMESPACE, NODE, POD, CLAIM, VOLUME, EVENT, CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT,
-    STORAGE_CLASS, CSI_DRIVER, LEASE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CRD,
+    RESOURCE_QUOTA, STORAGE_CLASS, CSI_DRIVER, LEASE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CRD,
 )  # fmt: skip
 """What a Kubernetes server has of itself, as far as we need it."""
 

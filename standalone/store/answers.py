@@ -50,6 +50,11 @@ def terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
     )
 
 
+def forbidden(kind: Kind, name: str, why: str) -> Forbidden:
+    """`pods "x" is forbidden: exceeded quota: ...`."""
+    return Forbidden(f'{kind.resource} "{name}" is forbidden: {why}', details=_details(kind, name))
+
+
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Invalid:
     """`DataVolume.cdi.kubevirt.io "x" is invalid: spec.source: Required value`."""
     said = [f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in causes]

@@ -17,6 +17,7 @@ from diskyard.api.meta import (
     EVENT,
     NAMESPACE,
     POD,
+    RESOURCE_QUOTA,
     SECRET,
     SERVICE,
     STORAGE_CLASS,
@@ -27,7 +28,7 @@ from diskyard.api.meta import (
 from diskyard.api.names import kubernetes
 from diskyard.api.names.cdi import CLAIM_PROTECTION
 from diskyard.errors import Cause, InvalidRequest
-from standalone.store import rbac, served
+from standalone.store import quota, rbac, served
 from standalone.store.shapes import SHAPES
 
 _ENTRY: Final = re.compile(r"[-._a-zA-Z0-9]+")
@@ -276,7 +277,7 @@ def _is_base64(text: str) -> bool:
 
 _RULES: Final[Mapping[Kind, Callable[[Obj, Obj | None], Iterator[Cause]]]] = {
     POD: _pod, CLAIM: _claim, VOLUME: _volume, STORAGE_CLASS: _storage_class, CONFIG_MAP: _entries,
-    SECRET: _entries, EVENT: _event,
+    SECRET: _entries, EVENT: _event, RESOURCE_QUOTA: quota.causes,
 }  # fmt: skip
 
 _DEFAULTS: Final[Mapping[Kind, Obj]] = {

@@ -4,7 +4,7 @@ from diskyard.api import meta
 from diskyard.api.meta import NAMESPACE, Kind, Obj
 from diskyard.api.user import User
 from diskyard.errors import Cause
-from standalone.store import admission, answers, authors, core, fields, metadata, rules
+from standalone.store import admission, answers, authors, core, fields, metadata, rules, scale
 from standalone.store.admission import Admission
 from standalone.store.authors import Author, Signature
 from standalone.store.served import Served
@@ -38,7 +38,7 @@ class Gate:
         if subresource == "finalize" and kind == NAMESPACE:
             spec = {**meta.spec(old), "finalizers": meta.spec(asked).get("finalizers") or []}
             return _signed(served, {**old, "spec": spec}, old, signature)
-        if subresource:
+        if subresource and not (subresource == scale.SUBRESOURCE and served.scale):
             raise answers.not_served(f"{kind.plural}/{subresource}")
         result = metadata.kept(kind, asked, old)
         if served.status:

@@ -20,6 +20,7 @@ from diskyard.api.meta import (
     NAMESPACE,
     NODE,
     POD,
+    RESOURCE_QUOTA,
     SERVICE,
     STORAGE_CLASS,
     VOLUME,
@@ -58,6 +59,7 @@ _BLANK: Final[Mapping[Kind, Obj]] = {
     STORAGE_CLASS: {"provisioner": ""},
     CSI_DRIVER: {"spec": {}},
     LEASE: {"spec": {}},
+    RESOURCE_QUOTA: {"spec": {}, "status": {}},
     EVENT: {
         "involvedObject": {}, "source": {}, "firstTimestamp": None, "lastTimestamp": None, "eventTime": None,
         "reportingComponent": "", "reportingInstance": "",

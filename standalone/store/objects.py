@@ -20,13 +20,14 @@ from diskyard.api.meta import CRD, NAMESPACE, Key, Kind, Obj
 from diskyard.api.user import User
 from diskyard.errors import AlreadyExists, BadRequest, Cause, Expired, NotFound
 from diskyard.kube.client import ALL, DELETE, Deletion, Listing, Patch, Selection, Watch
-from standalone.store import answers, apply, authors, finality, metadata, page, selector, served
+from standalone.store import answers, apply, authors, finality, metadata, page, scale, selector, served
 from standalone.store.admission import Admission
 from standalone.store.authors import Author, Signature
 from standalone.store.gate import Gate
 from standalone.store.log import RETENTION, Event, Log, Record, Snapshot, Stale, Write
 from standalone.store.page import WHOLE, Asking, Piece, Point
 from standalone.store.patch import patched
+from standalone.store.room import Room
 from standalone.store.served import Served
 from standalone.store.watch import Stream, Wanted, Watching
 
@@ -48,6 +49,7 @@ class Objects(AbstractContextManager["Objects"]):
         self._write = log.write
         self._author, self._version = AUTHOR, ""
         self._gate = Gate(admission)
+        self._room = Room(log)
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
         self._served = {one.kind.resource: one for one in served.core()}
@@ -228,6 +230,19 @@ class Objects(AbstractContextManager["Objects"]):
                 return self._create(kept, fresh, signature.author), True
         raise answers.modified(kind, meta.name(wish))
 
+    def scale(self, kind: Kind, key: Key, change: Callable[[Obj], Obj] | None = None) -> Obj:
+        """How many of something there are and are to be, as it is or after a change. Raises NotFound, Invalid."""
+        paths = self._kind(kind).scale
+        if paths is None:
+            raise answers.not_served(f"{kind.plural}/{scale.SUBRESOURCE}")
+        if change is None:
+            return scale.of(self.get(kind, key), paths)
+        signature = self._signature(kind, authors.UPDATE, scale.SUBRESOURCE)
+        after = self._change(
+            kind, key, lambda old: scale.scaled(old, paths, change(scale.of(old, paths))), signature
+        )
+        return scale.of(after, paths)
+
     def delete(self, kind: Kind, key: Key, deletion: Deletion = DELETE) -> Obj:
         for _ in range(ATTEMPTS):
             record = self.record(kind, key)
@@ -281,8 +296,10 @@ class Objects(AbstractContextManager["Objects"]):
         """The object as written. A CRD takes effect with its write."""
         if kind == CRD and not write.gone:
             served.custom(write.obj)
-        obj = self._write(write).obj()
-        if kind == CRD and self._write == self._log.write:
+        stores = self._write == self._log.write
+        with self._room.held(kind, write, rehearsed=not stores):
+            obj = self._write(write).obj()
+        if kind == CRD and stores:
             self._serve(obj, gone=write.gone)
         return obj
 

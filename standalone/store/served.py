@@ -15,6 +15,7 @@ from diskyard.api.meta import (
     NAMESPACE,
     NODE,
     POD,
+    RESOURCE_QUOTA,
     SERVICE,
     VOLUME,
     Kind,
@@ -25,7 +26,7 @@ from standalone.store import answers, kinds
 from standalone.store.fields import Node
 from standalone.store.schema import Schema
 
-_WITH_STATUS: Final = (NAMESPACE, NODE, POD, CLAIM, VOLUME, SERVICE, CRD)
+_WITH_STATUS: Final = (NAMESPACE, NODE, POD, CLAIM, VOLUME, SERVICE, RESOURCE_QUOTA, CRD)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Served:
     """By name; empty for Kubernetes' own kinds."""
     schema: Schema | None = None
     """What objects are held to; None for Kubernetes' own kinds."""
+    scale: Mapping[str, str] | None = None
+    """Where the numbers of the scale subresource stand; None: there is none."""
 
     @cached_property
     def node(self) -> Node:
@@ -95,9 +98,10 @@ def custom(crd: Obj) -> Served:
         for version in spec["versions"]
         if version["served"]
     }
-    status = "status" in (stored[0].get("subresources") or {})
+    subresources = stored[0].get("subresources") or {}
     openapi = (stored[0].get("schema") or {}).get("openAPIV3Schema") or {}
-    return Served(_kind(spec, stored[0]["name"], versions), status, versions, Schema(openapi))
+    kind = _kind(spec, stored[0]["name"], versions)
+    return Served(kind, "status" in subresources, versions, Schema(openapi), subresources.get("scale"))
 
 
 def established(crd: Obj) -> Obj:

@@ -9,6 +9,7 @@ from diskyard.api.meta import (
     CRD,
     EVENT,
     POD,
+    RESOURCE_QUOTA,
     SECRET,
     SERVICE,
     STORAGE_CLASS,
@@ -96,6 +97,7 @@ SHAPES: Final[Mapping[Kind, Schema]] = {
     ),
     SECRET: Schema(_object(data=_TEXTS, type=_STRING)),
     CONFIG_MAP: Schema(_object(data=_TEXTS, binaryData=_TEXTS)),
+    RESOURCE_QUOTA: Schema(_object(spec=_object(hard=_SIZES, scopes=_list(_STRING), scopeSelector=_MAP))),
     EVENT: Schema(_object(involvedObject={"type": "object"})),
     SERVICE: Schema(_object(spec=_object(ports=_list(_object(("port",), port={"type": "integer"}))))),
     CRD: Schema(

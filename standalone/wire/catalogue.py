@@ -8,6 +8,7 @@ from diskyard.api.meta import Kind
 from diskyard.errors import NotFound
 from standalone.store import convert
 from standalone.store.objects import Objects
+from standalone.store.scale import SUBRESOURCE
 from standalone.store.served import Served
 from standalone.wire.target import Target
 
@@ -28,6 +29,8 @@ class Resource:
     """`openAPIV3Schema`; None for Kubernetes' own kinds."""
     columns: tuple[Mapping[str, Any], ...] = ()
     """`additionalPrinterColumns`."""
+    scale: bool = False
+    """How many there are of it is a subresource."""
     warning: str = ""
     """What those are told who use this version; empty: nothing."""
 
@@ -47,7 +50,8 @@ class Resource:
         more = {"Pod": ("log",), "Namespace": ("finalize",), "ServiceAccount": ("token",)}.get(
             self.kind.kind, ()
         )
-        return (("status",) if self.status else ()) + (more if not self.kind.group else ())
+        own = tuple(part for part, there in (("status", self.status), (SUBRESOURCE, self.scale)) if there)
+        return own + (more if not self.kind.group else ())
 
 
 @dataclass(frozen=True)
@@ -118,5 +122,11 @@ def _versions(served: Served) -> Iterator[Resource]:
         yield Resource(served.kind, served.kind.version, served.status)
     for version in served.versions.values():
         yield Resource(
-            served.kind, version.name, served.status, version.openapi, version.columns, version.warning
+            served.kind,
+            version.name,
+            served.status,
+            version.openapi,
+            version.columns,
+            served.scale is not None,
+            version.warning,
         )

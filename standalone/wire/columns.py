@@ -51,6 +51,15 @@ def _phase(obj: Obj) -> str:
     return "Terminating" if meta.deleting(obj) else str(meta.status(obj).get("phase") or UNKNOWN)
 
 
+def _quota(*, limits: bool) -> Cell:
+    def cell(obj: Obj) -> str:
+        hard, used = (meta.status(obj).get(side) or {} for side in ("hard", "used"))
+        chosen = [name for name in sorted(hard) if name.startswith("limits.") is limits]
+        return ", ".join(f"{name}: {used.get(name, 0)}/{hard[name]}" for name in chosen)
+
+    return cell
+
+
 def _claim(obj: Obj) -> str:
     ref = meta.spec(obj).get("claimRef") or {}
     return f"{ref.get('namespace', '')}/{ref.get('name', '')}" if ref else ""
@@ -181,6 +190,7 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Reason", _at("status", "reason", missing="")), AGE,
         _wide("VolumeMode", _at("spec", "volumeMode", missing=_UNSET)),
     ),
+    "ResourceQuota": (NAME, Column("Request", _quota(limits=False)), Column("Limit", _quota(limits=True)), AGE),
     "Event": (
         Column("Last Seen", _last_seen), Column("Type", _at("type", missing="")),
         Column("Reason", _at("reason", missing="")), Column("Object", _about),

@@ -5,6 +5,7 @@ from typing import Any
 from diskyard.api.meta import Kind, Obj
 from standalone.access import reviews
 from standalone.access.account import REQUEST
+from standalone.store.scale import SCALE, SUBRESOURCE
 from standalone.wire.catalogue import VERBS, Catalogue, Resource
 
 AGGREGATED = "as=APIGroupDiscoveryList"
@@ -13,8 +14,10 @@ _SUBRESOURCE_VERBS = {
     "token": ("create",),
     "finalize": ("update",),
     "status": ("get", "patch", "update"),
+    SUBRESOURCE: ("get", "patch", "update"),
 }
-_TOKEN = "token"
+_ELSEWHERE = {"token": REQUEST, SUBRESOURCE: SCALE}
+"""The kinds of subresources that do not speak their object's."""
 REVIEWS: dict[str, tuple[Kind, ...]] = {
     group: tuple(kind for kind in reviews.KINDS if kind.group == group)
     for group in dict.fromkeys(kind.group for kind in reviews.KINDS)
@@ -108,9 +111,10 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
 
 def _spoken(kind: Kind, part: str) -> dict[str, Any]:
     """The kind that a subresource speaks; its group where that is another."""
-    if part != _TOKEN:
+    if part not in _ELSEWHERE:
         return {"kind": kind.kind}
-    return {"group": REQUEST.group, "version": REQUEST.version, "kind": REQUEST.kind}
+    other = _ELSEWHERE[part]
+    return {"group": other.group, "version": other.version, "kind": other.kind}
 
 
 def _review(kind: Kind) -> dict[str, Any]:

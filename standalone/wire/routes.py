@@ -11,6 +11,7 @@ from diskyard.log import logger
 from diskyard.web.bridge import call
 from standalone.access.door import Door
 from standalone.store.objects import Objects
+from standalone.store.scale import SUBRESOURCE
 from standalone.wire import access, body, discovery, openapi
 from standalone.wire.answer import refusal, reply, warn
 from standalone.wire.asked import Asked
@@ -144,6 +145,8 @@ class _Server:
         known: dict[str, Callable[[Asked], Awaitable[web.StreamResponse]]]
         if wanted.subresource == "log":
             known = {"GET": self._logs.get}
+        elif wanted.subresource == SUBRESOURCE:
+            known = {"GET": verbs.scale, "PUT": verbs.scale, "PATCH": verbs.scale}
         elif wanted.subresource == "token":
             known = {"POST": partial(access.token, self._door)}
         elif wanted.subresource:

@@ -1,5 +1,7 @@
 """The verbs on resources: each is one call of the store, and its answer in the wire's words."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +13,7 @@ from diskyard.kube.client import Deletion, Patch
 from diskyard.web.bridge import call
 from standalone.store import finality
 from standalone.store.objects import Objects
+from standalone.store.patch import patched
 from standalone.wire import body, show
 from standalone.wire.answer import Shape, reply, success
 from standalone.wire.asked import Asked, dry_run
@@ -77,6 +80,17 @@ class Verbs:
         obj, made = await call(store.apply, asked.resource.kind, wish, asked.target.subresource, force=force)
         return show.one(asked, obj, 201 if made else 200)
 
+    async def scale(self, asked: Asked) -> web.StreamResponse:
+        """How many there are of something, told or changed."""
+        change: Callable[[Obj], Obj] | None = None
+        if asked.request.method == "PUT":
+            change = partial(_instead, await body.obj(asked.request))
+        elif asked.request.method == "PATCH":
+            patch, how = await asked.patch()
+            change = partial(patched, patch=patch, how=how)
+        store, target = self._store(asked, dry=asked.dry), asked.target
+        return reply(await call(store.scale, asked.resource.kind, target.key, change))
+
     async def delete(self, asked: Asked) -> web.StreamResponse:
         """An object, asked to go."""
         kind, target = asked.resource.kind, asked.target
@@ -116,6 +130,10 @@ class Verbs:
                 f"strict decoding error: {', '.join(unknown)}"
             )
         return unknown
+
+
+def _instead(whole: Obj, _: Obj) -> Obj:
+    return whole
 
 
 async def _deletion(asked: Asked) -> tuple[Deletion, bool]:

@@ -21,6 +21,9 @@ VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"
 CLASS_ANNOTATION: Final = "volume.beta.kubernetes.io/storage-class"
 BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
 
+CLASS_QUOTA: Final = ".storageclass.storage.k8s.io/"
+"""Between a class and what of it a quota limits."""
+
 # devices that a pod asks for in `resources.limits`
 KVM_DEVICE: Final = "devices.kubevirt.io/kvm"
 TUN_DEVICE: Final = "devices.kubevirt.io/tun"
