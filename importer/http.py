@@ -1,7 +1,6 @@
 """HTTP(S) as a Source. The first request is a ranged GET, never a HEAD: presigned URLs allow nothing else."""
 
 import re
-import threading
 from contextlib import ExitStack, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -9,33 +8,11 @@ from typing import Final
 
 from diskyard.errors import AccessDenied, SourceChanged, SourceMissing, SourceUnavailable
 from importer.request import Access, Answer, Client, shown
+from importer.streams import Streams
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_WHOLE: Final = 4 << 20
-"""A shorter read asks for what it needs."""
 _STRONG_AFTER: Final = 60.0
 """Seconds from Last-Modified to Date that make the former a strong validator: RFC 9110 §8.8.2.2."""
-
-
-class _Stream:
-    """A body that is being read: where it is, and where it must end."""
-
-    def __init__(self, answer: Answer, position: int, end: int | None, *, walks: bool = False) -> None:
-        """`walks`: it goes to the source's end, further than it was asked for."""
-        self.position = position
-        self.end = end
-        self.walks = walks
-        self.answer = answer
-
-    def readinto(self, buf: memoryview) -> int:
-        """Bytes read; 0 only at the true end. Raises SourceUnavailable where the body breaks off."""
-        count = self.answer.readinto(buf if self.end is None else buf[: self.end - self.position])
-        self.position += count
-        if not count and self.end is not None and self.position != self.end:
-            raise SourceUnavailable(
-                f"the connection to {shown(self.answer.url)} broke off at byte {self.position} of {self.end}"
-            )
-        return count
 
 
 class HttpSource:
@@ -46,11 +23,6 @@ class HttpSource:
         self._url = url
         self._access = access
         self._client = Client()
-        self._lock = threading.Lock()
-        self._waiting: list[_Stream] = []
-        self._reading: set[_Stream] = set()
-        self._several = False
-        self._closed = False
         answer = self._client.get(url, access, {"Range": "bytes=0-"})
         with ExitStack() as wrong:
             wrong.callback(answer.close)
@@ -60,87 +32,33 @@ class HttpSource:
         self._resolved = (answer.url, answer.access)
         self.validator = _validator(answer.headers)
         self.ranged = answer.status == 206 or answer.headers.get("Accept-Ranges", "").strip() == "bytes"
-        if answer.status == 416:  # there is no byte 0
+        first = None if answer.status == 416 else _Body(answer, 0, None, self.size)  # 416: there is no byte 0
+        if first is None:
             answer.close()
-        else:
-            self._waiting.append(_Stream(answer, 0, self.size, walks=True))
+        self._streams = Streams(self._opened, self.size, first)
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
-        if self.size is not None and offset >= self.size:
-            return 0
-        stream = self._taken(offset) or self._opened(offset, len(buf))
-        with ExitStack() as broken:
-            broken.callback(self._drop, stream)
-            with self._lock:
-                self._several = self._several or bool(self._reading)
-                self._reading.add(stream)
-                if self._closed:
-                    raise SourceUnavailable(f"{shown(self._url)} was closed while it was read")
-            count = stream.readinto(buf)
-            broken.pop_all()
-        self._keep(stream)
-        return count
+        return self._streams.readinto(buf, offset)
 
     def close(self) -> None:
-        """End everything, also reads that wait in other threads."""
-        with self._lock:
-            self._closed = True
-            for stream in self._reading:
-                stream.answer.abort()
-        self._let_go()
+        self._streams.close()
         self._client.close()
 
-    def _taken(self, offset: int) -> _Stream | None:
-        """The connection that is at this offset, for the caller alone."""
-        with self._lock:
-            for place, stream in enumerate(self._waiting):
-                if stream.position == offset:
-                    return self._waiting.pop(place)
-        return None
-
-    def _keep(self, stream: _Stream) -> None:
-        with self._lock:
-            self._reading.discard(stream)
-            ended = stream.position == stream.end or self._closed or (stream.walks and self._several)
-            if not ended:
-                self._waiting.append(stream)
-        if ended:
-            stream.answer.close()
-
-    def _let_go(self) -> None:
-        """Close what waits: a server that takes no more connections counts it."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-        for stream in waiting:
-            stream.answer.close()
-
-    def _drop(self, stream: _Stream) -> None:
-        with self._lock:
-            self._reading.discard(stream)
-        stream.answer.close()
-
-    def _opened(self, offset: int, length: int) -> _Stream:
+    def _opened(self, offset: int, end: int | None) -> "_Body":
         if offset and not self.ranged:
             raise SourceUnavailable(
                 f"the connection to {shown(self._url)} broke off at byte {offset}, and the server cannot go on from "
                 "there (it offers no ranges): the transfer starts over"
             )
-        walks = length >= _WHOLE and not self._several
-        end = self.size if walks else min(offset + length, self.size or offset + length)
-        headers = {"Range": f"bytes={offset}-{'' if walks or end is None else end - 1}"}
+        headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"}
         if self.validator:
             headers["If-Range"] = self.validator
-        try:
-            answer = self._asked(headers)
-        except SourceUnavailable:
-            self._let_go()
-            raise
+        answer = self._asked(headers)
         with ExitStack() as wrong:
             wrong.callback(answer.close)
             self._check(answer, offset)
             wrong.pop_all()
-        whole = answer.status == 200
-        return _Stream(answer, offset, self.size if whole else end, walks=walks or whole)
+        return _Body(answer, offset, None if answer.status == 200 else end, self.size)
 
     def _asked(self, headers: dict[str, str]) -> Answer:
         """The answer of where we were sent; when that link has expired, of where we were sent from."""
@@ -172,6 +90,31 @@ class HttpSource:
                 f"{name} has changed while it was read: it has another size than {self.size} bytes"
             )
         _check_framing(answer, offset)
+
+
+class _Body:
+    """The bytes of one answer."""
+
+    def __init__(self, answer: Answer, position: int, end: int | None, size: int | None) -> None:
+        self.end = end
+        self._answer = answer
+        self._position = position
+        self._stop = size if end is None else end
+
+    def readinto(self, buf: memoryview, /) -> int:
+        count = self._answer.readinto(buf if self._stop is None else buf[: self._stop - self._position])
+        self._position += count
+        if not count and self._stop is not None and self._position != self._stop:
+            raise SourceUnavailable(
+                f"the connection to {shown(self._answer.url)} broke off at byte {self._position} of {self._stop}"
+            )
+        return count
+
+    def abort(self) -> None:
+        self._answer.abort()
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 def _check_framing(answer: Answer, offset: int) -> None:

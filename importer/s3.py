@@ -124,14 +124,12 @@ class S3Source:
                 self._client, self._signed = self._connected(login, access, region)
             except BotoCoreError as error:
                 raise trouble(error, where) from error
-            self._streams = Streams(self._opened)
+            first = self._begin()
+            self._streams = Streams(self._opened, self.size, first)
             self._open.callback(self._streams.close)
-            self._begin()
             failed.pop_all()
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
-        if self.size is not None and offset >= self.size:
-            return 0
         return self._streams.readinto(buf, offset)
 
     def close(self) -> None:
@@ -169,22 +167,23 @@ class S3Source:
         self._open.callback(client.close)
         return client, signed
 
-    def _begin(self) -> None:
+    def _begin(self) -> "_Body | None":
+        """The whole object, open; what it says of itself."""
         answer = self._asked(0)
         if answer is None:  # there is no byte 0
             self.size = 0
-            return
+            return None
         self._etag = answer.get("ETag", "")
         self.validator = " ".join(filter(None, (self._etag, answer.get("VersionId", "")))) or None
         self.ranged = "ContentRange" in answer
         self.size = _size(answer)
-        self._streams.keep(_Body(answer, self._place))
+        return _Body(answer, self._place)
 
     def _opened(self, offset: int, end: int | None) -> "_Body":
         answer = self._asked(offset, end)
         if answer is None:
             raise self._changed(f"fewer than {self.size} bytes")
-        body = _Body(answer, self._place)
+        body = _Body(answer, self._place, end)
         with ExitStack() as wrong:
             wrong.callback(body.close)
             self._check(answer, offset)
@@ -233,7 +232,8 @@ class S3Source:
 class _Body:
     """The bytes of one answer."""
 
-    def __init__(self, answer: Any, where: Place) -> None:
+    def __init__(self, answer: Any, where: Place, end: int | None = None) -> None:
+        self.end = end
         self._open = ExitStack()
         self._raw = self._open.enter_context(
             answer["Body"]

@@ -17,6 +17,9 @@ _KEPT: Final = 16
 class Body(Protocol):
     """The bytes of an answer, in order."""
 
+    end: int | None
+    """Where in the source it ends; None where the source does."""
+
     def readinto(self, buf: memoryview, /) -> int:
         """Bytes put at the start of `buf`; 0 at the end. Raises SourceUnavailable where it breaks off."""
 
@@ -31,22 +34,30 @@ class Body(Protocol):
 class _Stream:
     body: Body
     position: int
-    end: int | None
 
 
 class Streams:
     """Reads at any offset, from several threads at once, a connection each."""
 
-    def __init__(self, opened: Callable[[int, int | None], Body]) -> None:
-        """`opened(start, end)` gives those bytes; all to the last where `end` is None."""
+    def __init__(
+        self, opened: Callable[[int, int | None], Body], size: int | None, first: Body | None
+    ) -> None:
+        """`opened(start, end)` gives those bytes of `size`; all to the last where `end` is None.
+
+        `first` is open from the first byte on, for whoever reads that.
+        """
         self._opened = opened
+        self._size = size
         self._lock = threading.Lock()
-        self._waiting: list[_Stream] = []
+        self._waiting = [_Stream(first, 0)] if first else []
         self._reading: set[_Stream] = set()
+        self._several = False
         self._closed = False
 
     def readinto(self, buf: memoryview, offset: int) -> int:
         """Bytes put at the start of `buf`, read from `offset`. Raises SourceUnavailable."""
+        if self._size is not None and offset >= self._size:
+            return 0
         stream = self._taken(offset) or self._asked(offset, len(buf))
         with ExitStack() as broken:
             broken.callback(self._drop, stream)
@@ -57,23 +68,30 @@ class Streams:
         self._keep(stream)
         return count
 
-    def keep(self, body: Body) -> None:
-        """Have the whole body, just opened, for whoever reads its first byte."""
-        self._keep(_Stream(body, 0, None))
-
     def close(self) -> None:
         """End everything, also reads that wait in other threads."""
         with self._lock:
             self._closed = True
-            waiting, self._waiting = self._waiting, []
             for stream in self._reading:
                 stream.body.abort()
-        for stream in waiting:
-            stream.body.close()
+        self._let_go()
 
     def _asked(self, offset: int, length: int) -> _Stream:
-        end = None if length >= _WALK else offset + length
-        return _Stream(self._opened(offset, end), offset, end)
+        """A connection from there: to the source's end where one reader walks through it."""
+        walks = length >= _WALK and not self._several
+        end = None if walks else min(offset + length, self._size or offset + length)
+        try:
+            return _Stream(self._opened(offset, end), offset)
+        except SourceUnavailable:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """Close what waits: a server that takes no more connections counts it."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for stream in waiting:
+            stream.body.close()
 
     def _taken(self, offset: int) -> _Stream | None:
         """The connection that is at this offset, for the caller alone."""
@@ -85,6 +103,7 @@ class Streams:
 
     def _hold(self, stream: _Stream) -> None:
         with self._lock:
+            self._several = self._several or bool(self._reading)
             self._reading.add(stream)
             if self._closed:
                 raise SourceUnavailable("the source was closed while it was read")
@@ -95,9 +114,12 @@ class Streams:
         stream.body.close()
 
     def _keep(self, stream: _Stream) -> None:
+        """Have it wait for whoever reads on; a walk that several readers have cut short is over."""
+        walks = stream.body.end is None
         with self._lock:
             self._reading.discard(stream)
-            ended = self._closed or stream.position == stream.end
+            done = stream.position == (self._size if walks else stream.body.end)
+            ended = done or self._closed or (walks and self._several)
             if not ended:
                 self._waiting.append(stream)
             oldest = self._waiting.pop(0) if len(self._waiting) > _KEPT else None
