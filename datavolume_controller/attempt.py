@@ -21,9 +21,9 @@ _MESSAGE_LIMIT: Final = 700
 
 ADVICE: Final[Mapping[str, str]] = {
     "ImageTooLarge": "Ask for more in spec.storage.resources.requests.storage of another DataVolume.",
-    "SourceMissing": "Check spec.source.http.url.",
-    "AccessDenied": "Check the Secret that spec.source.http.secretRef names.",
-    "ChecksumError": "Check spec.source.http.checksum, or whether the source was changed.",
+    "SourceMissing": "Check spec.source.{source}.url.",
+    "AccessDenied": "Check the Secret that spec.source.{source}.secretRef names.",
+    "ChecksumError": "Check the checksum that was asked for, or whether the source was changed.",
     "UnsafeImage": "Flatten the image (qemu-img convert) where it was made.",
     "UnsupportedImage": "Check that the URL gives a disk image.",
     "InvalidRequest": "Correct the field that the message names, in another DataVolume.",
@@ -31,7 +31,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "SourceUnavailable": "It is tried again; if this goes on, check the source and the network.",
     "SourceChanged": "It starts over with the source as it is now.",
 }
-"""Reason of a failure -> what a user can do."""
+"""Reason of a failure -> what a user can do; `{source}`: the kind of the source."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,12 @@ class Attempt:
         return self.reason != SUCCEEDED
 
 
-def attempt(run: str, time: str, ended: TerminationMessage, exit_code: int) -> Attempt:
-    """The try that ended so."""
+def attempt(run: str, time: str, ended: TerminationMessage, exit_code: int, source: str = "http") -> Attempt:
+    """The try that ended so, at a source of that kind."""
     reason = SUCCEEDED if exit_code == 0 and not ended.fatal else ended.reason or FAILED
     message = ended.message or f"the importer ended with exit code {exit_code} and said nothing; see its log"
-    return Attempt(run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, ADVICE.get(reason, ""))
+    advice = ADVICE.get(reason, "").format(source=source)
+    return Attempt(run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, advice)
 
 
 def simplified(ended: TerminationMessage) -> str:

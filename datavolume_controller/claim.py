@@ -10,6 +10,7 @@ from diskyard.api.config import Config
 from diskyard.api.datavolume import DataVolume
 from diskyard.api.meta import CLAIM, DATA_VOLUME, Obj
 from diskyard.api.names import cdi, kubernetes
+from diskyard.api.origin import S3, Blank, Gcs, Http, Imageio, Registry, Vddk
 from diskyard.api.quantity import MIB
 from diskyard.api.storage import BLOCK, FILESYSTEM, PropertySet, StorageClass, choices, default_class
 
@@ -176,16 +177,52 @@ def _annotations(dv: DataVolume, config: Config) -> dict[str, str]:
 
 
 def _source(dv: DataVolume) -> dict[str, str]:
-    if dv.http is None:
-        return {cdi.IMPORT_SOURCE: "none"}
-    http = dv.http
-    return {
-        cdi.IMPORT_SOURCE: "http",
-        cdi.IMPORT_ENDPOINT: http.url,
-        cdi.IMPORT_SECRET: http.secret,
-        cdi.IMPORT_CERTIFICATES: http.certificates,
-        cdi.IMPORT_CHECKSUM: http.checksum,
-        cdi.IMPORT_INSECURE: "true" if http.insecure else "",
-        **{f"{cdi.EXTRA_HEADER}{n}": line for n, line in enumerate(http.extra_headers)},
-        **{f"{cdi.SECRET_EXTRA_HEADER}{n}": name for n, name in enumerate(http.secret_extra_headers)},
-    }
+    """What the importer's controller is told of the source; what is empty is left out by the caller."""
+    match dv.origin:
+        case None | Blank():
+            return {cdi.IMPORT_SOURCE: "none"}
+        case Http() as http:
+            return {
+                **_place(dv, http.url, http.secret),
+                cdi.IMPORT_CERTIFICATES: http.certificates,
+                cdi.IMPORT_CHECKSUM: http.checksum,
+                cdi.IMPORT_INSECURE: _flag(http.insecure),
+                **{f"{cdi.EXTRA_HEADER}{n}": line for n, line in enumerate(http.extra_headers)},
+                **{f"{cdi.SECRET_EXTRA_HEADER}{n}": name for n, name in enumerate(http.secret_extra_headers)},
+            }
+        case S3() as s3:
+            return {**_place(dv, s3.url, s3.secret), cdi.IMPORT_CERTIFICATES: s3.certificates}
+        case Gcs() as gcs:
+            return _place(dv, gcs.url, gcs.secret)
+        case Registry() as registry:
+            return {
+                **_place(dv, registry.url, registry.secret),
+                cdi.IMPORT_CERTIFICATES: registry.certificates,
+                cdi.REGISTRY_METHOD: registry.method,
+                cdi.REGISTRY_ARCHITECTURE: registry.architecture,
+            }
+        case Imageio() as imageio:
+            return {
+                **_place(dv, imageio.url, imageio.secret),
+                cdi.IMPORT_CERTIFICATES: imageio.certificates,
+                cdi.IMPORT_DISK_ID: imageio.disk_id,
+                cdi.IMPORT_INSECURE: _flag(imageio.insecure),
+            }
+        case Vddk() as vddk:
+            return {
+                **_place(dv, vddk.url, vddk.secret),
+                cdi.IMPORT_CERTIFICATES: vddk.certificates,
+                cdi.IMPORT_UUID: vddk.uuid,
+                cdi.IMPORT_BACKING_FILE: vddk.backing_file,
+                cdi.IMPORT_THUMBPRINT: vddk.thumbprint,
+                cdi.VDDK_IMAGE: vddk.image,
+                cdi.VDDK_EXTRA_ARGS: vddk.extra_args,
+            }
+
+
+def _place(dv: DataVolume, url: str, secret: str) -> dict[str, str]:
+    return {cdi.IMPORT_SOURCE: dv.source, cdi.IMPORT_ENDPOINT: url, cdi.IMPORT_SECRET: secret}
+
+
+def _flag(truth: bool) -> str:
+    return "true" if truth else ""

@@ -27,6 +27,7 @@ from diskyard.api.meta import (
     Obj,
 )
 from diskyard.api.names import cdi
+from diskyard.api.origin import Registry
 from diskyard.api.progress import Figures
 from diskyard.api.storage import Claim, claim, property_sets, storage_class
 from diskyard.kube.client import Client
@@ -89,7 +90,7 @@ class DataVolumes:
         if world.claim is None and world.dv.served and not world.dv.populated_claim:
             made = claim_for(world.obj, world.dv, world.storage, world.config)
             if not isinstance(made, Refusal):
-                return Plan((_creation(world, made),))
+                return Plan((_creation(world, made), *_noted(world)))
             refusal = made
         actions = (*_adoption(world), *_reported(world, refusal))
         running = world.claim is not None and world.claim.pod_phase == "Running"
@@ -110,6 +111,18 @@ def _creation(world: World, made: Obj) -> Action:
         return {"status": status.status(world, Phase.PENDING, Refusal(reason, message))}
 
     return CreateOrExplain(Create(CLAIM, made), DATA_VOLUME, world.obj, patch, "status")
+
+
+def _noted(world: World) -> tuple[Tell, ...]:
+    """What is done in another way than it was asked for."""
+    asked = world.dv.origin
+    if not isinstance(asked, Registry) or asked.method != "node":
+        return ()
+    message = (
+        "spec.source.registry.pullMethod: the importer's pod pulls the image itself, also for node: the disk is the "
+        "same; the node's own pull secrets and mirrors are not used"
+    )
+    return (Tell(DATA_VOLUME, world.obj, "PulledByPod", message),)
 
 
 def _adoption(world: World) -> tuple[Action, ...]:
@@ -177,16 +190,28 @@ def _annotated(world: World, phase: str) -> tuple[Action, ...]:
     said: dict[str, str | None] = {}
     if world.dv.served:
         said[cdi.USE_POPULATOR] = "false"
-    if world.claim and world.owns and cdi.ATTEMPTS in world.claim.annotations:
-        said[cdi.ATTEMPTS] = world.claim.annotations[cdi.ATTEMPTS]
+    if world.claim and world.owns:
+        told = world.claim.annotations
+        said |= {name: told[name] for name in (cdi.ATTEMPTS, cdi.VDDK_VERSION, cdi.VDDK_HOST) if name in told}
     if world.figures:
         said[cdi.IMPORT_PROGRESS] = world.figures.to_text()
     elif phase in _OVER:
         said[cdi.IMPORT_PROGRESS] = None
     changed = {key: text for key, text in said.items() if world.dv.annotations.get(key) != text}
-    if not changed:
+    labels = _inherited(world, phase)
+    if not changed and not labels:
         return ()
-    return (Merge(DATA_VOLUME, world.dv.key, {"metadata": {"annotations": changed}}),)
+    metadata = {"annotations": changed, "labels": labels}
+    return (Merge(DATA_VOLUME, world.dv.key, {"metadata": {k: v for k, v in metadata.items() if v}}),)
+
+
+def _inherited(world: World, phase: str) -> dict[str, str]:
+    """What the image said of itself, by way of the claim, once; what the DataVolume has stays."""
+    ends = phase == Phase.SUCCEEDED and world.dv.phase != phase
+    if world.claim is None or not world.owns or not ends:
+        return {}
+    found = {key: text for key, text in world.claim.labels.items() if cdi.PASSED_LABEL.fullmatch(key)}
+    return {key: text for key, text in found.items() if key not in world.dv.labels}
 
 
 def _storage(client: Client) -> Storage:

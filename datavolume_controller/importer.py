@@ -1,9 +1,8 @@
 """Claim with import annotations -> the job, and the pod that does it. Pure (cdi-wire: importer pod)."""
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
+from datavolume_controller.mounts import google_key, init_containers, mounts, numbered
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
@@ -14,6 +13,7 @@ from diskyard.api.storage import Claim
 
 COMMAND: Final = ("diskyard-importer",)
 CONTAINER: Final = "importer"
+REGISTRY: Final = "registry"
 _ACCESS_KEY: Final = "accessKeyId"
 _SECRET_KEY: Final = "secretKey"
 _SESSION_TOKEN: Final = "sessionToken"
@@ -32,15 +32,27 @@ def job(claim: Claim, config: Config) -> ImportJob:
         overhead=config.overhead_of(claim.storage_class, claim.block),
         content_type=said.get(cdi.CONTENT_TYPE, "") or "kubevirt",
         checksum=said.get(cdi.IMPORT_CHECKSUM, ""),
+        checksum_url=said.get(cdi.CHECKSUM_URL, ""),
+        signature_url=said.get(cdi.SIGNATURE_URL, ""),
+        keyring=cdi.KEYRING_FILE if cdi.KEYRING in said else "",
         preallocation=said.get(cdi.PREALLOCATION_REQUESTED) == "true",
         insecure_tls=said.get(cdi.IMPORT_INSECURE) == "true",
-        credentials_file=cdi.GOOGLE_CREDENTIALS if _google_key(claim) else "",
+        credentials_file=cdi.GOOGLE_CREDENTIALS if google_key(claim) else "",
         cert_dir=cdi.CERT_DIR if said.get(cdi.IMPORT_CERTIFICATES) else "",
-        extra_headers=tuple(text for _, text in _numbered(said, cdi.EXTRA_HEADER)),
+        extra_headers=tuple(text for _, text in numbered(said, cdi.EXTRA_HEADER)),
         http_proxy=config.proxy.http,
         https_proxy=config.proxy.https,
         no_proxy=config.proxy.none,
         allow_addresses=config.allow_addresses,
+        pull_method=said.get(cdi.REGISTRY_METHOD, ""),
+        architecture=said.get(cdi.REGISTRY_ARCHITECTURE, ""),
+        registry_mirrors=config.registry_mirrors if source == REGISTRY else (),
+        insecure_registries=config.insecure_registries if source == REGISTRY else (),
+        disk_id=said.get(cdi.IMPORT_DISK_ID, ""),
+        uuid=said.get(cdi.IMPORT_UUID, ""),
+        backing_file=said.get(cdi.IMPORT_BACKING_FILE, ""),
+        thumbprint=said.get(cdi.IMPORT_THUMBPRINT, ""),
+        vddk_dir=config.vddk_folder or cdi.VDDK_DIR,
     )
 
 
@@ -57,30 +69,51 @@ def pod_name(claim: Claim) -> str:
 def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
     """The pod that fills the claim."""
     said = claim.annotations
-    secret = said.get(cdi.IMPORT_SECRET, "")
-    mounts, volumes = _volumes(claim)
+    beside = mounts(claim, config)
+    required, optional = _credentials(claim)
     worker = pods.Worker(
         container=CONTAINER,
         command=COMMAND,
         env=job(claim, config).to_env(),
-        secret_env={
-            cdi.ENV_ACCESS_KEY: (secret, _ACCESS_KEY),
-            cdi.ENV_SECRET_KEY: (secret, _SECRET_KEY),
-            cdi.ENV_SESSION_TOKEN: (secret, _SESSION_TOKEN),
-        }
-        if secret and not _google_key(claim)
-        else {},
-        mounts=mounts if claim.block else ((cdi.DATA_VOLUME_NAME, cdi.DATA_DIR), *mounts),
+        secret_env=required,
+        optional_env=optional,
+        mounts=(
+            *(() if claim.block else ((cdi.DATA_VOLUME_NAME, cdi.DATA_DIR),)),
+            *((each.name, each.path) for each in beside),
+        ),
         devices=((cdi.DATA_VOLUME_NAME, cdi.BLOCK_DEVICE),) if claim.block else (),
-        volumes=(pods.claim_volume(cdi.DATA_VOLUME_NAME, claim.key.name), *volumes),
+        volumes=(
+            pods.claim_volume(cdi.DATA_VOLUME_NAME, claim.key.name),
+            *(each.volume for each in beside),
+        ),
         ports={"metrics": cdi.METRICS_PORT},
         resources=config.resources,
     )
-    placement: Obj = {
+    spec: Obj = {
         "priorityClassName": said.get(cdi.POD_PRIORITY, ""),
         "serviceAccountName": said.get(cdi.POD_SERVICE_ACCOUNT, ""),
+        "initContainers": init_containers(claim, config),
+        "imagePullSecrets": list(config.pull_secrets),
     }
-    return pods.pod(worker, _metadata(owner, claim), **{key: text for key, text in placement.items() if text})
+    return pods.pod(worker, _metadata(owner, claim), **{key: each for key, each in spec.items() if each})
+
+
+Keys = dict[str, tuple[str, str]]
+
+
+def _credentials(claim: Claim) -> tuple[Keys, Keys]:
+    """Environment name -> (Secret, key): what must be there, and what may be.
+
+    What must be there is waited for, so a Secret may come after its DataVolume. A registry's Secret may hold user and
+    password, or be a pull secret.
+    """
+    secret = claim.annotations.get(cdi.IMPORT_SECRET, "")
+    if not secret or google_key(claim):
+        return {}, {}
+    keys = {cdi.ENV_ACCESS_KEY: (secret, _ACCESS_KEY), cdi.ENV_SECRET_KEY: (secret, _SECRET_KEY)}
+    if claim.annotations.get(cdi.IMPORT_SOURCE) == REGISTRY:
+        return {}, keys
+    return keys, {cdi.ENV_SESSION_TOKEN: (secret, _SESSION_TOKEN)}
 
 
 def _metadata(owner: Obj, claim: Claim) -> Obj:
@@ -99,33 +132,3 @@ def _metadata(owner: Obj, claim: Claim) -> Obj:
         "annotations": {**cdi.MESH_DEFAULTS, **passed, cdi.CREATED_BY_IMPORT: "yes"},
         "ownerReferences": [meta.owner_reference(CLAIM, owner)],
     }
-
-
-def _volumes(claim: Claim) -> tuple[tuple[tuple[str, str], ...], tuple[Obj, ...]]:
-    """Mounts and volumes beside the claim itself: certificates, secret headers, a service account's key."""
-    mounts: list[tuple[str, str]] = []
-    volumes: list[Obj] = []
-    certificates = claim.annotations.get(cdi.IMPORT_CERTIFICATES)
-    if certificates:
-        mounts.append((cdi.CERT_VOLUME_NAME, cdi.CERT_DIR))
-        volumes.append({"name": cdi.CERT_VOLUME_NAME, "configMap": {"name": certificates}})
-    for number, secret in _numbered(claim.annotations, cdi.SECRET_EXTRA_HEADER):
-        name = f"{cdi.SECRET_HEADERS_VOLUME}{number}"
-        mounts.append((name, f"{cdi.SECRET_HEADERS_DIR}/{number}"))
-        volumes.append({"name": name, "secret": {"secretName": secret}})
-    if _google_key(claim):
-        mounts.append((cdi.SECRET_VOLUME_NAME, str(PurePosixPath(cdi.GOOGLE_CREDENTIALS).parent)))
-        volumes.append({"name": cdi.SECRET_VOLUME_NAME, "secret": {"secretName": _google_key(claim)}})
-    return tuple(mounts), tuple(volumes)
-
-
-def _google_key(claim: Claim) -> str:
-    """The Secret with a service account's key; empty where none is needed."""
-    is_google = claim.annotations.get(cdi.IMPORT_SOURCE) == "gcs"
-    return claim.annotations.get(cdi.IMPORT_SECRET, "") if is_google else ""
-
-
-def _numbered(said: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
-    """(suffix, text) of the annotations with that prefix; numbers in their order."""
-    found = [(key.removeprefix(prefix), str(text)) for key, text in said.items() if key.startswith(prefix)]
-    return sorted(found, key=lambda each: (len(each[0]), each[0]))

@@ -14,7 +14,7 @@ from datavolume_controller.refusal import CreateOrExplain
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config, config
-from diskyard.api.job import TerminationMessage
+from diskyard.api.job import TerminationMessage, Vddk
 from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.api.pod import Facts
@@ -154,9 +154,11 @@ def _ended(world: World) -> Plan | None:
         success = {
             cdi.POD_PHASE: "Succeeded",
             cdi.PREALLOCATION_APPLIED: "true" if said.preallocation_applied else None,
+            **_library(said.vddk),
             **_running("false", attempt.SUCCEEDED, said.message or "Import Complete"),
         }
-        return _finish(world, success, Tell(CLAIM, world.obj, "ImportSucceeded", "Import Successful"))
+        told = Tell(CLAIM, world.obj, "ImportSucceeded", "Import Successful")
+        return _finish(world, success, *_labelled(world, said.labels), told)
     if said.fatal:
         failure = {
             cdi.POD_PHASE: "Failed",
@@ -184,10 +186,20 @@ RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
 )  # fmt: skip
 
 
-def _finish(world: World, annotations: Mapping[str, str | None], *tell: Tell) -> Plan:
+def _finish(world: World, annotations: Mapping[str, str | None], *before: Action) -> Plan:
     """Say how it ended, then let the pod go."""
-    actions = (*tell, *_said(world, annotations))
+    actions = (*before, *_said(world, annotations))
     return Plan(actions if world.retained else (*actions, _end_of(world.pod)))
+
+
+def _labelled(world: World, found: Mapping[str, str]) -> tuple[Action, ...]:
+    """The image's own labels, on the claim before it says that it is filled; those that it has stay."""
+    missing = {key: text for key, text in found.items() if key not in world.claim.labels}
+    return (Merge(CLAIM, world.claim.key, {"metadata": {"labels": missing}}),) if missing else ()
+
+
+def _library(said: Vddk | None) -> dict[str, str | None]:
+    return {cdi.VDDK_VERSION: said.version or None, cdi.VDDK_HOST: said.host or None} if said else {}
 
 
 def _said(world: World, state: Mapping[str, str | None]) -> tuple[Action, ...]:
@@ -222,7 +234,8 @@ def _last(world: World) -> Attempt | None:
         return None
     run = f"{meta.uid(world.pod or {})}/{end.finished}"
     said = TerminationMessage.from_text(end.message)
-    return attempt.attempt(run, end.finished or world.now, said, end.code)
+    source = world.claim.annotations.get(cdi.IMPORT_SOURCE, "http")
+    return attempt.attempt(run, end.finished or world.now, said, end.code, source)
 
 
 def _state(world: World) -> dict[str, str | None]:
@@ -238,13 +251,24 @@ def _condition(world: World) -> dict[str, str | None]:
         return _running("false", "Unschedulable", "Importer pod cannot be scheduled")
     end = facts.end or facts.last_end
     if facts.waiting and facts.waiting[0] in IMAGE_TROUBLE:
-        return _running("false", "ImagePullFailed", facts.waiting[1] or "failed to pull image")
+        message = facts.waiting[1] or "failed to pull image"
+        return _running("false", "ImagePullFailed", f"{message}{_way_out(world)}")
     if end and end.code:
         said = TerminationMessage.from_text(end.message)
         return _running("false", _reason(said), attempt.simplified(said) or end.reason)
     if facts.waiting and facts.waiting[0] != CRASHING:
         return _running("false", *facts.waiting)
     return {}
+
+
+def _way_out(world: World) -> str:
+    """How VMware's library comes into a pod whose node cannot pull its image."""
+    if cdi.VDDK_IMAGE not in world.claim.annotations or world.config.vddk_folder:
+        return ""
+    return (
+        ". Where that image cannot be pulled, let the operator put the VDDK into a folder that pods see (on a yard: "
+        f"below /usr) and name it on the CDIConfig {cdi.CONFIG_NAME}: {cdi.VDDK_FOLDER}"
+    )
 
 
 def _reason(said: TerminationMessage) -> str:

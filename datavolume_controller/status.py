@@ -9,7 +9,7 @@ from datavolume_controller.claim import Refusal, Storage, unknown_class
 from datavolume_controller.refusal import QUOTA
 from diskyard.api import meta
 from diskyard.api.config import Config
-from diskyard.api.datavolume import SERVED, Condition, DataVolume, Phase
+from diskyard.api.datavolume import Condition, DataVolume, Phase
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi
 from diskyard.api.progress import COMPLETE, Figures, percentage
@@ -224,9 +224,7 @@ def _bound_condition(world: World, refusal: Refusal | None) -> Condition:
 
 def _running_condition(world: World) -> Condition:
     if not world.dv.served and not world.filled_before:
-        source = world.dv.source or "sourceRef"
-        message = f"spec.source.{source} is not served by this version; it serves {' and '.join(SERVED)}"
-        return Condition("Running", "False", NOT_SERVED, message)
+        return Condition("Running", "False", NOT_SERVED, world.dv.unserved)
     if world.claim is None or world.foreign:
         return Condition("Running", "False")
     said = world.claim.annotations

@@ -61,10 +61,12 @@ def _run(env: Mapping[str, str]) -> tuple[int, TerminationMessage]:
 
 
 def _job(env: Mapping[str, str]) -> ImportJob:
-    """The job, with the header lines that lie in mounted secrets: every key of each holds one."""
+    """The job, with what lies in mounted secrets: header lines, one in every key of each; a pull secret."""
     job = ImportJob.from_env(env)
     files = sorted(Path(cdi.SECRET_HEADERS_DIR).glob("*/[!.]*"))
-    return replace(job, extra_headers=(*job.extra_headers, *(file.read_text() for file in files)))
+    auth_file = job.auth_file or (cdi.PULL_SECRET if Path(cdi.PULL_SECRET).is_file() else "")
+    headers = (*job.extra_headers, *(file.read_text() for file in files))
+    return replace(job, extra_headers=headers, auth_file=auth_file)
 
 
 def _report(job: ImportJob, env: Mapping[str, str]) -> Report:

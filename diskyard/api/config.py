@@ -37,6 +37,14 @@ class Config:
     preallocation: bool = False
     allow_addresses: str = ""
     """Networks that importers may connect to although they usually are refused."""
+    insecure_registries: tuple[str, ...] = ()
+    """`HOST[:PORT]`: their certificates are not checked, and they may speak plain HTTP."""
+    registry_mirrors: tuple[str, ...] = ()
+    """`REGISTRY=HOST[:PORT][/PREFIX]`, asked before the registry itself."""
+    vddk_folder: str = ""
+    """Where importers find VMware's library; empty: an image brings it."""
+    pull_secrets: tuple[Obj, ...] = ()
+    """For our own image, as on the wire."""
 
     @property
     def honours_waiting(self) -> bool:
@@ -58,7 +66,9 @@ class Config:
 def config(obj: Obj) -> Config:
     """What an object of the kind CDIConfig says; `{}` gives the defaults."""
     spec, status = meta.spec(obj), meta.status(obj)
+    annotations = meta.annotations(obj)
     overhead = status.get("filesystemOverhead") or {}
+    mirrors = annotations.get(cdi.REGISTRY_MIRRORS, "").split(",")
     proxy = status.get("importProxy") or {}
     return Config(
         gates=frozenset(spec.get("featureGates") or ()),
@@ -71,5 +81,9 @@ def config(obj: Obj) -> Config:
         ),
         resources=status.get("defaultPodResourceRequirements") or DEFAULT_RESOURCES,
         preallocation=status.get("preallocation") is True,
-        allow_addresses=meta.annotations(obj).get(cdi.ALLOW_ADDRESSES, ""),
+        allow_addresses=annotations.get(cdi.ALLOW_ADDRESSES, ""),
+        insecure_registries=tuple(str(each) for each in spec.get("insecureRegistries") or ()),
+        registry_mirrors=tuple(each.strip() for each in mirrors if each.strip()),
+        vddk_folder=annotations.get(cdi.VDDK_FOLDER, ""),
+        pull_secrets=tuple(status.get("imagePullSecrets") or ()),
     )

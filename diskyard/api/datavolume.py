@@ -3,18 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.meta import Key, Obj
 from diskyard.api.names import cdi
+from diskyard.api.origin import Origin, Registry, origin, present
 
-SOURCES: Final = (
-    "http", "s3", "gcs", "registry", "pvc", "snapshot", "upload", "blank", "imageio", "vddk",
-)  # fmt: skip
-"""Every source that a DataVolume can name."""
-
-SERVED: Final = ("http", "blank")
+SERVED: Final = ("http", "s3", "gcs", "registry", "imageio", "vddk", "blank")
 """The sources that we can serve."""
 
 
@@ -29,21 +25,6 @@ class Phase(StrEnum):
     IMPORTING = "ImportInProgress"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
-
-
-@dataclass(frozen=True)
-class Http:
-    """An image on a web server."""
-
-    url: str
-    secret: str = ""
-    certificates: str = ""
-    """A ConfigMap."""
-    extra_headers: tuple[str, ...] = ()
-    secret_extra_headers: tuple[str, ...] = ()
-    """Secrets, each value a header line."""
-    checksum: str = ""
-    insecure: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +48,12 @@ class DataVolume:
     annotations: Mapping[str, str]
     sources: tuple[str, ...]
     """Which entries `spec.source` has; exactly one in what admission has let in."""
-    http: Http | None = None
+    origin: Origin | None = None
+    """What that source says; None where it is none that an importer reads."""
+    refers: bool = False
+    """Whether it names a DataSource instead."""
+    stages: bool = False
+    """Whether it is to be filled in stages (`checkpoints`)."""
     pvc: Obj | None = None
     """The claim's spec, to be taken as it is."""
     storage: Obj | None = None
@@ -89,7 +75,26 @@ class DataVolume:
     @property
     def served(self) -> bool:
         """Whether we can fill it."""
-        return self.source in SERVED
+        return not self.unserved
+
+    @property
+    def unserved(self) -> str:
+        """Which field is more than we can serve, and what to write instead; empty where we can."""
+        if self.source not in SERVED:
+            named = f"spec.source.{self.source}" if self.source else "somebody else's populator"
+            known = f"{', '.join(SERVED[:-1])} and {SERVED[-1]}"
+            return f"{'spec.sourceRef' if self.refers else named} is not served by this version; it serves {known}"
+        if isinstance(self.origin, Registry) and not self.origin.url:
+            return (
+                "spec.source.registry.imageStream is not served by this version: name the image itself in "
+                "spec.source.registry.url (docker://HOST/NAME:TAG)"
+            )
+        if self.stages:
+            return (
+                "spec.checkpoints is not served by this version: leave it out, and switch the machine off, to import "
+                "its whole disk at once"
+            )
+        return ""
 
     @property
     def claim(self) -> Key:
@@ -115,7 +120,7 @@ class DataVolume:
 def datavolume(obj: Obj) -> DataVolume:
     """What an object of the kind DataVolume says."""
     spec = meta.spec(obj)
-    source = _mapping(spec.get("source"))
+    source = spec.get("source") or {}
     status = meta.status(obj)
     return DataVolume(
         key=meta.key(obj),
@@ -124,7 +129,9 @@ def datavolume(obj: Obj) -> DataVolume:
         labels=meta.labels(obj),
         annotations=meta.annotations(obj),
         sources=present(source),
-        http=_http(source["http"]) if isinstance(source.get("http"), dict) else None,
+        origin=origin(source),
+        refers=spec.get("sourceRef") is not None,
+        stages=bool(spec.get("checkpoints")),
         pvc=spec.get("pvc"),
         storage=spec.get("storage"),
         content_type=str(spec.get("contentType") or "kubevirt"),
@@ -143,24 +150,3 @@ def datavolume(obj: Obj) -> DataVolume:
             for each in status.get("conditions") or ()
         },
     )
-
-
-def present(source: Mapping[str, Any]) -> tuple[str, ...]:
-    """Which sources an object `spec.source` names."""
-    return tuple(each for each in SOURCES if source.get(each) is not None)
-
-
-def _http(said: Mapping[str, Any]) -> Http:
-    return Http(
-        url=str(said.get("url") or ""),
-        secret=str(said.get("secretRef") or ""),
-        certificates=str(said.get("certConfigMap") or ""),
-        extra_headers=tuple(said.get("extraHeaders") or ()),
-        secret_extra_headers=tuple(said.get("secretExtraHeaders") or ()),
-        checksum=str(said.get("checksum") or ""),
-        insecure=said.get("insecureSkipVerify") is True,
-    )
-
-
-def _mapping(found: Any) -> Mapping[str, Any]:
-    return found if isinstance(found, dict) else {}

@@ -10,6 +10,14 @@ from diskyard.api.meta import Obj
 
 WORKER_UID: Final = 107
 """The field's own `qemu` user: what volumes are owned by, what workers run as."""
+UNPRIVILEGED: Final[Obj] = {
+    "allowPrivilegeEscalation": False,
+    "runAsNonRoot": True,
+    "runAsUser": WORKER_UID,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""What a container may: nothing but its work."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,9 @@ class Worker:
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     secret_env: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Environment name -> (Secret, key)."""
+    """Environment name -> (Secret, key), without which it does not start."""
+    optional_env: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The same of what need not be there."""
     mounts: tuple[tuple[str, str], ...] = ()
     """(volume, path) of file systems."""
     devices: tuple[tuple[str, str], ...] = ()
@@ -62,10 +72,8 @@ def pod(worker: Worker, metadata: Obj, **spec: Any) -> Obj:
 def container(worker: Worker) -> Obj:
     """The worker's container, as on the wire."""
     env: list[Obj] = [{"name": key, "value": text} for key, text in worker.env.items()]
-    env += [
-        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": entry, "optional": True}}}
-        for key, (secret, entry) in worker.secret_env.items()
-    ]
+    env += [_secret(key, *where) for key, where in worker.secret_env.items()]
+    env += [_secret(key, *where, optional=True) for key, where in worker.optional_env.items()]
     env += [
         {"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}}
         for key, path in worker.field_env.items()
@@ -83,14 +91,13 @@ def container(worker: Worker) -> Obj:
         "volumeDevices": [{"name": volume, "devicePath": path} for volume, path in worker.devices],
         "resources": dict(worker.resources),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "runAsNonRoot": True,
-            "runAsUser": WORKER_UID,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": UNPRIVILEGED,
     }
+
+
+def _secret(name: str, secret: str, key: str, *, optional: bool = False) -> Obj:
+    may_miss = {"optional": True} if optional else {}
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, **may_miss}}}
 
 
 def claim_volume(volume: str, claim: str) -> Obj:
@@ -133,7 +140,7 @@ class Facts:
     last_end: End | None = None
     """How it ended the time before."""
     waiting: tuple[str, str] | None = None
-    """(reason, message) while the container waits."""
+    """(reason, message) while the container waits, or one that must end before it starts."""
     unschedulable: str = ""
     """Why no node takes the pod; empty where one did."""
 
@@ -143,7 +150,7 @@ def facts(pod: Obj) -> Facts:
     status = meta.status(pod)
     container: Obj = next(iter(status.get("containerStatuses") or ()), {})
     state: Obj = container.get("state") or {}
-    waiting = state.get("waiting")
+    waiting = _waiting(status.get("initContainerStatuses") or ()) or state.get("waiting")
     scheduled = meta.condition(pod, "PodScheduled") or {}
     refused = scheduled.get("status") == "False"
     return Facts(
@@ -158,6 +165,12 @@ def facts(pod: Obj) -> Facts:
         waiting=(str(waiting.get("reason", "")), str(waiting.get("message", ""))) if waiting else None,
         unschedulable=str(scheduled.get("message") or "unschedulable") if refused else "",
     )
+
+
+def _waiting(containers: Sequence[Obj]) -> Obj | None:
+    """What holds these back; none where they only wait for their turn."""
+    states = [(each.get("state") or {}).get("waiting") or {} for each in containers]
+    return next((each for each in states if each.get("reason") not in (None, "PodInitializing")), None)
 
 
 def _end(state: Obj) -> End | None:

@@ -3,30 +3,79 @@
 import pytest
 
 from diskyard.api.config import Config, config
-from diskyard.api.datavolume import Http, datavolume
-from diskyard.api.meta import DATA_VOLUME, Key
+from diskyard.api.datavolume import datavolume
+from diskyard.api.meta import DATA_VOLUME, Key, Obj
 from diskyard.api.names import cdi
+from diskyard.api.origin import S3, Blank, Gcs, Http, Imageio, Origin, Registry, Vddk
 from diskyard.api.storage import StorageClass, choices, claim, default_class, storage_class
 from tests import builders
 
+ORIGINS: dict[str, tuple[Obj, Origin]] = {
+    "the web": (
+        {"http": {
+            "url": "https://images.example/a.img", "secretRef": "keys", "certConfigMap": "roots",
+            "extraHeaders": ["A: 1"], "secretExtraHeaders": ["more"], "checksum": "md5:0", "insecureSkipVerify": True,
+        }},
+        Http("https://images.example/a.img", "keys", "roots", ("A: 1",), ("more",), "md5:0", True),
+    ),
+    "S3": (
+        {"s3": {"url": "https://s3.example/b/k", "secretRef": "keys", "certConfigMap": "roots"}},
+        S3("https://s3.example/b/k", "keys", "roots"),
+    ),
+    "Google's storage": ({"gcs": {"url": "gs://b/o", "secretRef": "account"}}, Gcs("gs://b/o", "account")),
+    "a registry": (
+        {"registry": {
+            "url": "docker://r/i", "pullMethod": "node", "platform": {"architecture": "arm64"}, "secretRef": "pull",
+            "certConfigMap": "roots",
+        }},
+        Registry("docker://r/i", "node", "arm64", "pull", "roots"),
+    ),
+    "oVirt": (
+        {"imageio": {"url": "https://e/api", "diskId": "1", "secretRef": "keys", "insecureSkipVerify": True}},
+        Imageio("https://e/api", "1", "keys", "", True),
+    ),
+    "vSphere": (
+        {"vddk": {
+            "url": "https://v", "uuid": "u", "backingFile": "[d] m/m.vmdk", "thumbprint": "AA:BB", "secretRef": "keys",
+            "certConfigMap": "roots", "initImageURL": "r/vddk:8", "extraArgs": "more",
+        }},
+        Vddk("https://v", "u", "[d] m/m.vmdk", "AA:BB", "keys", "roots", "r/vddk:8", "more"),
+    ),
+    "nothing": ({"blank": {}}, Blank()),
+}  # fmt: skip
 
-def test_a_datavolume_from_the_web() -> None:
-    http = {
-        "url": "https://images.example/a.img", "secretRef": "keys", "certConfigMap": "roots",
-        "extraHeaders": ["A: 1"], "secretExtraHeaders": ["more"], "checksum": "md5:0", "insecureSkipVerify": True,
-    }  # fmt: skip
-    found = datavolume(builders.data_volume("disk", source={"http": http}))
-    assert found.http == Http(
-        "https://images.example/a.img", "keys", "roots", ("A: 1",), ("more",), "md5:0", True
-    )
-    assert (found.key, found.source, found.served) == (Key("disk", "default"), "http", True)
+
+@pytest.mark.parametrize(("source", "read"), ORIGINS.values(), ids=ORIGINS.keys())
+def test_a_datavolume_from(source: Obj, read: Origin) -> None:
+    found = datavolume(builders.data_volume("disk", source=source))
+    assert found.origin == read
+    assert (found.key, found.source, found.unserved) == (Key("disk", "default"), *source, "")
+
+
+UNSERVED: dict[str, tuple[Obj, str]] = {
+    "a clone": ({"source": {"pvc": {"namespace": "n", "name": "c"}}}, "spec.source.pvc is not served"),
+    "an upload": ({"source": {"upload": {}}}, "it serves http, s3, gcs, registry, imageio, vddk and blank"),
+    "a DataSource": (
+        {"source": None, "sourceRef": {"kind": "DataSource", "name": "s"}}, "spec.sourceRef is not served",
+    ),
+    "a populator": ({"source": None}, "somebody else's populator is not served"),
+    "an image stream": ({"source": {"registry": {"imageStream": "s", "pullMethod": "node"}}}, "imageStream"),
+    "stages": ({"source": {"vddk": {}}, "checkpoints": [{"current": "1"}]}, "spec.checkpoints is not served"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "words"), UNSERVED.values(), ids=UNSERVED.keys())
+def test_says_what_is_not_served(spec: Obj, words: str) -> None:
+    found = datavolume(builders.data_volume("disk", **spec))
+    assert words in found.unserved
+    assert not found.served
 
 
 @pytest.mark.parametrize(
     ("source", "named", "served"),
     [
         ({"blank": {}}, "blank", True),
-        ({"s3": {"url": "s3"}}, "s3", False),
+        ({"s3": {"url": "s3"}}, "s3", True),
         ({"upload": {}}, "upload", False),
         ({}, "", False),
         ({"blank": {}, "upload": {}}, "", False),
@@ -118,3 +167,21 @@ def test_settings_say_gates_proxies_and_resources() -> None:
     assert found.adopts
     assert (found.proxy.http, found.proxy.https, found.proxy.none) == ("h", "s", "n")
     assert (found.resources, found.preallocation) == ({"limits": {}}, True)
+
+
+def test_what_the_operator_says_of_sources() -> None:
+    found = config(
+        {
+            "metadata": {
+                "annotations": {
+                    cdi.REGISTRY_MIRRORS: "docker.io=mirror.example:5000, quay.io=q.example/cache",
+                    cdi.VDDK_FOLDER: "/usr/local/lib/vddk",
+                }
+            },
+            "spec": {"insecureRegistries": ["registry.example:5000"]},
+            "status": {"imagePullSecrets": [{"name": "pull"}]},
+        }
+    )
+    assert found.registry_mirrors == ("docker.io=mirror.example:5000", "quay.io=q.example/cache")
+    assert found.insecure_registries == ("registry.example:5000",)
+    assert (found.vddk_folder, found.pull_secrets) == ("/usr/local/lib/vddk", ({"name": "pull"},))

@@ -27,10 +27,11 @@ def test_a_worker_is_never_root_and_can_nothing_more() -> None:
 
 
 def test_the_environment_is_values_secrets_and_fields() -> None:
-    worker = Worker("w", ("x",), env={"A": "1"}, secret_env={"B": ("s", "k")})
+    worker = Worker("w", ("x",), env={"A": "1"}, secret_env={"B": ("s", "k")}, optional_env={"C": ("s", "l")})
     env = {each["name"]: each for each in meta.spec(pod(worker, {}))["containers"][0]["env"]}
     assert env["A"]["value"] == "1"
-    assert env["B"]["valueFrom"]["secretKeyRef"] == {"name": "s", "key": "k", "optional": True}
+    assert env["B"]["valueFrom"]["secretKeyRef"] == {"name": "s", "key": "k"}
+    assert env["C"]["valueFrom"]["secretKeyRef"] == {"name": "s", "key": "l", "optional": True}
     assert env["POD_IP"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
 
 
@@ -39,11 +40,26 @@ def test_knows_the_claims_of_a_pod() -> None:
     assert claims(pod(worker, {})) == ["disk"]
 
 
+def initialized(reason: str, message: str) -> Obj:
+    """A pod whose first container waits for one of reason and message."""
+    turn = {"state": {"waiting": {"reason": "PodInitializing"}}}
+    first = {"state": {"waiting": {"reason": reason, "message": message}}}
+    return {"status": {"phase": "Pending", "initContainerStatuses": [first], "containerStatuses": [turn]}}
+
+
 FACTS = {
     "a pod without a status": ({}, Facts("")),
     "it waits": (
         reported("Pending", state={"waiting": {"reason": "ErrImagePull", "message": "no"}}),
         Facts("Pending", "127.0.0.2", waiting=("ErrImagePull", "no")),
+    ),
+    "it waits for its turn": (
+        initialized("PodInitializing", ""),
+        Facts("Pending", waiting=("PodInitializing", "")),
+    ),
+    "the container before it waits": (
+        initialized("ErrImagePull", "no such image"),
+        Facts("Pending", waiting=("ErrImagePull", "no such image")),
     ),
     "it runs": (
         reported("Running", state={"running": {}}, ready=True, restartCount=2),

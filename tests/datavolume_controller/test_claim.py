@@ -169,6 +169,58 @@ def test_the_claim_says_what_is_to_fill_it() -> None:
     assert said[cdi.CREATED_FOR] == "dv-uid"
 
 
+SAID: dict[str, tuple[Obj, dict[str, str]]] = {
+    "S3": (
+        {"s3": {"url": "https://s3.example/b/k", "secretRef": "keys", "certConfigMap": "roots"}},
+        {"source": "s3", "endpoint": "https://s3.example/b/k", "secretName": "keys", "certConfigMap": "roots"},
+    ),
+    "Google's storage": (
+        {"gcs": {"url": "gs://b/o", "secretRef": "account"}},
+        {"source": "gcs", "endpoint": "gs://b/o", "secretName": "account"},
+    ),
+    "a registry": (
+        {"registry": {"url": "docker://r/i", "pullMethod": "node", "platform": {"architecture": "arm64"}}},
+        {
+            "source": "registry", "endpoint": "docker://r/i", "registryImportMethod": "node",
+            "registryImageArchitecture": "arm64",
+        },
+    ),
+    "oVirt": (
+        {"imageio": {"url": "https://e/api", "diskId": "1", "secretRef": "keys", "certConfigMap": "roots"}},
+        {
+            "source": "imageio", "endpoint": "https://e/api", "diskId": "1", "secretName": "keys",
+            "certConfigMap": "roots",
+        },
+    ),
+    "vSphere": (
+        {"vddk": {
+            "url": "https://v", "uuid": "u", "backingFile": "f", "thumbprint": "AA", "secretRef": "keys",
+        }},
+        {
+            "source": "vddk", "endpoint": "https://v", "uuid": "u", "backingFile": "f", "vddk.thumbprint": "AA",
+            "secretName": "keys",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "expected"), SAID.values(), ids=SAID.keys())
+def test_the_claim_has_the_annotations_of_cdi_for(source: Obj, expected: dict[str, str]) -> None:
+    found = made(source=source)
+    assert not isinstance(found, Refusal)
+    prefix = "cdi.kubevirt.io/storage.import."
+    said = meta.annotations(found)
+    assert {k.removeprefix(prefix): v for k, v in said.items() if k.startswith(prefix)} == expected
+
+
+def test_the_claim_names_what_brings_vmwares_library() -> None:
+    found = made(source={"vddk": {"url": "https://v", "initImageURL": "r/vddk:8", "extraArgs": "more"}})
+    assert not isinstance(found, Refusal)
+    said = meta.annotations(found)
+    assert said["cdi.kubevirt.io/storage.pod.vddk.initimageurl"] == "r/vddk:8"
+    assert said["cdi.kubevirt.io/storage.pod.vddk.extraargs"] == "more"
+
+
 def test_a_blank_disk_has_no_endpoint() -> None:
     found = made(source={"blank": {}})
     assert not isinstance(found, Refusal)

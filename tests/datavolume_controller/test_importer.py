@@ -52,12 +52,98 @@ def test_a_file_system_is_mounted_and_a_device_is_not() -> None:
     assert ImportJob.from_env(environment(made(block))).overhead == "0"
 
 
+def references(pod: Obj) -> dict[str, Obj]:
+    env = the_container(pod)["env"]
+    return {each["name"]: each["valueFrom"]["secretKeyRef"] for each in env if "secretKeyRef" in str(each)}
+
+
+def paths(pod: Obj) -> dict[str, str]:
+    """Where each volume is mounted, the claim's left out."""
+    mounts = {each["name"]: each["mountPath"] for each in the_container(pod)["volumeMounts"]}
+    assert {each["name"] for each in meta.spec(pod)["volumes"]} == set(mounts)
+    return {name: path for name, path in mounts.items() if name != cdi.DATA_VOLUME_NAME}
+
+
 def test_credentials_come_from_the_secret_and_stand_nowhere() -> None:
-    env = the_container(made(a_claim(IMPORT_SECRET="keys")))["env"]
-    refs = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in env if "secretKeyRef" in str(each)}
-    assert refs[cdi.ENV_ACCESS_KEY]["name"] == "keys"
-    assert refs[cdi.ENV_SECRET_KEY]["key"] == "secretKey"
-    assert refs[cdi.ENV_SESSION_TOKEN] == {"name": "keys", "key": "sessionToken", "optional": True}
+    found = references(made(a_claim(IMPORT_SECRET="keys")))
+    assert found == {
+        cdi.ENV_ACCESS_KEY: {"name": "keys", "key": "accessKeyId"},
+        cdi.ENV_SECRET_KEY: {"name": "keys", "key": "secretKey"},
+        cdi.ENV_SESSION_TOKEN: {"name": "keys", "key": "sessionToken", "optional": True},
+    }
+
+
+def test_a_registrys_secret_holds_a_password_or_is_a_pull_secret() -> None:
+    pod = made(a_claim(IMPORT_SOURCE="registry", IMPORT_SECRET="pull"))
+    assert {name: each["optional"] for name, each in references(pod).items()} == {
+        cdi.ENV_ACCESS_KEY: True,
+        cdi.ENV_SECRET_KEY: True,
+    }
+    assert paths(pod) == {cdi.SECRET_VOLUME_NAME: "/registry"}
+
+
+def test_an_image_is_asked_for_as_the_operator_says() -> None:
+    registries = Config(
+        insecure_registries=("registry.example:5000",), registry_mirrors=("docker.io=mirror.example",)
+    )
+    obj = a_claim(
+        IMPORT_SOURCE="registry",
+        IMPORT_ENDPOINT="docker://r/i",
+        REGISTRY_ARCHITECTURE="arm64",
+        REGISTRY_METHOD="node",
+    )
+    job = ImportJob.from_env(environment(made(obj, registries)))
+    assert (job.source, job.endpoint, job.architecture, job.pull_method) == (
+        "registry", "docker://r/i", "arm64", "node",
+    )  # fmt: skip
+    assert job.insecure_registries == ("registry.example:5000",)
+    assert job.registry_mirrors == ("docker.io=mirror.example",)
+
+
+def test_only_images_know_of_registries() -> None:
+    env = environment(made(a_claim(), Config(insecure_registries=("r",), registry_mirrors=("a=b",))))
+    assert not {cdi.ENV_INSECURE_REGISTRIES, cdi.ENV_REGISTRY_MIRRORS} & set(env)
+
+
+def test_a_disk_in_ovirt_is_named() -> None:
+    job = ImportJob.from_env(environment(made(a_claim(IMPORT_SOURCE="imageio", IMPORT_DISK_ID="1"))))
+    assert (job.source, job.disk_id) == ("imageio", "1")
+
+
+def a_vddk_claim() -> Obj:
+    return a_claim(
+        IMPORT_SOURCE="vddk", IMPORT_UUID="u", IMPORT_BACKING_FILE="[d] m.vmdk", IMPORT_THUMBPRINT="AA",
+        VDDK_IMAGE="r/vddk:8", VDDK_EXTRA_ARGS="more",
+    )  # fmt: skip
+
+
+def test_an_image_brings_vmwares_library() -> None:
+    pod = made(a_vddk_claim())
+    job = ImportJob.from_env(environment(pod))
+    assert (job.uuid, job.backing_file, job.thumbprint) == ("u", "[d] m.vmdk", "AA")
+    assert paths(pod) == {cdi.VDDK_ARGS_VOLUME_NAME: "/vddk-args", cdi.VDDK_VOLUME_NAME: "/opt"}
+    (before,) = meta.spec(pod)["initContainers"]
+    assert before["image"] == "r/vddk:8"
+    assert before["volumeMounts"] == [{"name": cdi.VDDK_VOLUME_NAME, "mountPath": "/opt"}]
+
+
+def test_the_operators_folder_comes_before_an_image() -> None:
+    pod = made(a_vddk_claim(), Config(vddk_folder="/usr/local/lib/vddk"))
+    assert ImportJob.from_env(environment(pod)).vddk_dir == "/usr/local/lib/vddk"
+    assert "initContainers" not in meta.spec(pod)
+
+
+def test_a_signed_file_of_checksums_and_its_keys() -> None:
+    obj = a_claim(CHECKSUM_URL="https://h/SUMS", SIGNATURE_URL="https://h/SUMS.gpg", KEYRING="keys")
+    pod = made(obj)
+    job = ImportJob.from_env(environment(pod))
+    assert (job.checksum_url, job.signature_url) == ("https://h/SUMS", "https://h/SUMS.gpg")
+    assert job.keyring == "/keyring/keyring.asc"
+    assert paths(pod) == {cdi.KEYRING_VOLUME_NAME: "/keyring"}
+
+
+def test_an_archive_stays_one() -> None:
+    assert ImportJob.from_env(environment(made(a_claim(CONTENT_TYPE="archive")))).content_type == "archive"
 
 
 def test_a_service_accounts_key_is_a_file() -> None:

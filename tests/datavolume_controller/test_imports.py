@@ -1,5 +1,6 @@
 """What the importer's controller does next, sentence by sentence."""
 
+import json
 from typing import Any
 
 from datavolume_controller import importer
@@ -40,7 +41,7 @@ def said(plan: Plan) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for action in plan.actions:
         if isinstance(action, Merge):
-            merged |= action.patch["metadata"]["annotations"]
+            merged |= action.patch["metadata"].get("annotations", {})
     return merged
 
 
@@ -101,6 +102,43 @@ def test_success_is_told_kept_and_cleared_away() -> None:
     assert (said(plan)[cdi.POD_PHASE], said(plan)[cdi.PREALLOCATION_APPLIED]) == ("Succeeded", "true")
     assert said(plan)[cdi.RUNNING_REASON] == "Completed"
     assert ends_the_pod(plan)
+
+
+def test_the_images_labels_come_before_success_and_overwrite_nothing() -> None:
+    obj = a_claim()
+    obj["metadata"]["labels"] = {"instancetype.kubevirt.io/default-preference": "mine"}
+    message = json.dumps(
+        {
+            "message": "Import Complete",
+            "labels": {
+                "instancetype.kubevirt.io/default-preference": "theirs",
+                "kubevirt.io/dynamic-credentials-support": "true",
+            },
+        }
+    )
+
+    plan = decided(import_world(obj, a_pod(obj, "Succeeded", ended(0, message))))
+
+    first, *_ = plan.actions
+    assert isinstance(first, Merge)
+    assert first.patch == {"metadata": {"labels": {"kubevirt.io/dynamic-credentials-support": "true"}}}
+    assert said(plan)[cdi.POD_PHASE] == "Succeeded"
+
+
+def test_what_vmwares_library_says_of_itself_is_kept() -> None:
+    message = '{"message":"Import Complete","vddkInfo":{"Version":"8.0.2","Host":"esx1"}}'
+    merged = said(decided(seen("Succeeded", ended(0, message))))
+    assert (merged[cdi.VDDK_VERSION], merged[cdi.VDDK_HOST]) == ("8.0.2", "esx1")
+
+
+def test_a_library_that_no_node_can_pull_comes_with_the_way_out() -> None:
+    obj = a_claim(VDDK_IMAGE="r/vddk:8")
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": 'failed to pull image "r/vddk:8"'}}
+
+    merged = said(decided(import_world(obj, a_pod(obj, "Pending", waiting))))
+
+    assert merged[cdi.RUNNING_REASON] == "ImagePullFailed"
+    assert cdi.VDDK_FOLDER in merged[cdi.RUNNING_MESSAGE]
 
 
 def test_what_can_never_work_ends_at_once() -> None:

@@ -114,7 +114,7 @@ def test_a_class_that_waits_makes_the_datavolume_wait(node: Node) -> None:
 
 
 def test_a_source_that_is_not_served_says_so(node: Node) -> None:
-    node.apply(data_volume("disk", source={"s3": {"url": "https://s3.example/bucket/key"}}))
+    node.apply(data_volume("disk", source={"pvc": {"namespace": "n", "name": "c"}}))
     dv = node.until("Pending")
     assert condition(dv, "Running")[1] == "SourceNotServed"
     assert node.gone(CLAIM, "disk")

@@ -54,7 +54,7 @@ PHASES = {
     ),
     "a claim to be adopted": (adopting(**{cdi.ALLOW_ADOPTION: "true"}), "Succeeded", ""),
     "a claim of somebody else": (adopting(), "Pending", ""),
-    "a source that is not served": (with_source(s3={"url": "https://s3.example/b/k"}), "Pending", ""),
+    "a source that is not served": (with_source(pvc={"namespace": "n", "name": "c"}), "Pending", ""),
 }  # fmt: skip
 
 
@@ -118,9 +118,9 @@ def test_running_repeats_what_the_claim_says() -> None:
 
 
 def test_a_source_that_is_not_served_is_named() -> None:
-    running = status.conditions(with_source(s3={"url": "https://s3.example/b/k"}), "Pending")[2]
+    running = status.conditions(with_source(pvc={"namespace": "n", "name": "c"}), "Pending")[2]
     assert running.reason == "SourceNotServed"
-    assert "spec.source.s3 is not served" in running.message
+    assert "spec.source.pvc is not served" in running.message
 
 
 def test_ready_only_when_succeeded() -> None:

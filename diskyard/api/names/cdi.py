@@ -1,5 +1,6 @@
 """CDI's annotations, labels and environment names, as its clients know them."""
 
+import re
 from typing import Final
 
 GROUP: Final = "cdi.kubevirt.io"
@@ -25,6 +26,16 @@ IMPORT_SECRET: Final = P + "storage.import.secretName"
 IMPORT_CERTIFICATES: Final = P + "storage.import.certConfigMap"
 IMPORT_CHECKSUM: Final = P + "storage.import.checksum"
 IMPORT_INSECURE: Final = P + "storage.import.insecureSkipVerify"
+IMPORT_DISK_ID: Final = P + "storage.import.diskId"
+IMPORT_UUID: Final = P + "storage.import.uuid"
+IMPORT_BACKING_FILE: Final = P + "storage.import.backingFile"
+IMPORT_THUMBPRINT: Final = P + "storage.import.vddk.thumbprint"
+REGISTRY_METHOD: Final = P + "storage.import.registryImportMethod"
+REGISTRY_ARCHITECTURE: Final = P + "storage.import.registryImageArchitecture"
+VDDK_IMAGE: Final = P + "storage.pod.vddk.initimageurl"
+VDDK_EXTRA_ARGS: Final = P + "storage.pod.vddk.extraargs"
+VDDK_VERSION: Final = P + "storage.pod.vddk.version"
+VDDK_HOST: Final = P + "storage.pod.vddk.host"
 IMPORT_FATAL: Final = P + "storage.import.fatalError"
 EXTRA_HEADER: Final = P + "storage.import.extraHeaders."
 SECRET_EXTRA_HEADER: Final = P + "storage.import.secretExtraHeaders."
@@ -47,6 +58,14 @@ IMPORT_PROGRESS: Final = "diskyard.io/progress"
 """Ours, on DataVolumes: bytes, speed and time left of the running transfer, as JSON (`progress.Figures`)."""
 ALLOW_ADDRESSES: Final = "diskyard.io/allow-addresses"
 """Ours, on the CDIConfig: networks that importers may connect to although they usually are refused."""
+REGISTRY_MIRRORS: Final = "diskyard.io/registry-mirrors"
+"""Ours, on the CDIConfig: `REGISTRY=HOST[:PORT][/PREFIX]`, comma-separated, asked before the registry itself."""
+VDDK_FOLDER: Final = "diskyard.io/vddk-dir"
+"""Ours, on the CDIConfig: where importers find VMware's library, in place of an image that brings it."""
+CHECKSUM_URL: Final = "diskyard.io/checksum-url"
+"""Ours, on DataVolumes, as the next two: a file of checksums, its detached signature, a ConfigMap with keys."""
+SIGNATURE_URL: Final = "diskyard.io/signature-url"
+KEYRING: Final = "diskyard.io/keyring"
 RETRY: Final = "diskyard.io/retry"
 """Ours: any new value tries a failed import again at once."""
 
@@ -68,6 +87,8 @@ POD_ANNOTATIONS: Final = (
 )  # fmt: skip
 
 # labels
+PASSED_LABEL: Final = re.compile(r"(?:[\w.]+\.)?kubevirt\.io/[\w.-]+")
+"""Labels that go with a disk wherever it goes."""
 APP_LABEL: Final = "app"
 APP: Final = "containerized-data-importer"
 COMPONENT_LABEL: Final = "cdi.kubevirt.io"
@@ -136,11 +157,18 @@ GOOGLE_CREDENTIALS: Final = "/google/credentials.json"
 SECRET_HEADERS_DIR: Final = "/extraheaders"
 VDDK_DIR: Final = "/opt/vmware-vix-disklib-distrib"
 VDDK_ARGS_FILE: Final = "/vddk-args/vddk-config-file"
+VDDK_ROOT: Final = "/opt"
+PULL_SECRET: Final = "/registry/.dockerconfigjson"
+KEYRING_FILE: Final = "/keyring/keyring.asc"
 METRICS_PORT: Final = 8443
 TERMINATION_LOG: Final = "/dev/termination-log"
 DATA_VOLUME_NAME: Final = "cdi-data-vol"
 CERT_VOLUME_NAME: Final = "cdi-cert-vol"
 SECRET_VOLUME_NAME: Final = "cdi-secret-vol"
+VDDK_VOLUME_NAME: Final = "vddk-vol-mount"
+VDDK_ARGS_VOLUME_NAME: Final = "vddk-extra-args"
+VDDK_CONTAINER: Final = "vddk-side-car"
+KEYRING_VOLUME_NAME: Final = "diskyard-keyring-vol"
 SECRET_HEADERS_VOLUME: Final = "cdi-secret-extra-headers-vol-"
 
 NAMESPACE: Final = "cdi"

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from diskyard.api import meta, quantity
-from diskyard.api.datavolume import present
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi
+from diskyard.api.origin import present
 from diskyard.api.quantity import MIB
 from diskyard.api.rules.source import source_causes
 from diskyard.api.storage import ACCESS_MODES

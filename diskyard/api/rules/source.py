@@ -5,8 +5,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from diskyard.api import checksum
-from diskyard.api.datavolume import present
 from diskyard.api.meta import Obj
+from diskyard.api.origin import present
 from diskyard.errors import Cause, InvalidRequest
 
 SCHEMES: Final = ("http", "https", "gs")
