@@ -1,0 +1,78 @@
+"""kill -9 at any byte: the next importer finishes the very same disk, and fetches little again."""
+
+import gzip
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from diskyard.disk.journal import STEP
+from tests.disk.images import MIB, converted, left_behind
+from tests.faults.kills import crash, crash_local
+from tests.importer.conftest import Pod
+
+LARGE = 2 * STEP + 8 * MIB
+SMALL = 12 * MIB
+AGAIN = 64 * MIB
+TABLES = MIB
+"""Bytes of tables and heads that a run reads beside the body."""
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One disk that no compression shortens, in the forms that are streamed."""
+    folder = tmp_path_factory.mktemp("killed")
+    disk = folder / "raw"
+    disk.write_bytes(os.urandom(LARGE))
+    converted(disk, folder / "qcow2", "qcow2")
+    converted(disk, folder / "vmdk", "vmdk", "-o", "subformat=streamOptimized")
+    (folder / "small").write_bytes(disk.read_bytes()[:SMALL])
+    (folder / "gz").write_bytes(gzip.compress(disk.read_bytes()[:SMALL], 1))
+    return folder
+
+
+RUNS = [
+    *(("raw", run) for run in range(7)),
+    *(("qcow2", run) for run in range(6)),
+    *(("vmdk", run) for run in range(2)),
+]
+
+
+@pytest.mark.parametrize(("kind", "run"), RUNS)
+def test_killed_at_any_byte(images: Path, pod: Pod, kind: str, run: int) -> None:
+    body = (images / kind).read_bytes()
+    at = random.Random(f"{kind} {run}").randrange(1, len(body) - MIB)
+
+    found = crash(pod, body, at)
+
+    assert found.again <= AGAIN + TABLES
+    assert pod.disk.read_bytes() == (images / "raw").read_bytes()
+    assert left_behind(pod.volume) == ["disk.img"]
+
+
+@pytest.mark.parametrize("run", range(3))
+def test_a_compressed_stream_starts_over_and_no_more_than_that(images: Path, pod: Pod, run: int) -> None:
+    body = (images / "gz").read_bytes()
+    at = random.Random(f"gz {run}").randrange(1, len(body) - MIB)
+
+    found = crash(pod, body, at)
+
+    assert found.again <= found.at
+    assert pod.disk.read_bytes() == (images / "small").read_bytes()
+    assert left_behind(pod.volume) == ["disk.img"]
+
+
+@pytest.mark.parametrize("run", range(2))
+def test_a_local_file_by_the_command_line(images: Path, tmp_path: Path, run: int) -> None:
+    at = random.Random(f"file {run}").randrange(1, LARGE)
+
+    crash_local(images / "qcow2", tmp_path / "disk.img", at)
+
+    assert (tmp_path / "disk.img").read_bytes() == (images / "raw").read_bytes()
+    assert left_behind(tmp_path) == ["disk.img"]
