@@ -18,6 +18,7 @@ from diskyard.api.names import kubernetes
 from diskyard.errors import ApiError, Expired, NotFound
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import Action, Delete, Merge
+from standalone import remaining
 from standalone.store.objects import Objects
 from standalone.store.watch import Stream
 
@@ -126,6 +127,8 @@ def actions(members: Sequence[Member], there: Lookup, now: datetime) -> Iterator
     dependents = _dependents(members)
     for kind, obj in members:
         if meta.deleting(obj):
+            if kind == NAMESPACE and meta.spec(obj).get("finalizers"):
+                yield from _closing(obj, members, now)
             yield from _ending(kind, obj, members, dependents.get(meta.uid(obj), []))
         elif meta.meta(obj).get("ownerReferences"):
             yield from _following(kind, obj, there)
@@ -133,14 +136,21 @@ def actions(members: Sequence[Member], there: Lookup, now: datetime) -> Iterator
             yield _delete(kind, obj)
 
 
+def _closing(namespace: Obj, members: Sequence[Member], now: datetime) -> Iterator[Action]:
+    """A namespace takes its content along, and says what it waits for."""
+    inside = [one for one in members if one[0].namespaced and meta.namespace(one[1]) == meta.name(namespace)]
+    yield from _emptied(inside)
+    if not inside:
+        yield Finalize(namespace)
+    elif all(meta.deleting(obj) for _, obj in inside) and (said := remaining.told(namespace, inside, now)):
+        yield said
+
+
 def _ending(
     kind: Kind, obj: Obj, members: Sequence[Member], dependents: Sequence[Member]
 ) -> Iterator[Action]:
     """What an object that was asked to go still waits for."""
     finalizers = meta.meta(obj).get("finalizers") or []
-    if kind == NAMESPACE and meta.spec(obj).get("finalizers"):
-        inside = [one for one in members if one[0].namespaced and meta.namespace(one[1]) == meta.name(obj)]
-        yield from _emptied(inside) if inside else iter((Finalize(obj),))
     if kubernetes.CRD_FINALIZER in finalizers and kind == CRD:
         inside = [one for one in members if one[0].resource == meta.name(obj)]
         yield from _emptied(inside) if inside else _freed(kind, obj, kubernetes.CRD_FINALIZER)

@@ -146,6 +146,27 @@ def test_a_namespace_waits_for_what_has_finalizers(yard: Objects) -> None:
     assert eventually(lambda: gone(yard))
 
 
+def test_a_namespace_says_what_it_waits_for(yard: Objects) -> None:
+    yard.create(NAMESPACE, builders.namespace("place"))
+    held = {"finalizers": ["tests.example/hold"]}
+    yard.create(CONFIG_MAP, builders.some(CONFIG_MAP, "held", "place", metadata=held))
+
+    yard.delete(NAMESPACE, Key("place"))
+
+    def remaining(type_: str) -> str:
+        condition = meta.condition(yard.get(NAMESPACE, Key("place")), type_)
+        assert condition is not None
+        assert condition["status"] == "True"
+        return str(condition["message"])
+
+    assert eventually(lambda: remaining("NamespaceContentRemaining")) == (
+        "Some resources are remaining: configmaps. has 1 resource instances"
+    )
+    assert remaining("NamespaceFinalizersRemaining") == (
+        "Some content in the namespace has finalizers remaining: tests.example/hold in 1 resource instances"
+    )
+
+
 def test_a_crd_takes_its_objects_along(yard: Objects) -> None:
     yard.create(DATA_VOLUME, builders.data_volume("one"))
 
