@@ -222,6 +222,11 @@ _ACCESS_OF = {
 }  # fmt: skip
 _BOUND = _fields(kind=(1, _text), apiVersion=(2, _text), name=(3, _text), uid=(4, _text))
 _TOKEN = _fields(audiences=(1, _text, "[]"), boundObjectRef=(3, _of(_BOUND)), expirationSeconds=(4, _number))
+_QUOTA = _fields(
+    hard=(1, _quantity, "{}"),
+    scopes=(2, _text, "[]"),
+    scopeSelector=(3, _of(_fields(expressions=(1, _of({}), "[]")))),
+)
 _HELD = _fields(uid=(1, _text), resourceVersion=(2, _text))
 _NAME = _of(_fields(name=(1, _text)))
 
@@ -238,6 +243,7 @@ KINDS: Final[Mapping[str, Fields]] = {
         automountServiceAccountToken=(4, _truth),
     ),
     "Service": _fields(metadata=_META, spec=(2, _of(_SERVICE))),
+    "ResourceQuota": _fields(metadata=_META, spec=(2, _of(_QUOTA))),
     "PersistentVolumeClaim": _fields(metadata=_META, spec=(2, _of(_CLAIM))),
     "Event": _fields(
         metadata=_META, involvedObject=(2, _of(_REFERENCE)), reason=(3, _text), message=(4, _text),

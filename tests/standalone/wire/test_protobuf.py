@@ -47,6 +47,14 @@ def test_a_secrets_bytes_come_as_base64() -> None:
     }
 
 
+def test_a_quota_keeps_its_limits() -> None:
+    spec = part(1, part(1, "pods") + part(2, part(1, "3")))
+
+    found = protobuf.obj(envelope("v1", "ResourceQuota", METADATA + part(2, spec)))
+
+    assert found["spec"] == {"hard": {"pods": "3"}}
+
+
 def test_a_claim_keeps_its_quantities() -> None:
     room = part(2, part(1, "storage") + part(2, part(1, "10Gi")))
     spec = part(1, "ReadWriteOnce") + part(2, room) + part(5, "local")
