@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from diskyard.api import meta
-from diskyard.api.meta import CONFIG_MAP, DATA_VOLUME, POD, SERVICE, Key, Kind, Obj
+from diskyard.api.meta import CONFIG_MAP, CORE_KINDS, DATA_VOLUME, POD, SERVICE, Key, Kind, Obj
 from diskyard.errors import BadRequest, Conflict, NotFound
 from diskyard.kube.client import Patch
-from standalone.store import fields
+from standalone.store import fields, kinds
 from standalone.store.objects import Objects
 from tests import builders
 
@@ -311,3 +311,12 @@ def test_paths_are_read_as_they_are_written() -> None:
     tree = {"f:a": {".": {}, 'k:{"name":"x"}': {".": {}, "f:b": {}}}, "f:c": {'v:"d"': {}}}
 
     assert fields.written(fields.read(tree)) == tree
+
+
+@pytest.mark.parametrize("kind", CORE_KINDS, ids=str)
+def test_every_kind_of_kubernetes_own_has_a_schema(kind: Kind) -> None:
+    known = kinds.node(kind)["properties"]
+
+    assert set(kinds.blank(kind)) <= set(known)
+    assert len(known) > 3
+    assert all(field["description"] for field in known.values())
