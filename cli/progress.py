@@ -14,23 +14,26 @@ if TYPE_CHECKING:
 EVERY: Final = 2.0
 """Seconds between two lines where there is no terminal."""
 
+_LIMITS: Final = {"source": "source", "disk": "disk", "cpu": "processor"}
+
 Show = Callable[["Progress"], None]
 
 
 @contextmanager
-def shown() -> Iterator[Show]:
-    """What takes a transfer's progress and shows it on standard error."""
+def shown(host: str) -> Iterator[Show]:
+    """What takes a transfer's progress and shows it on standard error; `host` is where the source is."""
     if not sys.stderr.isatty():
-        yield _Lines().show
+        yield Lines(host).show
         return
-    with _bar() as show:
+    with _bar(host) as show:
         yield show
 
 
-class _Lines:
+class Lines:
     """One line every few seconds, and one at each change of phase."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
+        self._host = host
         self._phase = ""
         self._begun = self._said = time.monotonic()
         self._start: int | None = None
@@ -42,11 +45,19 @@ class _Lines:
         if progress.phase == self._phase and now - self._said < EVERY:
             return
         self._phase, self._said = progress.phase, now
+        waiting = progress.waiting(self._host)
+        if waiting:
+            print(waiting, file=sys.stderr, flush=True)
+            return
         speed = (progress.fetched - self._start) / max(now - self._begun, 0.001)
         total = f" of {human(progress.total)}" if progress.total else ""
         left = f", {_left(progress, speed)} left" if progress.total and speed else ""
         line = f"{progress.phase} {progress.percent:.1f}%: {human(progress.fetched)}{total}, {human(speed)}/s{left}"
-        print(line, file=sys.stderr, flush=True)
+        print(line + _limit(progress), file=sys.stderr, flush=True)
+
+
+def _limit(progress: "Progress") -> str:
+    return f", the {_LIMITS[progress.limit]} limits" if progress.limit else ""
 
 
 def _left(progress: "Progress", speed: float) -> str:
@@ -55,7 +66,7 @@ def _left(progress: "Progress", speed: float) -> str:
 
 
 @contextmanager
-def _bar() -> Iterator[Show]:
+def _bar(host: str) -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -70,8 +81,11 @@ def _bar() -> Iterator[Show]:
 
         def show(progress: "Progress") -> None:
             bar.update(
-                task, description=progress.phase, completed=progress.fetched, total=progress.total,
+                task,
+                description=progress.waiting(host) or progress.phase + _limit(progress),
+                completed=progress.fetched,
+                total=progress.total,
                 percent=progress.percent,
-            )  # fmt: skip
+            )
 
         yield show

@@ -81,9 +81,9 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
 
 def _run(job: "ImportJob", target: "Target") -> "Result":
     from cli.progress import shown
-    from importer.transfer import transfer
+    from importer.transfer import host_of, transfer
 
-    with shown() as on_progress:
+    with shown(host_of(job.endpoint)) as on_progress:
         return transfer(job, target, on_progress)
 
 

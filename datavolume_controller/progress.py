@@ -111,16 +111,20 @@ class Scraper(AbstractContextManager["Scraper"]):
 def parsed(text: str, owner_uid: str) -> Figures:
     """The figures in a worker's metrics. Raises ValueError."""
     said: dict[str, float] = {}
+    limit = ""
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.labels.get(cdi.OWNER_METRIC_LABEL, owner_uid) == owner_uid:
                 said[sample.name] = sample.value
+                limit = sample.labels.get(cdi.LIMIT_METRIC_LABEL, limit)
     total = said.get(cdi.SOURCE_METRIC)
     return Figures(
         percent=said.get(cdi.PROGRESS_METRIC),
         fetched=int(said.get(cdi.FETCHED_METRIC, 0)),
         total=int(total) if total else None,
         written=int(said.get(cdi.WRITTEN_METRIC, 0)),
+        limit=limit,
+        stalled=said.get(cdi.STALLED_METRIC, 0.0),
     )
 
 

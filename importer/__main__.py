@@ -20,7 +20,7 @@ from diskyard.api.names import cdi
 from diskyard.disk.target import Result
 from diskyard.errors import AccessDenied, DiskyardError, SourceMissing, SourceUnavailable
 from importer.report import Report
-from importer.transfer import transfer
+from importer.transfer import host_of, transfer
 from importer.volume import target
 
 DONE: Final = 0
@@ -78,7 +78,7 @@ def _report(job: ImportJob, env: Mapping[str, str]) -> Report:
 
         serve(report, host, port)
 
-    return Report(job.owner_uid, serve if host else None)
+    return Report(job.owner_uid, serve if host else None, host=host_of(job.endpoint))
 
 
 def _success(job: ImportJob, result: Result) -> TerminationMessage:

@@ -1,14 +1,26 @@
-"""HTTPS for /metrics on the pod's address, with a certificate made on the spot: it proves nothing, it hides."""
+"""HTTPS for /metrics and /progress on the pod's address.
+
+The certificate is made on the spot: it proves nothing, it hides.
+"""
 
 import datetime
 import ssl
 import tempfile
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from diskyard.log import logger
 from importer.report import Report
+
+_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+_PAGES: Final[Mapping[str, Callable[[Report], tuple[str, str]]]] = {
+    "/metrics": lambda report: (_TEXT, report.metrics()),
+    "/healthz": lambda report: (_TEXT, report.metrics()),
+    "/progress": lambda report: ("application/json", report.progress()),
+}
+"""Path -> content type and body."""
 
 log = logger("metrics")
 
@@ -43,10 +55,11 @@ def _handler(report: Report, context: ssl.SSLContext) -> type[BaseHTTPRequestHan
             super().setup()
 
         def do_GET(self) -> None:
-            found = self.path.partition("?")[0] in ("/metrics", "/healthz")
-            body = (report.metrics() if found else "only /metrics is here\n").encode()
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            page = _PAGES.get(self.path.partition("?")[0])
+            kind, text = page(report) if page else (_TEXT, "only /metrics and /progress are here\n")
+            body = text.encode()
+            self.send_response(200 if page else 404)
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

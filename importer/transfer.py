@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from diskyard import linux
 from diskyard.api import checksum
@@ -51,6 +52,14 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
         result = ingest(source, target, expect=expect, on_progress=on_progress)
         labels = source.labels if isinstance(source, LayerDisk) else {}
         return replace(result, labels=labels, about=source.about if isinstance(source, Flat) else {})
+
+
+def host_of(endpoint: str) -> str:
+    """Whom a transfer waits for, for people."""
+    try:
+        return urlsplit(endpoint).hostname or "the source"
+    except ValueError:
+        return "the source"
 
 
 @contextmanager

@@ -22,6 +22,10 @@ class Figures:
     """Bytes of the disk."""
     rate: float | None = None
     """Bytes of the source per second; None: not known yet."""
+    limit: str = ""
+    """What limits: source, disk or cpu; empty: not known yet."""
+    stalled: float = 0.0
+    """Seconds without a byte, once they are many."""
 
     @property
     def seconds_left(self) -> int | None:
@@ -32,6 +36,10 @@ class Figures:
 
     def to_text(self) -> str:
         """The annotation."""
+        return json.dumps(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known, by the names that users see."""
         said = {
             "percent": None if self.percent is None else round(self.percent, 2),
             "fetched": self.fetched,
@@ -39,8 +47,10 @@ class Figures:
             "written": self.written,
             "rate": None if self.rate is None else round(self.rate),
             "secondsLeft": self.seconds_left,
+            "limit": self.limit or None,
+            "stalledSeconds": round(self.stalled) or None,
         }
-        return json.dumps({key: number for key, number in said.items() if number is not None})
+        return {key: each for key, each in said.items() if each is not None}
 
     @classmethod
     def from_text(cls, text: str) -> "Figures | None":
@@ -57,6 +67,8 @@ class Figures:
             total=None if said.get("total") is None else int(_number(said["total"]) or 0),
             written=int(_number(said.get("written")) or 0),
             rate=_number(said.get("rate")),
+            limit=str(said.get("limit", "")),
+            stalled=_number(said.get("stalledSeconds")) or 0.0,
         )
 
 

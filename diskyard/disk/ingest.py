@@ -8,6 +8,7 @@ the journal; where the source cannot prove that it is still the same one, it lea
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from threading import RLock
 from typing import Final
 
 from diskyard.disk import place, qcow2_format, qemu, space, vmdk_format
@@ -18,6 +19,7 @@ from diskyard.disk.head import Headed, read
 from diskyard.disk.image import Image
 from diskyard.disk.inspect import inspect_file
 from diskyard.disk.journal import Checkpoint, Journal, Record, record
+from diskyard.disk.meter import Meter, watched
 from diskyard.disk.place import Place
 from diskyard.disk.preflight import HEAD, Preflight, Route
 from diskyard.disk.probe import Format
@@ -25,7 +27,7 @@ from diskyard.disk.qcow2 import Qcow2Decoder
 from diskyard.disk.raw import RawDecoder
 from diskyard.disk.source import Source
 from diskyard.disk.space import check_room
-from diskyard.disk.target import NOTHING, Expect, OnProgress, Progress, Result, Target, silent
+from diskyard.disk.target import NOTHING, Expect, Limit, OnProgress, Progress, Result, Target, silent
 from diskyard.disk.unwrap import unwrapped
 from diskyard.disk.vmdk import VmdkDecoder
 from diskyard.errors import Refused, SourceChanged
@@ -45,7 +47,11 @@ def ingest(
     Raises Refused (nothing is left behind), Passing (run again: it goes on where it can), Busy, NoSpace.
     """
     spot = place.opened(target)
-    with closing(place.journal(target)) as journal, _Visit(spot, journal, expect, on_progress) as visit:
+    with (
+        closing(place.journal(target)) as journal,
+        _Visit(spot, journal, expect, on_progress) as visit,
+        watched(visit.tick),
+    ):
         return visit.image(what) if isinstance(what, Image) else visit.source(what)
 
 
@@ -58,7 +64,9 @@ class _Visit:
         self._journal = journal
         self._expect = expect
         self._say = on_progress
+        self._saying = RLock()
         self._progress = Progress()
+        self._meter = Meter()
         self._share = 100.0
         self._resumable = False
 
@@ -69,6 +77,12 @@ class _Visit:
         if kind and (issubclass(kind, Refused | SourceChanged) or not self._resumable):
             self._spot.discard()
             self._journal.clear()
+
+    def tick(self) -> None:
+        """Say what limits, and for how long nothing has moved; a conversion speaks for itself."""
+        with self._saying:
+            if self._progress.phase != "converting":
+                self._said(replace(self._progress, limit=self._meter.limit(), still=self._meter.still()))
 
     def source(self, source: Source) -> Result:
         """Fetch, verify, convert where that is needed, publish."""
@@ -87,7 +101,10 @@ class _Visit:
         sparse = not self._spot.target.preallocate
         with closing(self._spot.writer(self._spot.disk, 0, image.size)) as writer:
             fetched = copy_image(
-                image, writer, sparse=sparse, on_chunk=lambda end, written, _: self._moved(end, written)
+                self._meter.image(image),
+                self._meter.writer(writer),
+                sparse=sparse,
+                on_chunk=lambda end, written, _: self._moved(end, written),
             )
             self._spot.cover(writer, image.size)
             writer.flush()
@@ -96,7 +113,7 @@ class _Visit:
 
     def _through(self, source: Source, *, spool: bool) -> Result:
         digest = Digest(self._expect.algorithm)
-        headed = Headed(source)
+        headed = Headed(self._meter.source(source))
         plan, body = unwrapped(headed, digest, self._room)
         if spool:
             plan = replace(plan, route=Route.SPOOL)
@@ -144,13 +161,14 @@ class _Visit:
         with closing(self._spot.writer(path, kept, plan.virtual_size)) as writer:
             if plan.route is Route.DECODE and not entry.offset:
                 self._spot.clear(writer, decoder.size)
-            with Checkpoint(writer, self._journal if self._resumable else None, entry) as checkpoint:
+            watched_writer = self._meter.writer(writer)
+            with Checkpoint(watched_writer, self._journal if self._resumable else None, entry) as checkpoint:
 
                 def on_chunk(offset: int, written: int, state: str) -> None:
                     checkpoint.passed(offset, state or checkpoint.digest)
                     self._moved(offset if stream.digest else headed.fetched, written)
 
-                end = copy(stream, decoder, writer, on_chunk)
+                end = copy(stream, decoder, watched_writer, on_chunk)
             if plan.route is Route.SPOOL:
                 writer.resize(end)
                 writer.flush()
@@ -170,7 +188,7 @@ class _Visit:
         spool, disk = self._spot.target.spool, self._spot.disk
         size = inspect_file(spool, kind)
         check_room(size, self._room)
-        self._said(replace(self._progress, phase="converting"))
+        self._said(replace(self._progress, phase="converting", limit=Limit.UNKNOWN, still=0.0))
 
         def on_percent(percent: float) -> None:
             whole = self._share + percent * (100 - self._share) / 100
@@ -179,23 +197,25 @@ class _Visit:
         log.info("converting", format=kind, virtual_size=size)
         qemu.convert(spool, kind, disk, room=self._room, on_percent=on_percent)
         size = self._spot.converted(size)
-        self._progress = replace(self._progress, written=space.taken(disk) or size)
+        self._said(replace(self._progress, written=space.taken(disk) or size))
         return size
 
     def _publish(self, size: int) -> None:
         self._spot.publish(size)
         self._journal.remove()
-        self._said(replace(self._progress, phase="complete", percent=100.0))
+        self._said(replace(self._progress, phase="complete", percent=100.0, still=0.0))
 
     def _moved(self, fetched: int, written: int) -> None:
-        total = self._progress.total
-        percent = self._share * min(1.0, fetched / total) if total else 0.0
-        written += self._progress.written
-        self._said(replace(self._progress, fetched=fetched, written=written, percent=percent))
+        with self._saying:
+            total = self._progress.total
+            percent = self._share * min(1.0, fetched / total) if total else 0.0
+            written += self._progress.written
+            self._said(replace(self._progress, fetched=fetched, written=written, percent=percent, still=0.0))
 
     def _said(self, progress: Progress) -> None:
-        self._progress = progress
-        self._say(progress)
+        with self._saying:
+            self._progress = progress
+            self._say(progress)
 
 
 def _qcow2(stream: Stream) -> Decoder:

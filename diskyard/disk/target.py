@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,8 @@ from diskyard.disk.digest import DEFAULT_ALGORITHM, Expected
 from diskyard.disk.probe import Format
 
 FILE_MODE: Final = 0o660
+STALL: Final = 60.0
+"""Seconds without a byte after which a transfer says what it waits for."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,15 @@ NOTHING: Final = Expect()
 """A source without a name, of which nothing was promised."""
 
 
+class Limit(StrEnum):
+    """What a transfer would have to be faster at, to be faster."""
+
+    UNKNOWN = ""
+    SOURCE = "source"
+    DISK = "disk"
+    CPU = "cpu"
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a transfer is. Bytes, but for the percentage."""
@@ -77,6 +89,15 @@ class Progress:
     written: int = 0
     percent: float = 0.0
     """0 to 100 of everything, never falling."""
+    limit: Limit = Limit.UNKNOWN
+    still: float = 0.0
+    """Seconds since a byte was read or written, up to a second old."""
+
+    def waiting(self, host: str, patience: float = STALL) -> str:
+        """What it waits for, for people; empty while bytes move. `host`: where the source is."""
+        if self.still < patience:
+            return ""
+        return f"waiting for {'the disk' if self.limit is Limit.DISK else host} for {self.still:.0f} s"
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,7 @@ def test_progress_is_served_on_the_pods_address(images: ImageServer, pod: Pod, l
     process = pod.start(job, **{cdi.ENV_POD_IP: "127.0.0.1", cdi.ENV_METRICS_PORT: str(port)})
     try:
         text = eventually(lambda: scraped(port), 20)
+        told = json.loads(scraped(port, "/progress"))
     finally:
         process.kill()
         process.communicate()
@@ -188,6 +189,7 @@ def test_progress_is_served_on_the_pods_address(images: ImageServer, pod: Pod, l
     assert f'{cdi.SOURCE_METRIC}{{ownerUID="a-b-c"}} {LARGE}' in text
     percent = float(text.split(f'{cdi.PROGRESS_METRIC}{{ownerUID="a-b-c"}} ')[1].split()[0])
     assert 0 <= percent < 100
+    assert (told["phase"], told["total"], told["stalledSeconds"]) == ("transferring", LARGE, 0)
 
 
 def free_port() -> int:
@@ -195,13 +197,11 @@ def free_port() -> int:
         return server.port
 
 
-def scraped(port: int) -> str:
+def scraped(port: int, path: str = "/metrics") -> str:
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:
-        with urllib.request.urlopen(
-            f"https://127.0.0.1:{port}/metrics", context=trusting, timeout=2
-        ) as answer:
+        with urllib.request.urlopen(f"https://127.0.0.1:{port}{path}", context=trusting, timeout=2) as answer:
             return str(answer.read().decode())
     except urllib.error.URLError:
         return ""
