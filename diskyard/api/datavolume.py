@@ -8,7 +8,7 @@ from typing import Final
 from diskyard.api import meta
 from diskyard.api.meta import Key, Obj
 from diskyard.api.names import cdi
-from diskyard.api.origin import Origin, Registry, origin, present
+from diskyard.api.origin import Imageio, Origin, Registry, Vddk, origin, present
 
 SERVED: Final = ("http", "s3", "gcs", "registry", "imageio", "vddk", "blank")
 """The sources that we can serve."""
@@ -89,6 +89,8 @@ class DataVolume:
                 "spec.source.registry.imageStream is not served by this version: name the image itself in "
                 "spec.source.registry.url (docker://HOST/NAME:TAG)"
             )
+        if self.content_type == "archive" and isinstance(self.origin, Imageio | Vddk):
+            return f"spec.contentType archive is not served for {self.source}, which gives disks only: leave it out"
         if self.stages:
             return (
                 "spec.checkpoints is not served by this version: leave it out, and switch the machine off, to import "

@@ -12,6 +12,8 @@ from tests import builders
 
 HTTP = {"http": {"url": "https://images.example/a.img"}}
 SUM = "a" * 64
+VDDK = {"url": "https://v", "secretRef": "s", "uuid": "u", "backingFile": "f", "thumbprint": "t"}
+IMAGEIO = {"url": "https://e/api", "secretRef": "s", "diskId": "1"}
 
 
 def dv(source: Any = HTTP, **spec: Any) -> Obj:
@@ -169,12 +171,37 @@ REFUSED: dict[str, tuple[Obj, str, str]] = {
         summed("sha256:00"), "Invalid checksum format: invalid sha256 hash length: expected 64 hex characters, got 2",
         "spec.source.http.checksum",
     ),
+    "a checksum without a hash": (
+        summed("md5:"), "Invalid checksum format: checksum hash value cannot be empty", "spec.source.http.checksum",
+    ),
+    **{
+        f"no URL of {kind}": (dv({kind: {}}), "spec.source source URL is empty", f"spec.source.{kind}.url")
+        for kind in ("s3", "gcs", "imageio", "vddk")
+    },
+    "an object of another scheme": (
+        dv({"s3": {"url": "s3://b/k"}}),
+        "spec.source Invalid source URL scheme: s3://b/k; expected one of http, https, gs", "spec.source.s3.url",
+    ),
+    "a bucket without a name": (
+        dv({"gcs": {"url": "gs:///o"}}), "spec.source Invalid source URL: gs:///o", "spec.source.gcs.url",
+    ),
     "a blank archive": (
         dv({"blank": {}}, contentType="archive"),
         "SourceType cannot be blank and the contentType be archive", "spec.source.blank",
     ),
     "a registry without a place": (
         dv({"registry": {}}), "Source registry should have either URL or ImageStream", "spec.source.registry",
+    ),
+    "a registry in two places": (
+        dv({"registry": {"url": "docker://r/i", "imageStream": "s"}}),
+        "Source registry should have either URL or ImageStream", "spec.source.registry",
+    ),
+    "a word for an image": (
+        dv({"registry": {"url": "debian"}}), "Illegal registry source URL debian", "spec.source.registry.url",
+    ),
+    "an image stream without a name": (
+        dv({"registry": {"imageStream": "", "pullMethod": "node"}}), "Source registry ImageStream is not valid",
+        "spec.source.registry.imageStream",
     ),
     "a registry of another scheme": (
         dv({"registry": {"url": "http://r/i"}}), "Illegal registry source URL scheme http://r/i",
@@ -197,6 +224,10 @@ REFUSED: dict[str, tuple[Obj, str, str]] = {
         dv({"imageio": {"url": "https://e/api"}}), "spec.source.Imageio source Imageio is not valid",
         "spec.source.imageio",
     ),
+    "an imageio disk without a secret": (
+        dv({"imageio": {"url": "https://e/api", "diskId": "1"}}), "spec.source.Imageio source Imageio is not valid",
+        "spec.source.imageio",
+    ),
     "an imageio disk that nobody vouches for": (
         dv({"imageio": {"url": "https://e/api", "secretRef": "s", "diskId": "1"}}),
         "spec.source.Imageio source Imageio requires CertConfigMap or InsecureSkipVerify", "spec.source.imageio",
@@ -205,6 +236,13 @@ REFUSED: dict[str, tuple[Obj, str, str]] = {
         dv({"vddk": {"url": "https://v", "secretRef": "s", "uuid": "u", "backingFile": "f"}}),
         "spec.source.VDDK source VDDK is not valid", "spec.source.vddk.thumbprint",
     ),
+    **{
+        f"a vddk disk without its {field}": (
+            dv({"vddk": {key: text for key, text in VDDK.items() if key != field}}),
+            "spec.source.VDDK source VDDK is not valid", f"spec.source.vddk.{field}",
+        )
+        for field in ("secretRef", "uuid", "backingFile")
+    },
     "a claim without a name": (
         dv({"pvc": {"namespace": "n"}}), "spec.source.PVC source PVC is not valid", "spec.source.pvc.name",
     ),
@@ -233,6 +271,12 @@ ADMITTED: dict[str, Obj] = {
     "a port and a query": http("http://h:8080/a?b=c"),
     "an address in brackets": http("http://[::1]:8080/a"),
     "a bucket": dv({"gcs": {"url": "gs://bucket/object"}}),
+    "an object": dv({"s3": {"url": "https://s3.example/b/k", "secretRef": "s"}}),
+    "a disk in oVirt": dv({"imageio": {**IMAGEIO, "certConfigMap": "roots"}}),
+    "a disk in oVirt that nobody vouches for": dv({"imageio": {**IMAGEIO, "insecureSkipVerify": True}}),
+    "a disk in vSphere": dv({"vddk": VDDK}),
+    "an archive of images": dv({"registry": {"url": "oci-archive:/images/debian.tar"}}),
+    "an image stream": dv({"registry": {"imageStream": "s", "pullMethod": "node"}}),
     "a container image": dv({"registry": {"url": "docker://r/i:1"}}),
     "an archive": dv({**HTTP}, contentType="archive"),
     "a clone without a size": {**shaped("storage", None), "spec": {
@@ -261,9 +305,7 @@ def test_metadata_may_change() -> None:
 
 
 def test_the_stages_of_a_warm_import_may_change() -> None:
-    vddk = {
-        "vddk": {"url": "https://v", "secretRef": "s", "uuid": "u", "backingFile": "f", "thumbprint": "t"}
-    }
+    vddk = {"vddk": VDDK}
     assert causes(dv(vddk, checkpoints=[{"current": "1", "previous": ""}]), dv(vddk), Facts()) == ()
 
 

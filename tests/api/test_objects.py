@@ -60,6 +60,9 @@ UNSERVED: dict[str, tuple[Obj, str]] = {
     ),
     "a populator": ({"source": None}, "somebody else's populator is not served"),
     "an image stream": ({"source": {"registry": {"imageStream": "s", "pullMethod": "node"}}}, "imageStream"),
+    "an archive of a disk": (
+        {"source": {"vddk": {}}, "contentType": "archive"}, "spec.contentType archive is not served for vddk",
+    ),
     "stages": ({"source": {"vddk": {}}, "checkpoints": [{"current": "1"}]}, "spec.checkpoints is not served"),
 }  # fmt: skip
 

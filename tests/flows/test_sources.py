@@ -1,0 +1,211 @@
+"""Every source over real servers: from a manifest with its Secret to the right bytes, or to words that help."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from tests.builders import eventually
+from tests.disk.tars import entry, tar
+from tests.flows.yard import CDI, Yard, data_volume
+from tests.imageserver import ImageServer
+from tests.importer import oci
+from tests.importer.google import google
+from tests.importer.registries import PASSWORD, Registry, passwords, registry
+from tests.importer.registries import USER as ANN
+from tests.importer.stores import SECRET, USER, S3Store, swift_store
+
+DISK = oci.noise(2 << 20)
+PREFERENCE = "instancetype.kubevirt.io/default-preference"
+PULL_SECRET = "kubernetes.io/dockerconfigjson"
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Store]:
+    """Object storage that refuses wrong keys; it has the disk."""
+    with swift_store(tmp_path_factory.mktemp("swift")) as store:
+        store.put(DISK, "disk.img")
+        yield store
+
+
+@pytest.fixture(scope="module")
+def private(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry behind a password, over plain HTTP, which the operator allows."""
+    folder = tmp_path_factory.mktemp("registry")
+    with registry(folder, folder / "store", auth=passwords(folder)) as found:
+        allow_plain_http(yard, found.host)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def image(private: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of an image with the disk, which says what guests want to run from it."""
+    layout = oci.Layout(tmp_path_factory.mktemp("layout"))
+    env = ["INSTANCETYPE_KUBEVIRT_IO_DEFAULT_PREFERENCE=debian"]
+    made = layout.image([tar([entry("disk/disk.img", DISK)])], env=env)
+    url = f"docker://{private.host}/golden/debian:12"
+    oci.copy(f"oci:{layout.write(made)}", url, f"--dest-creds={ANN}:{PASSWORD}")
+    return url
+
+
+def allow_plain_http(yard: Yard, host: str) -> None:
+    """As an operator does: on the CDI; the controllers carry it on to the CDIConfig."""
+    api = client.CustomObjectsApi(yard.api())
+    asked = {"spec": {"config": {"insecureRegistries": [host]}}}
+    api.patch_cluster_custom_object(*CDI, "cdis", "cdi", asked)
+
+    def carried() -> bool:
+        config = api.get_cluster_custom_object(*CDI, "cdiconfigs", "config")
+        return host in config["spec"].get("insecureRegistries", [])
+
+    eventually(carried)
+
+
+def secret(yard: Yard, name: str, kind: str = "Opaque", **entries: str) -> None:
+    body = {"metadata": {"name": name}, "type": kind, "stringData": entries}
+    yard.core().create_namespaced_secret("default", body)
+
+
+def disk(yard: Yard, name: str) -> bytes:
+    """The beginning of the disk that a DataVolume has become."""
+    yard.wait("datavolumes", name, "Succeeded")
+    with (yard.volume(name) / "disk.img").open("rb") as file:
+        return file.read(len(DISK))
+
+
+def running(dv: dict[str, Any]) -> dict[str, str]:
+    return next((c for c in dv["status"].get("conditions", []) if c["type"] == "Running"), {})
+
+
+def test_a_disk_comes_from_s3(yard: Yard, swift: S3Store) -> None:
+    secret(yard, "s3-keys", accessKeyId=USER, secretKey=SECRET)
+
+    yard.create(data_volume("s3", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-keys"}}))
+
+    assert disk(yard, "s3") == DISK
+
+
+def test_a_wrong_key_fails_and_names_the_secret(yard: Yard, swift: S3Store) -> None:
+    secret(yard, "s3-wrong", accessKeyId=USER, secretKey="wrong")
+
+    yard.create(data_volume("s3-wrong", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-wrong"}}))
+
+    failed = yard.wait("datavolumes", "s3-wrong", "Failed")
+    assert "secret key" in running(failed)["message"]
+    assert "spec.source.s3.secretRef" in yard.told("s3-wrong", "secretRef")
+    assert not (yard.volume("s3-wrong") / "disk.img").exists()
+
+
+def test_a_secret_that_comes_later_is_waited_for_by_name(yard: Yard, swift: S3Store) -> None:
+    yard.create(data_volume("s3-later", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-later"}}))
+    yard.until("datavolumes", "s3-later", lambda dv: "s3-later" in running(dv).get("message", ""))
+
+    secret(yard, "s3-later", accessKeyId=USER, secretKey=SECRET)
+
+    assert disk(yard, "s3-later") == DISK
+
+
+def test_a_disk_comes_from_google_with_a_service_accounts_key(yard: Yard) -> None:
+    with google(DISK) as server:
+        secret(yard, "account", **{"credentials.json": server.key})
+
+        url = f"{server.endpoint}/bucket/a%20disk"
+        yard.create(data_volume("gcs", {"gcs": {"url": url, "secretRef": "account"}}))
+
+        assert disk(yard, "gcs") == DISK
+        assert any("authorization" in headers for _, headers in server.seen)
+
+
+def test_a_pull_secret_opens_a_registry_and_the_images_labels_arrive(
+    yard: Yard, private: Registry, image: str
+) -> None:
+    auth = base64.b64encode(f"{ANN}:{PASSWORD}".encode()).decode()
+    auths = json.dumps({"auths": {private.host: {"auth": auth}}})
+    secret(yard, "pull", PULL_SECRET, **{".dockerconfigjson": auths})
+
+    asked = {"url": image, "secretRef": "pull", "pullMethod": "node"}
+    yard.create(data_volume("registry", {"registry": asked}))
+
+    assert disk(yard, "registry") == DISK
+    claim = yard.core().read_namespaced_persistent_volume_claim("registry", "default")
+    assert claim.metadata.labels[PREFERENCE] == "debian"
+    assert yard.get("datavolumes", "registry")["metadata"]["labels"][PREFERENCE] == "debian"
+    assert yard.told("registry", "PulledByPod")
+
+
+def test_user_and_password_open_a_registry(yard: Yard, image: str) -> None:
+    secret(yard, "ann", accessKeyId=ANN, secretKey=PASSWORD)
+
+    yard.create(data_volume("registry-user", {"registry": {"url": image, "secretRef": "ann"}}))
+
+    assert disk(yard, "registry-user") == DISK
+
+
+def test_a_registry_that_wants_a_password_says_so(yard: Yard, image: str) -> None:
+    yard.create(data_volume("registry-nobody", {"registry": {"url": image}}))
+
+    failed = yard.wait("datavolumes", "registry-nobody", "Failed")
+
+    assert "without credentials" in running(failed)["message"]
+
+
+def test_an_archive_becomes_the_files_of_the_volume(yard: Yard, images: ImageServer) -> None:
+    (images.root / "files.tar").write_bytes(tar([entry("etc/motd", b"hello"), entry("readme", b"read me")]))
+
+    yard.create(data_volume("archive", {"http": {"url": images.url("files.tar")}}, contentType="archive"))
+
+    yard.wait("datavolumes", "archive", "Succeeded")
+    volume = yard.volume("archive")
+    assert ((volume / "etc/motd").read_text(), (volume / "readme").read_text()) == ("hello", "read me")
+
+
+def summed(yard: Yard, images: ImageServer, name: str, digest: str) -> None:
+    """A DataVolume whose image is in a file of checksums, with that digest."""
+    (images.root / f"{name}.img").write_bytes(DISK)
+    (images.root / f"{name}.sums").write_text(f"{digest}  {name}.img\n")
+    dv = data_volume(name, {"http": {"url": images.url(f"{name}.img")}})
+    dv["metadata"]["annotations"] = {"diskyard.io/checksum-url": images.url(f"{name}.sums")}
+    yard.create(dv)
+
+
+def test_a_file_of_checksums_vouches_for_a_disk(yard: Yard, images: ImageServer) -> None:
+    summed(yard, images, "sums-right", hashlib.sha256(DISK).hexdigest())
+
+    assert disk(yard, "sums-right") == DISK
+
+
+def test_a_disk_that_a_file_of_checksums_does_not_know_fails(yard: Yard, images: ImageServer) -> None:
+    summed(yard, images, "sums-wrong", "0" * 64)
+
+    failed = yard.wait("datavolumes", "sums-wrong", "Failed")
+    assert "0" * 64 in running(failed)["message"]
+
+
+def test_a_yard_says_how_vmwares_library_gets_there(yard: Yard) -> None:
+    secret(yard, "vsphere", accessKeyId="a", secretKey="b")
+    vddk = {
+        "url": "https://127.0.0.1:1/sdk", "uuid": "u", "backingFile": "[d] m/m.vmdk", "thumbprint": "AA:BB",
+        "secretRef": "vsphere", "initImageURL": "registry.example/vddk:8",
+    }  # fmt: skip
+
+    yard.create(data_volume("vddk", {"vddk": vddk}))
+
+    waits = yard.until(
+        "datavolumes", "vddk", lambda dv: running(dv).get("reason") == "ImagePullFailed", within=30
+    )
+    assert "registry.example/vddk:8" in running(waits)["message"]
+    assert "diskyard.io/vddk-dir" in running(waits)["message"]
+
+
+def test_an_image_stream_is_named_with_what_to_write_instead(yard: Yard) -> None:
+    stream = {"registry": {"imageStream": "golden", "pullMethod": "node"}}
+    yard.create(data_volume("stream", stream))
+
+    waits = yard.until("datavolumes", "stream", lambda dv: bool(running(dv)))
+
+    assert running(waits)["reason"] == "SourceNotServed"
+    assert "spec.source.registry.url" in running(waits)["message"]
