@@ -136,6 +136,10 @@ class Log:
         """The object as it is now."""
         return self._current.get(resource, {}).get(key)
 
+    def holds(self, resource: str) -> bool:
+        """Whether there is any object of a resource."""
+        return bool(self._current.get(resource))
+
     def snapshot(self, resource: str) -> Snapshot:
         """All objects of a resource and the revision at which they stood so."""
         with self._lock:

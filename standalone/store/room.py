@@ -58,6 +58,8 @@ class Room:
         )
 
     def _quotas(self, namespace: str) -> list[Record]:
+        if not self._log.holds(RESOURCE_QUOTA.resource):
+            return []
         records = self._log.snapshot(RESOURCE_QUOTA.resource).records
         return [record for record in records if record.key.namespace == namespace]
 
