@@ -120,16 +120,19 @@ class Unpacked:
         return out
 
     def _next_member(self) -> None:
-        """Open what follows; padding and a foreign tail are read, for the digest, and dropped."""
+        """Open what follows; padding is read, for the digest, and dropped. Anything else may be a damaged part."""
         self._pending = self._pending.lstrip(b"\0")
         while len(self._pending) < 16 and self._fetch():
             self._pending = self._pending.lstrip(b"\0")
-        if probe(self._pending) is self._kind:
+        if probe(self._pending) is self._kind or (self._kind is Format.ZST and _skipped(self._pending)):
             self._member = _OPENERS[self._kind]()
-            return
-        self._ended = True
-        while self._fetch():
-            self._pending = b""
+        elif self._pending:
+            raise UnsupportedImage(
+                f"the {self._kind} stream is damaged, or something else follows it, at byte "
+                f"{self._read - len(self._pending)}. Pack the image again"
+            )
+        else:
+            self._ended = True
 
     def _fetch(self) -> bool:
         count = None
@@ -138,3 +141,8 @@ class Unpacked:
         self._read += count
         self._pending += bytes(self._buf[:count])
         return count > 0
+
+
+def _skipped(head: bytes) -> bool:
+    """Whether a zstd frame holds no content: RFC 8878 §3.1.2."""
+    return head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50
