@@ -17,6 +17,7 @@ from tests.datavolume_controller.conftest import RUNNING, Node, ended, prepared
 from tests.datavolume_controller.steps import Steps
 
 FATAL = '{"message":"the server says 404","reason":"SourceMissing","fatal":true}'
+DONE = '{"message":"Import Complete","labels":{"instancetype.kubevirt.io/default-preference":"debian"}}'
 PASSING = '{"message":"the connection broke","reason":"SourceUnavailable"}'
 
 
@@ -32,7 +33,7 @@ def second_try(node: Node, steps: Steps) -> None:
     steps.settle()
     node.report(RUNNING, restarts=1, lastState=ended(1, PASSING))
     steps.settle()
-    node.report(ended(0, '{"message":"Import Complete"}', "2026-11-21T12:01:00Z"), "Succeeded", 1)
+    node.report(ended(0, DONE, "2026-11-21T12:01:00Z"), "Succeeded", 1)
     steps.settle()
 
 
@@ -50,7 +51,8 @@ def outcome(store: Objects) -> Any:
     pods = [meta.name(each) for each in store.list(POD).items]
     profiles = [each["status"]["claimPropertySets"] for each in store.list(STORAGE_PROFILE).items]
     told = Node(store).told("DataVolume") | Node(store).told("PersistentVolumeClaim")
-    return {**dv["status"], "conditions": conditions}, said, tries, pods, profiles, told
+    labels = meta.labels(dv), meta.labels(claim)
+    return {**dv["status"], "conditions": conditions}, labels, said, tries, pods, profiles, told
 
 
 def played(path: Path, play: Callable[[Node, Steps], None], cut: int) -> tuple[Any, int]:

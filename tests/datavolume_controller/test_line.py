@@ -113,6 +113,22 @@ def test_a_class_that_waits_makes_the_datavolume_wait(node: Node) -> None:
     assert node.pod()
 
 
+def test_what_an_image_says_of_itself_comes_to_the_datavolume_once(node: Node) -> None:
+    node.apply(data_volume("disk", source={"registry": {"url": "docker://r/i", "pullMethod": "node"}}))
+    node.bind()
+    preference = "instancetype.kubevirt.io/default-preference"
+    node.report(
+        ended(0, f'{{"message":"Import Complete","labels":{{"{preference}":"debian"}}}}'), "Succeeded"
+    )
+
+    done = node.until("Succeeded")
+
+    assert meta.labels(done)[preference] == meta.labels(node.claim())[preference] == "debian"
+    assert any(
+        each.startswith("PulledByPod: spec.source.registry.pullMethod") for each in node.told("DataVolume")
+    )
+
+
 def test_a_source_that_is_not_served_says_so(node: Node) -> None:
     node.apply(data_volume("disk", source={"pvc": {"namespace": "n", "name": "c"}}))
     dv = node.until("Pending")

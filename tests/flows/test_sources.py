@@ -4,17 +4,20 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from kubernetes import client
 
 from tests.builders import eventually
 from tests.disk.tars import entry, tar
 from tests.flows.yard import CDI, Yard, data_volume
 from tests.imageserver import ImageServer
-from tests.importer import oci
+from tests.importer import engine, oci
 from tests.importer.google import google
+from tests.importer.ovirt_host import host
 from tests.importer.registries import PASSWORD, Registry, passwords, registry
 from tests.importer.registries import USER as ANN
 from tests.importer.stores import SECRET, USER, S3Store, swift_store
@@ -118,6 +121,20 @@ def test_a_disk_comes_from_google_with_a_service_accounts_key(yard: Yard) -> Non
 
         assert disk(yard, "gcs") == DISK
         assert any("authorization" in headers for _, headers in server.seen)
+
+
+def test_a_disk_comes_from_ovirt_whose_authority_is_in_a_config_map(yard: Yard, tmp_path: Path) -> None:
+    authority, image = trustme.CA(), tmp_path / "disk.raw"
+    image.write_bytes(DISK)
+    roots = {"metadata": {"name": "roots"}, "data": {"ca.pem": authority.cert_pem.bytes().decode()}}
+    yard.core().create_namespaced_config_map("default", roots)
+    secret(yard, "ovirt", accessKeyId=engine.USER, secretKey=engine.PASSWORD)
+    asked = {"diskId": engine.DISK, "secretRef": "ovirt", "certConfigMap": "roots"}
+
+    with host(image, tmp_path, authority) as serving, engine.engine(serving, authority) as ovirt:
+        yard.create(data_volume("ovirt", {"imageio": {"url": ovirt.url, **asked}}))
+
+        assert disk(yard, "ovirt") == DISK
 
 
 def test_a_pull_secret_opens_a_registry_and_the_images_labels_arrive(
