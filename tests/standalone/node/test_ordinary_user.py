@@ -37,7 +37,7 @@ def ran(directory: Path, script: str, *binds: Bind) -> process.End:
     (directory / "0").mkdir()
     os.chown(directory / "0", NOBODY, NOBODY)
     (directory / "0" / "spec.json").write_text(json.dumps(spec))
-    program = shutil.copy(supervisor.__file__, directory)  # the checkout itself may lie where only root may look
+    program = shutil.copy(supervisor.__file__, directory)  # only root may look into some checkouts
     subprocess.run(
         [PYTHON, "-I", "-S", program, directory / "0"],
         user=NOBODY, group=NOBODY, extra_groups=[], check=True, timeout=30,
