@@ -31,3 +31,4 @@ fmt: setup
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/engine.py
