@@ -36,7 +36,7 @@ class Case:
     """Whether the small image tells enough."""
 
 
-CASES: Final = (
+_CASES: Final = (
     Case("zlib", "qcow2 zlib, HTTP", "zlib.qcow2", goals={CURL: 2.0, ARIA: None, MODEL: 3.0}, once=(DRIVER, NBDKIT)),
     Case("plain", "qcow2 uncompressed, HTTP", "plain.qcow2", goals={CURL: 1.7, MODEL: 3.5}, once=(DRIVER, NBDKIT)),
     Case("zstd", "qcow2 zstd, HTTP", "zstd.qcow2", goals={CURL: 1.4, MODEL: 2.0}),
@@ -58,3 +58,4 @@ CASES: Final = (
     Case("narrow", "qcow2 zlib over 8 connections of 20 MB/s", "zlib.qcow2", "narrow"),
     Case("huge", "1 TiB qcow2 with 1 GiB of data", "huge.qcow2", goals={CURL: None}),
 )  # fmt: skip
+CASES: Final[Mapping[str, Case]] = {case.name: case for case in _CASES}

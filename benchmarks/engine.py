@@ -28,6 +28,8 @@ ROUNDS: Final = 3
 ONCE: Final = 20
 """Seconds after which a tool that is run once is ended."""
 MIB: Final = 1 << 20
+CROWD: Final = "crowd"
+KNOWN: Final = (*CASES, CROWD)
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Outcome:
 
     def ratio(self, tool: str, cost: Callable[[Run], float] = lambda run: run.wall) -> float:
         """How many times more of a cost a tool has than we: the median of the rounds."""
-        pairs = zip(self.runs[OURS], self.runs[tool], strict=False)
+        pairs = [pair for pair in zip(self.runs[OURS], self.runs[tool], strict=False) if not pair[1].code]
         return float(median(cost(other) / cost(mine) for mine, other in pairs))
 
 
@@ -67,10 +69,12 @@ def measure(case: Case, house: Servers, rounds: int) -> Outcome:
                 )
             elif not index and (tool == OURS or PEERS[tool].writes):
                 check(folder / "disk.img", house.shelf.oracle(case.image))
-            if not done.code or tool == OURS:
-                outcome.runs.setdefault(tool, []).append(done)
+            outcome.runs.setdefault(tool, []).append(done)
     emptied(CACHE / "work")
-    return outcome
+    ended = {
+        tool: runs for tool, runs in outcome.runs.items() if tool == OURS or not all(r.code for r in runs)
+    }
+    return replace(outcome, runs=ended)
 
 
 def _able(tool: str) -> bool:
@@ -124,9 +128,9 @@ def _row(name: str, words: Iterable[str], last: str) -> None:
 
 def main(arguments: list[str]) -> None:
     asked = _parser().parse_args(arguments)
-    wanted = asked.only.split(",") if asked.only else [*(case.name for case in CASES), "crowd"]
-    if unknown := set(wanted) - {case.name for case in CASES} - {"crowd"}:
-        raise SystemExit(f"expected cases among {[case.name for case in CASES]}, found {sorted(unknown)}")
+    wanted = asked.only.split(",") if asked.only else KNOWN
+    if unknown := set(wanted) - set(KNOWN):
+        raise SystemExit(f"expected cases among {', '.join(KNOWN)}, found {', '.join(sorted(unknown))}")
     print(
         f"medians of {asked.rounds} rounds, {time.strftime('%Y-%m-%d')}; MiB; ratios: the tool's wall and CPU over ours"
     )
@@ -134,12 +138,15 @@ def main(arguments: list[str]) -> None:
         "", ("wall", "min..max", "CPU s", "resident", "scratch", "requests"), "  wall     CPU    goal (wall)"
     )
     found: list[dict[str, Any]] = []
-    found += [_measured(case, asked) for case in CASES if case.name in wanted]
-    if "crowd" in wanted:
-        with tempfile.TemporaryDirectory() as folder, servers(Shelf(small=True), Path(folder)) as house:
-            found.append({"case": "crowd", "throughput": crowd(house, asked.rounds)})
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1))
+    for name in (name for name in KNOWN if name in wanted):
+        found.append(_crowd(asked) if name == CROWD else _measured(CASES[name], asked))
+        if asked.json:
+            asked.json.write_text(json.dumps(found, indent=1))
+
+
+def _crowd(asked: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, servers(Shelf(small=True), Path(folder)) as house:
+        return {"case": CROWD, "throughput": crowd(house, asked.rounds)}
 
 
 def _measured(case: Case, asked: argparse.Namespace) -> dict[str, Any]:
