@@ -11,6 +11,7 @@ from functools import partial
 from threading import RLock
 from typing import Final
 
+from diskyard import linux
 from diskyard.disk import place, qcow2_format, qemu, space, vmdk_format
 from diskyard.disk.copy import Stream, copy, copy_image
 from diskyard.disk.decoder import Decoder, Fragmented
@@ -119,14 +120,18 @@ class _Visit:
             plan = replace(plan, route=Route.SPOOL)
         entry = record(self._expect.origin, source.validator or "", plan.route)
         self._resumable = bool(source.validator) and source.ranged and body is headed
-        start = self._start(entry, plan, digest)
+        held = self._held(entry)
+        if held and (finished := self._finished(held)):
+            return self._taken_over(plan, finished, headed.fetched)
+        start = self._start(held, plan, digest)
         log.info(
             "fetching", source=self._expect.name, format=plan.format, size=source.size,
             virtual_size=plan.virtual_size, route=plan.route, start=start,
         )  # fmt: skip
         self._said(Progress("transferring", fetched=start, total=source.size))
         stream = Stream(body, start, digest if body is headed else None)
-        end = self._fetch(stream, plan, replace(entry, offset=start, digest=digest.state()), headed)
+        begun = held if held and start else replace(entry, digest=digest.state())
+        end = self._fetch(stream, plan, begun, headed)
         digest.verify(self._expect.digest, self._expect.name)
         size = self._convert(plan.format) if plan.route is Route.SPOOL else end
         self._publish(size)
@@ -134,18 +139,40 @@ class _Visit:
             plan.format, size, headed.fetched, self._progress.written, str(digest), resumed_at=start
         )
 
-    def _start(self, entry: Record, plan: Preflight, digest: Digest) -> int:
-        """Where to go on; what cannot be gone on from is removed."""
+    def _held(self, entry: Record) -> Record | None:
+        """What an earlier run of this very transfer has written down."""
         held = self._journal.read()
-        if held and self._resumable and replace(held, offset=0, digest="") == entry:
-            expected = plan.virtual_size if plan.route is Route.DECODE else held.offset
-            if place.holds(place.fetched(self._spot, plan.route), expected or 0) and digest.restore(
-                held.digest
-            ):
-                log.info("going on with an interrupted transfer", start=held.offset)
-                return held.offset
         if held and held.origin == entry.origin and held.validator != entry.validator:
             log.warning("the source has changed since the interrupted transfer: starting from its beginning")
+        same = held and self._resumable and replace(held, offset=0, digest="", mark="") == entry
+        return held if same else None
+
+    def _finished(self, held: Record) -> str:
+        """The digest of the disk that an earlier run has published before it was killed; empty for none."""
+        digest, expected = Digest(self._expect.algorithm), self._expect.digest
+        if not self._spot.published(held.mark) or not digest.restore(held.digest):
+            return ""
+        return str(digest) if expected is None or expected.hex == digest.hex() else ""
+
+    def _taken_over(self, plan: Preflight, digest: str, fetched: int) -> Result:
+        """Say what the run that was killed could not say any more."""
+        path = self._spot.target.path
+        log.info("the disk is complete: an earlier run was killed before it could say so", path=path)
+        linux.sync_volume(path.parent)
+        self._journal.remove()
+        self._said(Progress("complete", fetched, None, 0, 100.0))
+        size = plan.virtual_size if plan.virtual_size is not None else path.stat().st_size
+        return Result(plan.format, size, fetched, 0, digest)
+
+    def _start(self, held: Record | None, plan: Preflight, digest: Digest) -> int:
+        """Where to go on; what cannot be gone on from is removed."""
+        if held:
+            expected = plan.virtual_size if plan.route is Route.DECODE else held.offset
+            path = place.fetched(self._spot, plan.route)
+            if self._spot.holds(path, expected or 0, held.mark) and digest.restore(held.digest):
+                log.info("going on with an interrupted transfer", start=held.offset)
+                return held.offset
+            log.warning("what the interrupted transfer has left is not there: starting from its beginning")
         self._spot.discard()
         self._journal.clear()
         return 0
@@ -162,7 +189,8 @@ class _Visit:
             if plan.route is Route.DECODE and not entry.offset:
                 self._spot.clear(writer, decoder.size)
             watched_writer = self._meter.writer(writer)
-            with Checkpoint(watched_writer, self._journal if self._resumable else None, entry) as checkpoint:
+            journal = self._journal if self._resumable else None
+            with Checkpoint(watched_writer, journal, entry, self._spot.mark) as checkpoint:
 
                 def on_chunk(offset: int, written: int, state: str) -> None:
                     checkpoint.passed(offset, state or checkpoint.digest)
@@ -197,6 +225,8 @@ class _Visit:
         log.info("converting", format=kind, virtual_size=size)
         qemu.convert(spool, kind, disk, room=self._room, on_percent=on_percent)
         size = self._spot.converted(size)
+        if held := self._journal.read():
+            self._journal.write(replace(held, mark=self._spot.mark()))
         self._said(replace(self._progress, written=space.taken(disk) or size))
         return size
 

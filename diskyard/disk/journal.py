@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ class Record:
     offset: int = 0
     digest: str = ""
     """The digest's state at that offset."""
+    mark: str = ""
+    """What the disk is known by."""
 
 
 def record(origin: str, validator: str, route: str) -> Record:
@@ -61,7 +64,7 @@ class Journal:
 
     def write(self, entry: Record) -> None:
         """Replace the record, durably."""
-        text = json.dumps(asdict(entry)).encode()
+        text = json.dumps(asdict(entry), separators=(",", ":")).encode()
         line = b"%08x %s" % (zlib.crc32(text), text)
         if len(line) > _SECTOR:
             raise ValueError(f"a journal's record has {len(line)} bytes, more than a sector")
@@ -86,9 +89,12 @@ class Journal:
 class Checkpoint:
     """Makes a transfer durable in steps, and once more when it is interrupted."""
 
-    def __init__(self, writer: DiskWriter, journal: Journal | None, begun: Record) -> None:
-        """`journal` None: nothing to resume by, so nothing is written down."""
+    def __init__(
+        self, writer: DiskWriter, journal: Journal | None, begun: Record, mark: Callable[[], str]
+    ) -> None:
+        """`journal` None: nothing to resume by, so nothing is written down. `mark`: of what is flushed."""
         self._writer = writer
+        self._mark = mark
         self._journal = journal
         self._record = begun
         self._offset, self.digest = begun.offset, begun.digest
@@ -113,7 +119,8 @@ class Checkpoint:
         if self._journal is None or self._offset == self._record.offset:
             return
         self._writer.flush()
-        self._record = replace(self._record, offset=self._offset, digest=self.digest)
+        mark = self._mark() or self._record.mark
+        self._record = replace(self._record, offset=self._offset, digest=self.digest, mark=mark)
         self._journal.write(self._record)
 
 

@@ -15,7 +15,7 @@ from diskyard.disk.journal import Journal
 from diskyard.disk.permission import check_writable
 from diskyard.disk.preflight import Preflight, Route
 from diskyard.disk.target import FILE_MODE, Target
-from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter
+from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter, known
 from diskyard.errors import InvalidRequest, NoSpace
 
 
@@ -38,6 +38,15 @@ class Place(Protocol):
     def converted(self, size: int, /) -> int:
         """What a conversion has left, taken over: its real size."""
 
+    def mark(self) -> str:
+        """What the disk is known by, as far as it is durable; empty where there is nothing yet."""
+
+    def holds(self, path: Path, offset: int, mark: str, /) -> bool:
+        """Whether the disk or the spool still has its first `offset` bytes."""
+
+    def published(self, mark: str, /) -> bool:
+        """Whether the disk of that mark has taken its name already: who was to say so was killed."""
+
     def publish(self, size: int, /) -> None:
         """Complete and durable: let it be seen."""
 
@@ -59,11 +68,6 @@ def journal(target: Target) -> Journal:
 def fetched(place: Place, route: Route) -> Path:
     """Where the bytes of a source are kept on this route."""
     return place.target.spool if route is Route.SPOOL else place.disk
-
-
-def holds(path: Path, offset: int) -> bool:
-    """Whether a file or device has at least `offset` bytes."""
-    return linux.is_device(path) or (path.is_file() and path.stat().st_size >= offset)
 
 
 def limit(place: Place, plan: Preflight) -> int:
@@ -112,6 +116,15 @@ class _File:
     def converted(self, _size: int, /) -> int:
         return self.disk.stat().st_size
 
+    def mark(self) -> str:
+        return _inode(self.disk)
+
+    def holds(self, path: Path, offset: int, _mark: str, /) -> bool:
+        return _has(path, offset)
+
+    def published(self, mark: str, /) -> bool:
+        return bool(mark) and not self.disk.exists() and _inode(self.target.path) == mark
+
     def publish(self, size: int, /) -> None:
         final = max(size, self.target.size or 0)
         preallocate = final if self.target.preallocate else 0
@@ -135,12 +148,14 @@ class _Device:
         self.target = target
         self.disk = target.path
         self._touched = False
+        self._writer: DeviceWriter | None = None
 
     def writer(self, path: Path, keep: int, _size: int | None, /) -> DiskWriter:
         if path != self.disk:
             return FileWriter(path, keep=keep)
         self._touched = True
-        return DeviceWriter(path, preallocate=self.target.preallocate)
+        self._writer = DeviceWriter(path, preallocate=self.target.preallocate)
+        return self._writer
 
     def clear(self, writer: DiskWriter, size: int) -> None:
         writer.resize(size)
@@ -157,6 +172,15 @@ class _Device:
             writer.flush()
         return size
 
+    def mark(self) -> str:
+        return self._writer.mark() if self._writer else ""
+
+    def holds(self, path: Path, offset: int, mark: str, /) -> bool:
+        return known(path, mark) if path == self.disk else _has(path, offset)
+
+    def published(self, _mark: str, /) -> bool:
+        return False
+
     def publish(self, _size: int, /) -> None:
         self.target.spool.unlink(missing_ok=True)
 
@@ -166,6 +190,18 @@ class _Device:
             with closing(DeviceWriter(self.disk)) as writer:
                 writer.zero(0, writer.size)
                 writer.flush()
+
+
+def _has(path: Path, offset: int) -> bool:
+    return path.is_file() and path.stat().st_size >= offset
+
+
+def _inode(path: Path) -> str:
+    """A file keeps it when it takes its name; empty where there is no file."""
+    try:
+        return str(path.lstat().st_ino)
+    except FileNotFoundError:
+        return ""
 
 
 def _sync_folder(folder: Path) -> None:

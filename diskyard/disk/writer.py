@@ -5,6 +5,7 @@ and no write-back stalls the copy. What is not aligned, or refused, goes through
 """
 
 import errno
+import hashlib
 import mmap
 import os
 from collections.abc import Iterator
@@ -101,9 +102,16 @@ class DeviceWriter:
         self._cached = _Cached(self._fd, path)
         self._ways = [linux.zero_device] if preallocate else [linux.punch, linux.zero_device]
         self.size = linux.device_size(self._fd)
+        self._last: tuple[int, int] | None = None
+        self._durable: tuple[int, int] | None = None
 
     def pwrite(self, buf: memoryview, offset: int) -> None:
         self._cached.pwrite(buf, offset)
+        self._last = (offset, min(len(buf), _BLOCK))
+
+    def mark(self) -> str:
+        """What was written last before the last flush, read again: `known` finds it; empty before that."""
+        return _mark(self._fd, *self._durable) if self._durable else ""
 
     def zero(self, offset: int, length: int) -> None:
         start, end = -(-offset // ALIGNMENT) * ALIGNMENT, (offset + length) // ALIGNMENT * ALIGNMENT
@@ -122,7 +130,9 @@ class DeviceWriter:
             )
 
     def flush(self) -> None:
+        last = self._last
         self._cached.flush()
+        self._durable = last
 
     def close(self) -> None:
         self._cached.close()
@@ -234,6 +244,25 @@ def device_size(path: Path) -> int:
         return linux.device_size(fd)
     finally:
         os.close(fd)
+
+
+def known(path: Path, mark: str) -> bool:
+    """Whether a block device still holds what it held when a writer of it gave that mark."""
+    start, _, rest = mark.partition("+")
+    length = rest.partition(":")[0]
+    if not (start.isdecimal() and length.isdecimal()):
+        return False
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _mark(fd, int(start), min(int(length), _BLOCK)) == mark
+    finally:
+        os.close(fd)
+
+
+def _mark(fd: int, start: int, length: int) -> str:
+    """START+LENGTH:DIGEST, the device's size in the digest: two devices may begin alike."""
+    found = hashlib.sha256(b"%d " % linux.device_size(fd) + os.pread(fd, length, start)).hexdigest()
+    return f"{start}+{length}:{found[:16]}"
 
 
 def takes_direct(path: Path) -> bool:

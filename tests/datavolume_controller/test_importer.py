@@ -47,7 +47,7 @@ def test_a_file_system_is_mounted_and_a_device_is_not() -> None:
     block["spec"]["volumeMode"] = "Block"
     assert the_container(made(filesystem))["volumeMounts"] == [{"name": "cdi-data-vol", "mountPath": "/data"}]
     device = the_container(made(block))
-    assert device["volumeMounts"] == []
+    assert device["volumeMounts"] == [{"name": "cdi-scratch-vol", "mountPath": "/scratch"}]
     assert device["volumeDevices"] == [{"name": "cdi-data-vol", "devicePath": "/dev/cdi-block-volume"}]
     assert ImportJob.from_env(environment(made(block))).overhead == "0"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.disk import images
+from tests.disk.loops import loop
 
 
 @pytest.fixture(scope="session")
@@ -47,12 +48,5 @@ def small(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Path]:
     """A block device of 32 MiB, full of what someone else has left."""
-    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        pytest.skip("only root makes loop devices")
-    backing = tmp_path / "device.backing"
-    backing.write_bytes(b"\xa5" * (32 << 20))
-    made = subprocess.run(
-        ["losetup", "-f", "--show", str(backing)], check=True, capture_output=True, text=True
-    )
-    yield Path(made.stdout.strip())
-    subprocess.run(["losetup", "-d", made.stdout.strip()], check=True)
+    with loop(tmp_path / "device.backing", 32 << 20) as found:
+        yield found

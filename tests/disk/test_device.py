@@ -1,5 +1,8 @@
 """A block device is the disk to its last byte: what was there before is gone."""
 
+import hashlib
+import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -7,10 +10,10 @@ import pytest
 from diskyard.disk.digest import Expected
 from diskyard.disk.ingest import ingest
 from diskyard.disk.target import Expect, Target
-from diskyard.disk.writer import device_size
-from diskyard.errors import ChecksumMismatch, ImageTooLarge
-from tests.disk.images import MIB, left_behind
-from tests.disk.sources import Bytes
+from diskyard.disk.writer import DeviceWriter, device_size, known
+from diskyard.errors import ChecksumMismatch, ImageTooLarge, SourceUnavailable
+from tests.disk.images import MIB, converted, left_behind
+from tests.disk.sources import Bytes, breaking
 
 
 @pytest.fixture
@@ -40,6 +43,76 @@ def test_a_wrong_checksum_wipes_the_device(gallery: Path, device: Path, scratch:
         ingest(Bytes((gallery / "disk.raw").read_bytes()), Target(device, scratch=scratch), expect=expect)
 
     assert device.read_bytes() == bytes(32 * MIB)
+
+
+def interrupted(target: Target, body: bytes, at: int) -> None:
+    """A transfer whose source breaks off."""
+    broken = Bytes(body, before=breaking(at, SourceUnavailable("gone")))
+    with pytest.raises(SourceUnavailable):
+        ingest(broken, target, expect=Expect("origin"))
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one disk of 28 MiB as several images: too long to be in memory at once."""
+    folder = tmp_path_factory.mktemp("noise")
+    disk = folder / "disk.raw"
+    disk.write_bytes(os.urandom(28 * MIB))
+    converted(disk, folder / "disk.qcow2", "qcow2", "-c")
+    converted(disk, folder / "disk.vdi", "vdi")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["disk.raw", "disk.qcow2", "disk.vdi"])
+def test_an_interrupted_transfer_goes_on(noise: Path, device: Path, scratch: Path, name: str) -> None:
+    body = (noise / name).read_bytes()
+    target = Target(device, room=device_size(device), scratch=scratch)
+    interrupted(target, body, at=26 * MIB)
+
+    rest = Bytes(body)
+    result = ingest(rest, target, expect=Expect("origin"))
+
+    assert result.resumed_at > 0
+    assert rest.read < len(body)
+    assert result.digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
+    assert device.read_bytes() == (noise / "disk.raw").read_bytes() + bytes(4 * MIB)
+    assert left_behind(scratch) == []
+
+
+@pytest.mark.parametrize("name", ["disk.raw", "disk.qcow2"])
+def test_another_device_of_that_name_is_filled_from_its_beginning(
+    noise: Path, device: Path, scratch: Path, name: str
+) -> None:
+    body = (noise / name).read_bytes()
+    target = Target(device, room=device_size(device), scratch=scratch)
+    interrupted(target, body, at=26 * MIB)
+    device.write_bytes(b"\xa5" * (32 * MIB))
+
+    result = ingest(Bytes(body), target, expect=Expect("origin"))
+
+    assert result.resumed_at == 0
+    assert device.read_bytes() == (noise / "disk.raw").read_bytes() + bytes(4 * MIB)
+
+
+def test_a_device_is_known_by_what_was_written_last(device: Path) -> None:
+    with closing(DeviceWriter(device)) as writer:
+        before = writer.mark()
+        writer.pwrite(memoryview(b"boot" * 1024), 4 * MIB)
+        writer.flush()
+        mark = writer.mark()
+        writer.pwrite(memoryview(b"more" * 1024), 8 * MIB)
+
+    assert before == ""
+    assert known(device, mark)
+    with device.open("r+b") as file:
+        file.seek(4 * MIB + 4095)
+        file.write(b"!")
+    assert not known(device, mark)
+
+
+@pytest.mark.parametrize("mark", ["", "1+", "x+1:00", "-1+5:00", "0+99999999999:00"])
+def test_what_is_no_mark_proves_nothing(device: Path, mark: str) -> None:
+    assert not known(device, mark)
 
 
 def test_an_image_that_does_not_fit_leaves_the_device_alone(device: Path, scratch: Path) -> None:

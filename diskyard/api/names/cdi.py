@@ -168,6 +168,7 @@ SECRET_VOLUME_NAME: Final = "cdi-secret-vol"
 VDDK_VOLUME_NAME: Final = "vddk-vol-mount"
 VDDK_ARGS_VOLUME_NAME: Final = "vddk-extra-args"
 VDDK_CONTAINER: Final = "vddk-side-car"
+SCRATCH_VOLUME_NAME: Final = "cdi-scratch-vol"
 KEYRING_VOLUME_NAME: Final = "diskyard-keyring-vol"
 SECRET_HEADERS_VOLUME: Final = "cdi-secret-extra-headers-vol-"
 
