@@ -37,6 +37,7 @@ class VmdkDecoder:
         self._at = head.overhead
         self._tail = b""
         self._footer = head.directory is not None
+        self._directory = 0
         self._ended = False
 
     def feed(self, offset: int, chunk: memoryview) -> Iterable[Piece]:
@@ -48,6 +49,8 @@ class VmdkDecoder:
             mark, unit = taken
             pieces += self._pieces(mark, unit)
             self._at += mark.length
+        if self._ended and any(chunk[max(0, self._at - offset) :]):
+            raise damaged(f"something lies behind its end at {self._at}")
         return sorted(pieces, key=_guest)
 
     def rest(self) -> Iterable[Piece]:
@@ -138,9 +141,11 @@ class VmdkDecoder:
         elif mark.kind is Kind.TABLE:
             self._grains.table(self._at // SECTOR + 1, bytes(content))
         elif mark.kind is Kind.DIRECTORY:
+            self._directory = self._at + SECTOR
             self._grains.directory(bytes(content))
+        elif check_footer(self._header, bytes(content)) != self._directory:
+            raise damaged(f"its footer has the grain directory in another place than {self._directory}")
         else:
-            check_footer(self._header, bytes(content))
             self._footer = True
         return []
 

@@ -182,7 +182,7 @@ NO_MARKER = struct.pack("<QII", 0, 0, 9)
         ("no zlib stream", GRAIN + 12, b"\xff" * 8, "not the zlib stream"),
         ("an unknown marker", GRAIN, NO_MARKER, "type 9"),
         ("endless metadata", GRAIN, struct.pack("<QII", 1 << 40, 0, 2), "1099511627776 sectors"),
-        ("an end before its end", GRAIN, bytes(16), "no footer"),
+        ("an end before its end", GRAIN, bytes(16), "behind its end"),
     ],
 )
 def test_refuses_an_image_with(
@@ -201,9 +201,18 @@ def test_refuses_tables_that_say_something_else_than_the_markers(small: bytes, t
         (directory, struct.pack("<I", 129), "directory has it"),
         (footer + 12, struct.pack("<Q", 999), "footer says something else"),
         (footer + 56, struct.pack("<Q", (1 << 64) - 1), "footer says something else"),
+        (footer + 56, struct.pack("<Q", 200), "directory in another place"),
     ):
         with pytest.raises(UnsupportedImage, match=words):
             ingest(Bytes(changed(small, place, content)), Target(tmp_path / "disk.img"))
+
+
+def test_refuses_what_lies_behind_the_end(small: bytes, tmp_path: Path) -> None:
+    """qemu-img believes the last footer, wherever the stream ends."""
+    with pytest.raises(UnsupportedImage, match="behind its end"):
+        ingest(Bytes(small + small[-3 * SECTOR :]), Target(tmp_path / "disk.img"))
+
+    ingest(Bytes(small + bytes(SECTOR)), Target(tmp_path / "disk.img"))
 
 
 @pytest.mark.parametrize("way", ["made by qemu-img", "exported"])

@@ -21,8 +21,8 @@ from tests.disk.vmdks import exported
 from tests.fuzz.mutations import Damage, bounded, damage
 
 ROOM = 8 * MIB
-MEMORY = 256 * MIB
-"""Of this process, with the copy's buffers and the images themselves."""
+MEMORY = 128 * MIB
+"""What damage may add to this process, with the copy's buffers and the images themselves."""
 FORMATS = {
     "plain.qcow2": ("qcow2", "-o", "cluster_size=4k"),
     "zlib.qcow2": ("qcow2", "-c"),
@@ -65,7 +65,7 @@ def tables(name: str, body: bytes) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("name", [*FORMATS, "export.vmdk"])
 def test_a_damaged(images: dict[str, bytes], tmp_path: Path, name: str) -> None:
-    body = images[name]
+    body, before = images[name], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     @bounded(12 if name in SPOOLED else 40)
     @given(done=damage(len(body), tables(name, body)))
@@ -80,11 +80,13 @@ def test_a_damaged(images: dict[str, bytes], tmp_path: Path, name: str) -> None:
             assert "disk.img" not in left_behind(disk.parent)
             return
         expected = _oracle(image, result.format, tmp_path)
-        assert expected is None or disk.read_bytes() == expected
+        found = disk.read_bytes()
+        whole = len(found) // 512 * 512  # qemu-img drops the rest of a disk of an odd size
+        assert expected is None or expected in (found, found[:whole])
 
     stays_the_disk_or_is_refused()
 
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < MEMORY
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
 
 
 def _oracle(image: bytes, kind: Format, folder: Path) -> bytes | None:
