@@ -46,7 +46,11 @@ def run(command: list[str], folder: Path, env: dict[str, str], patience: float =
         os.environ | env | {"TARGET": str(folder / "disk.img"), "SCRATCH": str(folder), "TMPDIR": str(folder)}
     )
     with _Watch(folder) as watch:
-        done = started(command, whole, patience, folder / "output").communicate()[0]
+        process = started(command, whole, patience, folder / "output")
+        try:
+            done = process.communicate()[0]
+        finally:
+            process.terminate()
     target = _allocated(folder / "disk.img")
     return Run(**json.loads(done), scratch=max(0, watch.peak - target))
 
