@@ -193,7 +193,8 @@ class _Visit:
             with Checkpoint(watched_writer, journal, entry, self._spot.mark) as checkpoint:
 
                 def on_chunk(offset: int, written: int, state: str) -> None:
-                    checkpoint.passed(offset, state or checkpoint.digest)
+                    ahead = entry.offset + headed.fetched - offset
+                    checkpoint.passed(offset, state or checkpoint.digest, ahead)
                     self._moved(offset if stream.digest else headed.fetched, written)
 
                 end = copy(stream, decoder, watched_writer, on_chunk)

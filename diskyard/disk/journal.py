@@ -19,6 +19,9 @@ from diskyard.errors import Busy, DiskyardError, Refused
 
 STEP: Final = 32 << 20
 """Bytes of the source between two flushes: half of what a crash may cost."""
+_LEAST: Final = 8 << 20
+_COST: Final = 48 << 20
+"""What a crash may cost, less what is on its way in the network: what is fetched ahead counts, too."""
 _SECTOR: Final = 512
 
 
@@ -99,10 +102,10 @@ class Checkpoint:
         self._record = begun
         self._offset, self.digest = begun.offset, begun.digest
 
-    def passed(self, offset: int, digest: str) -> None:
-        """The source is written up to here; the state of its digest here."""
+    def passed(self, offset: int, digest: str, ahead: int = 0) -> None:
+        """The source is written up to here; the state of its digest here; the bytes fetched beyond."""
         self._offset, self.digest = offset, digest
-        if offset - self._record.offset >= STEP:
+        if offset - self._record.offset >= min(STEP, max(_LEAST, _COST - ahead)):
             self._settle()
 
     def __enter__(self) -> "Checkpoint":
