@@ -30,6 +30,7 @@ http {{
     listen 127.0.0.1:{port};
     root {root};
     location /slow/ {{ alias {root}/; limit_rate 64m; }}
+    location /crawl/ {{ alias {root}/; limit_rate 3m; }}
     location /narrow/ {{ alias {root}/; limit_rate 20m; }}
     location /one-at-a-time/ {{ alias {root}/; limit_rate 40m; limit_conn client 1; }}
     location /no-ranges/ {{ alias {root}/; max_ranges 0; }}

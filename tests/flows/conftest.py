@@ -52,9 +52,9 @@ def qcow2(images: ImageServer) -> str:
 
 @pytest.fixture(scope="session")
 def slow_image(images: ImageServer) -> str:
-    """URL of 96 MiB of noise that arrive over four seconds."""
+    """URL of 96 MiB of noise that arrive slowly, over however many connections."""
     (images.root / "noise.img").write_bytes(os.urandom(96 << 20))
-    return images.url("slow/noise.img")
+    return images.url("crawl/noise.img")
 
 
 @pytest.fixture(scope="session")
