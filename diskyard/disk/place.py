@@ -16,7 +16,7 @@ from diskyard.disk.permission import check_writable
 from diskyard.disk.preflight import Preflight, Route
 from diskyard.disk.target import FILE_MODE, Target
 from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter, known
-from diskyard.errors import InvalidRequest, NoSpace
+from diskyard.errors import Busy, InvalidRequest, NoSpace
 
 
 class Place(Protocol):
@@ -101,11 +101,16 @@ class _File:
             raise InvalidRequest(f"expected a file at {target.path}, found a directory")
         self.target = target
         self.disk = target.part
+        self._own = ""
+        """The inode of the disk that we write; whoever replaces the folder puts another one under its name."""
 
     def writer(self, path: Path, keep: int, size: int | None, /) -> DiskWriter:
         wanted = max(size or 0, self.target.size or 0)
         preallocate = wanted if self.target.preallocate and path == self.disk else 0
-        return FileWriter(path, keep=keep, preallocate=preallocate)
+        writer = FileWriter(path, keep=keep, preallocate=preallocate)
+        if path == self.disk:
+            self._own = self.mark()
+        return writer
 
     def clear(self, writer: DiskWriter, size: int) -> None:
         writer.resize(size)
@@ -114,10 +119,15 @@ class _File:
         writer.resize(max(size, self.target.size or 0))
 
     def converted(self, _size: int, /) -> int:
+        self._own = self.mark()
         return self.disk.stat().st_size
 
     def mark(self) -> str:
         return _inode(self.disk)
+
+    def _foreign(self) -> bool:
+        """Whether the name of the disk that we wrote stands for another file now."""
+        return bool(self._own) and self.mark() != self._own
 
     def holds(self, path: Path, offset: int, _mark: str, /) -> bool:
         return _has(path, offset)
@@ -126,6 +136,11 @@ class _File:
         return bool(mark) and not self.disk.exists() and _inode(self.target.path) == mark
 
     def publish(self, size: int, /) -> None:
+        if self._foreign():
+            raise Busy(
+                f"expected {self.disk} to be the disk that was just written, found another file or none: its folder "
+                f"was removed or replaced meanwhile. Let one import at a time fill {self.target.path}, and run it again"
+            )
         final = max(size, self.target.size or 0)
         preallocate = final if self.target.preallocate else 0
         with closing(FileWriter(self.disk, keep=size, preallocate=preallocate)) as writer:
@@ -137,8 +152,11 @@ class _File:
         _sync_folder(self.target.folder)
 
     def discard(self) -> None:
+        if self._foreign():
+            return
         self.disk.unlink(missing_ok=True)
         self.target.spool.unlink(missing_ok=True)
+        self._own = ""
 
 
 class _Device:
