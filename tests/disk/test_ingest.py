@@ -270,25 +270,6 @@ def test_without_a_validator_an_interruption_leaves_nothing(volume: Path, noise:
     assert left_behind(volume) == []
 
 
-def test_what_another_import_writes_in_a_replaced_folder_is_never_published(
-    volume: Path, noise: bytes
-) -> None:
-    target = Target(volume / "fresh" / "disk.img")
-    target.folder.mkdir()
-
-    def replace_folder(offset: int) -> None:
-        if offset == STEP:
-            target.folder.rename(volume / "moved")
-            target.folder.mkdir()
-            target.part.write_bytes(b"half of another disk")
-
-    with pytest.raises(Busy, match="removed or replaced meanwhile"):
-        ingest(Bytes(noise, before=replace_folder), target)
-
-    assert not target.path.exists()
-    assert target.part.read_bytes() == b"half of another disk"
-
-
 def test_a_second_writer_is_kept_out(volume: Path, noise: bytes) -> None:
     target, refused = Target(volume / "disk.img"), []
 
