@@ -3,26 +3,25 @@
 import os
 import platform
 import socket
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from diskyard import IMAGE, VERSION, log
+from diskyard import IMAGE, VERSION
 from diskyard.api import meta
 from diskyard.api.meta import NODE, Key, Obj
 from diskyard.api.names import kubernetes, kubevirt
-from diskyard.errors import AlreadyExists, ApiError
+from diskyard.errors import AlreadyExists
 from diskyard.kube.client import Client
+from diskyard.kube.pulse import Pulse
 from standalone.node import schedule
 from standalone.node.status import HOST_ADDRESS
 
 EVERY: Final = 40.0
 """Seconds between two signs of life."""
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-_log = log.logger("node")
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ class Heartbeat:
     def __init__(self, client: Client, machine: Machine) -> None:
         self._client = client
         self._machine = machine
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._pulse = Pulse("heartbeat", EVERY, self._beat)
 
     def start(self) -> None:
         """Make the Node; go on in a thread. Raises ApiError."""
@@ -58,20 +56,11 @@ class Heartbeat:
         }
         with suppress(AlreadyExists):
             self._client.create(NODE, obj)
-        self._beat()
-        self._thread.start()
+        self._pulse.start()
 
     def close(self) -> None:
         """Say no more."""
-        self._closed.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        while not self._closed.wait(EVERY):
-            try:
-                self._beat()
-            except ApiError as error:
-                _log.warning("could not say that the node is alive", error=error)
+        self._pulse.close()
 
     def _beat(self) -> None:
         key = Key(self._machine.name)
