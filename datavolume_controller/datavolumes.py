@@ -13,7 +13,7 @@ from datavolume_controller.status import World
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import config
-from diskyard.api.datavolume import Condition, Phase, datavolume
+from diskyard.api.datavolume import Phase, datavolume
 from diskyard.api.meta import (
     CDI_CONFIG,
     CLAIM,
@@ -22,6 +22,7 @@ from diskyard.api.meta import (
     STORAGE_CLASS,
     STORAGE_PROFILE,
     VOLUME,
+    Condition,
     Key,
     Kind,
     Obj,

@@ -9,8 +9,8 @@ from datavolume_controller.claim import Refusal, Storage, unknown_class
 from datavolume_controller.refusal import QUOTA
 from diskyard.api import meta
 from diskyard.api.config import Config
-from diskyard.api.datavolume import Condition, DataVolume, Phase
-from diskyard.api.meta import Obj
+from diskyard.api.datavolume import DataVolume, Phase
+from diskyard.api.meta import Condition, Obj
 from diskyard.api.names import cdi
 from diskyard.api.progress import COMPLETE, Figures, percentage
 from diskyard.api.storage import Claim

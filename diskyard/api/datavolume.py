@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from diskyard.api import meta
-from diskyard.api.meta import Key, Obj
+from diskyard.api.meta import Condition, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.api.origin import Imageio, Origin, Registry, Vddk, origin, present
 
@@ -25,16 +25,6 @@ class Phase(StrEnum):
     IMPORTING = "ImportInProgress"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One entry of `status.conditions`, without its times."""
-
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
 
 
 @dataclass(frozen=True)

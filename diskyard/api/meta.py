@@ -53,6 +53,16 @@ class Key:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
+@dataclass(frozen=True)
+class Condition:
+    """One entry of `status.conditions`, without its times."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
 NAMESPACE: Final = Kind("", "v1", "Namespace", "namespaces", namespaced=False, short=("ns",))
 NODE: Final = Kind("", "v1", "Node", "nodes", namespaced=False, short=("no",))
 POD: Final = Kind("", "v1", "Pod", "pods", short=("po",), categories=("all",))

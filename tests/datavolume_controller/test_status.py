@@ -7,7 +7,7 @@ import pytest
 from datavolume_controller import status
 from datavolume_controller.claim import Refusal
 from datavolume_controller.status import World, outcome
-from diskyard.api.datavolume import Condition
+from diskyard.api.meta import Condition
 from diskyard.api.names import cdi
 from tests import builders
 from tests.datavolume_controller.worlds import GATED, NOW, a_claim, dv_world, owned, percent

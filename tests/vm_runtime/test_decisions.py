@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from diskyard.api import meta
 from diskyard.api.instance import instance as read
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
@@ -159,10 +160,10 @@ def test_a_pause_by_a_disk_error_is_told() -> None:
 
 def test_conditions_keep_their_time_while_they_say_the_same() -> None:
     before = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "then"}]}}
-    same = phases.Condition("Ready", "False", "Other", "words may change")
+    same = meta.Condition("Ready", "False", "Other", "words may change")
 
     assert phases.timed(before, [same], NOW)[0]["lastTransitionTime"] == "then"
-    assert phases.timed(before, [phases.Condition("Ready", "True")], NOW)[0]["lastTransitionTime"] != "then"
+    assert phases.timed(before, [meta.Condition("Ready", "True")], NOW)[0]["lastTransitionTime"] != "then"
 
 
 def known() -> tuple[Obj, Any]:

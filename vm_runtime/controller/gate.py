@@ -7,10 +7,10 @@ from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.instance import Instance
-from diskyard.api.meta import Obj
+from diskyard.api.meta import Condition, Obj
 from vm_runtime.controller import supply
 from vm_runtime.controller.configuration import Acceleration
-from vm_runtime.controller.phases import Condition, Stage
+from vm_runtime.controller.phases import Stage
 from vm_runtime.controller.supply import Supply
 
 NO_KVM: Final = (

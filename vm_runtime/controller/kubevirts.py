@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from diskyard import VERSION
 from diskyard.api import meta
-from diskyard.api.meta import KUBEVIRT, Key, Kind, Obj
+from diskyard.api.meta import KUBEVIRT, Condition, Key, Kind, Obj
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
-from vm_runtime.controller.phases import Condition, timed
+from vm_runtime.controller.phases import timed
 
 DEPLOYED = (
     Condition("Available", "True", "AllComponentsReady", "All components are ready."),

@@ -22,7 +22,7 @@ from vm_runtime.controller.strategy import State, Step
 
 ORPHAN: Final = "orphan"
 """The finalizer by which someone asked that what we made be left."""
-NO_INSTANCE: Final = phases.Condition("Ready", "False", "VMINotExists", "VMI does not exist")
+NO_INSTANCE: Final = meta.Condition("Ready", "False", "VMINotExists", "VMI does not exist")
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def status(world: World, state: State) -> Obj:
 def _conditions(world: World) -> list[Obj]:
     if world.foreign:
         text = f"an instance {world.machine.key} is there that is not this machine's: delete it to start this one"
-        told = phases.Condition("Failure", "True", "FailedCreate", text)
+        told = meta.Condition("Failure", "True", "FailedCreate", text)
         return phases.timed(world.obj, [NO_INSTANCE, told], world.now)
     copies = (meta.status(world.instance).get("conditions") or []) if world.instance else []
     if any(each.get("type") == "Ready" for each in copies):

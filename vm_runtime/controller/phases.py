@@ -10,7 +10,7 @@ from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.instance import Instance
 from diskyard.api.job import Report, TerminationMessage
-from diskyard.api.meta import Obj
+from diskyard.api.meta import Condition, Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.quantity import canonical
 from vm_runtime.controller import supply
@@ -19,16 +19,6 @@ from vm_runtime.controller.supply import Supply
 ALIVE: Final = ("Running", "Paused", "ShuttingDown")
 """What a launcher says of a guest that runs."""
 PULL_PROBLEMS: Final = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One of status.conditions, without its times."""
-
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
 
 
 @dataclass(frozen=True)
