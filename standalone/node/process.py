@@ -260,11 +260,17 @@ def _lockable(file: int) -> bool:
 def _openers(file: int) -> Iterator[int]:
     """The other processes that have that file open."""
     wanted = os.fstat(file)
-    for path in Path("/proc").glob("[0-9]*/fd/*"):
-        pid = int(path.parts[2])
-        with suppress(OSError):
-            if pid != os.getpid() and os.path.samestat(path.stat(), wanted):
+    for process in Path("/proc").glob("[0-9]*"):
+        pid = int(process.name)
+        with suppress(OSError):  # it may end while we look
+            if pid != os.getpid() and any(_is(path, wanted) for path in (process / "fd").iterdir()):
                 yield pid
+
+
+def _is(path: Path, wanted: os.stat_result) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(path.stat(), wanted)
+    return False
 
 
 def _last_sign(directory: Path) -> datetime:
