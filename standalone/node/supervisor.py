@@ -331,6 +331,7 @@ def release() -> None:
 def main(run: str) -> None:
     """Keep the container of that directory, unless someone does, or it has ended already."""
     os.chdir(run)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what our parents left open is not for containers
     lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
