@@ -31,7 +31,9 @@ from diskyard.api.names import cdi
 from diskyard.api.origin import Registry
 from diskyard.api.progress import Figures
 from diskyard.api.storage import Claim, claim, property_sets, storage_class
+from diskyard.kube.cache import places
 from diskyard.kube.client import Client
+from diskyard.kube.memory import Index
 from diskyard.kube.reconcile import (
     NOTHING,
     Action,
@@ -45,6 +47,12 @@ from diskyard.kube.reconcile import (
     same_name,
 )
 
+
+def _class_of(volume: Obj) -> Iterable[Key]:
+    yield Key(str(meta.spec(volume).get("storageClassName") or ""))
+
+
+VOLUME_CLASSES: Final = Index(VOLUME, _class_of)
 _OVER: Final = (Phase.SUCCEEDED, Phase.FAILED)
 
 
@@ -216,9 +224,8 @@ def _inherited(world: World, phase: str) -> dict[str, str]:
 
 
 def _storage(client: Client) -> Storage:
-    volumes = client.list(VOLUME).items
     return Storage(
         classes=tuple(storage_class(each) for each in client.list(STORAGE_CLASS).items),
-        volume_classes=frozenset(str(meta.spec(each).get("storageClassName") or "") for each in volumes),
+        volume_classes=frozenset(key.name for key in places(client, VOLUME_CLASSES)),
         profiles={meta.name(each): property_sets(each) for each in client.list(STORAGE_PROFILE).items},
     )

@@ -19,7 +19,9 @@ from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.api.pod import Facts
 from diskyard.api.storage import Claim, claim
-from diskyard.kube.client import Client, Deletion, Selection
+from diskyard.kube.cache import found_by
+from diskyard.kube.client import Client, Deletion
+from diskyard.kube.memory import Index
 from diskyard.kube.queue import backoff
 from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything, find
 
@@ -61,6 +63,10 @@ def _claims(pod: Obj) -> Iterable[Key]:
     return (Key(name, meta.namespace(pod)) for name in pods.claims(pod))
 
 
+USERS: Final = Index(POD, _claims)
+"""The pods that use a claim."""
+
+
 class Imports:
     """Gives each claim that asks for an import its importer."""
 
@@ -74,16 +80,14 @@ class Imports:
         if obj is None or found is None or not _ours(found):
             return None
         pod = find(client, POD, Key(importer.pod_name(found), key.namespace))
-        others = client.list(POD, Selection(namespace=key.namespace)).items if pod is None else ()
+        others = found_by(client, USERS, key) if pod is None else ()
         return World(
             obj=obj,
             claim=found,
             config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
             pod=pod,
             users=tuple(
-                meta.key(other)
-                for other in others
-                if key.name in pods.claims(other) and meta.phase(other) not in ("Succeeded", "Failed")
+                meta.key(other) for other in others if meta.phase(other) not in ("Succeeded", "Failed")
             ),
             now=meta.timestamp(datetime.now(UTC)),
         )

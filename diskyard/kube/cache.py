@@ -1,21 +1,19 @@
 """Objects in memory, kept current by watches: controllers read here and ask the server only for the rest.
 
-Who reads gets a copy of its own. Who writes through `WriteThrough` reads its own writes: the server's answer is
+Who writes through `WriteThrough` reads its own writes: the server's answer is
 taken into memory at once, before the watch brings it.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
-
-import orjson
 
 from diskyard import log
 from diskyard.api import meta
 from diskyard.api.meta import Key, Kind, Obj
 from diskyard.errors import DiskyardError, Expired, NotFound
-from diskyard.kube.client import ALL, DELETE, Change, Client, Deletion, Listing, Patch, Selection, Watch
+from diskyard.kube.client import ALL, DELETE, Client, Deletion, Listing, Patch, Selection, Watch
+from diskyard.kube.memory import Index, Memory
 from diskyard.kube.queue import backoff
 
 _log = log.logger("cache")
@@ -26,88 +24,11 @@ LONGEST_PAUSE: Final = 10.0
 BREATH: Final = 0.05
 """Seconds between the end of a watch and the next: a server that ends each at once is not hammered."""
 
+UNSERVED: Final = 10.0
+"""Seconds between two looks for a kind that the server does not know."""
+
 Listener = Callable[[Kind, Sequence[Obj]], None]
 """Told of each change: the object as it is (or last was), and as it was before where that is known."""
-
-
-class Memory:
-    """The objects of one kind, as of one resourceVersion or a little later."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._objects: dict[Key, Obj] = {}
-        self._namespaces: dict[str, set[Key]] = {}
-        self._seen = -1
-
-    def get(self, key: Key) -> Obj | None:
-        """A copy of the object, or None."""
-        with self._lock:
-            found = self._objects.get(key)
-        return None if found is None else _copy(found)
-
-    def keys(self) -> list[Key]:
-        """Where the objects are."""
-        with self._lock:
-            return list(self._objects)
-
-    def listing(self, namespace: str | None, fits: Callable[[Obj], bool]) -> Listing:
-        """Copies of those that fit, in order of namespace and name."""
-        with self._lock:
-            keys: Iterable[Key] = self._objects if namespace is None else self._namespaces.get(namespace, ())
-            found = [self._objects[key] for key in sorted(keys, key=lambda key: (key.namespace, key.name))]
-            seen = self._seen
-        return Listing(tuple(_copy(obj) for obj in found if fits(obj)), str(max(seen, 0)))
-
-    def replace(self, listing: Listing) -> Iterator[Sequence[Obj]]:
-        """Take a whole list in; what changed by that. What was written after the list stays."""
-        with self._lock:
-            listed = {meta.key(obj): obj for obj in listing.items}
-            self._seen = _number(listing.resource_version)
-            gone = [
-                obj
-                for key, obj in self._objects.items()
-                if key not in listed and version(obj) <= max(self._seen, 0)
-            ]
-            for obj in gone:
-                self._remove(obj)
-            changed = [(obj, before) for obj in listed.values() for before in [self._put(obj)]]
-        yield from ((obj,) for obj in gone)
-        for obj, before in changed:
-            if before is None or version(before) != version(obj):
-                yield (obj,) if before is None else (obj, before)
-
-    def apply(self, change: Change) -> Sequence[Obj]:
-        """Take one event of a watch in; the objects that it speaks of."""
-        with self._lock:
-            self._seen = max(self._seen, version(change.obj))
-            if change.type == "BOOKMARK":
-                return ()
-            if change.type == "DELETED":
-                self._remove(change.obj)
-                return (change.obj,)
-            before = self._put(change.obj)
-        return (change.obj,) if before is None else (change.obj, before)
-
-    def absorb(self, obj: Obj) -> None:
-        """Take the server's answer to a write in, unless the watch has been there already."""
-        with self._lock:
-            if version(obj) > self._seen >= 0:
-                self._put(_copy(obj))
-
-    def _put(self, obj: Obj) -> Obj | None:
-        key = meta.key(obj)
-        before = self._objects.get(key)
-        if before is None or version(before) <= version(obj):
-            self._objects[key] = obj
-            self._namespaces.setdefault(key.namespace, set()).add(key)
-        return before
-
-    def _remove(self, obj: Obj) -> None:
-        key = meta.key(obj)
-        held = self._objects.get(key)
-        if held is not None and meta.uid(held) == meta.uid(obj):
-            del self._objects[key]
-            self._namespaces[key.namespace].discard(key)
 
 
 class Reflector:
@@ -148,10 +69,22 @@ class Reflector:
                 self._stopped.wait(BREATH)
             except Expired:
                 self._since = ""
+            except NotFound:
+                self._unserved()
             except DiskyardError as failure:
                 self._failures += 1
                 _log.warning("lost the server", kind=self._kind, error=failure)
                 self._stopped.wait(min(LONGEST_PAUSE, backoff(self._failures, 0.5)))
+
+    def _unserved(self) -> None:
+        """The server does not know that kind: as good as none of it, until its definition comes."""
+        self._since = ""
+        for objects in self.memory.replace(Listing((), "0")):
+            self._listener(self._kind, objects)
+        if not self.synced.is_set():
+            _log.info("not served here", kind=self._kind)
+        self.synced.set()
+        self._stopped.wait(UNSERVED)
 
     def _relist(self) -> None:
         listing = self._client.list(self._kind)
@@ -245,6 +178,16 @@ class CachedClient:
         self._client = client
         self._cache = cache
 
+    def by(self, index: Index, key: Key) -> tuple[Obj, ...] | None:
+        """What the index has under a key; None: that kind is not watched."""
+        memory = self._cache.memory(index.kind)
+        return memory.by(index, key) if memory else None
+
+    def places(self, index: Index) -> frozenset[Key] | None:
+        """Every key that the index has an object under; None: that kind is not watched."""
+        memory = self._cache.memory(index.kind)
+        return memory.indexed(index) if memory else None
+
     def get(self, kind: Kind, key: Key) -> Obj:
         memory = self._cache.memory(kind)
         if memory is None:
@@ -279,20 +222,20 @@ class CachedClient:
         return self._client.delete(kind, key, deletion)
 
 
-def version(obj: Obj) -> int:
-    """The resourceVersion as a number, by which one object's states are ordered; -1 where it is none."""
-    return _number(str(meta.meta(obj).get("resourceVersion", "")))
+def found_by(client: Client, index: Index, key: Key) -> tuple[Obj, ...]:
+    """For `gather`: what an index has under a key; where the kind is watched, without a look at all others."""
+    found = client.by(index, key) if isinstance(client, CachedClient) else None
+    if found is not None:
+        return found
+    return tuple(obj for obj in client.list(index.kind).items if key in index.keys(obj))
 
 
-def _number(text: str) -> int:
-    with suppress(ValueError):
-        return int(text)
-    return -1
-
-
-def _copy(obj: Obj) -> Obj:
-    copied: Obj = orjson.loads(orjson.dumps(obj))
-    return copied
+def places(client: Client, index: Index) -> frozenset[Key]:
+    """For `gather`: every key that an index has an object under."""
+    found = client.places(index) if isinstance(client, CachedClient) else None
+    if found is not None:
+        return found
+    return frozenset(key for obj in client.list(index.kind).items for key in index.keys(obj))
 
 
 def equalities(selection: Selection) -> list[tuple[tuple[str, ...], str]] | None:

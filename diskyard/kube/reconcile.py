@@ -89,14 +89,11 @@ class Tell:
         key = Key(name, meta.namespace(self.about) or "default")
         now = meta.timestamp(datetime.now(UTC))
         try:
-            seen = client.get(EVENT, key)
-        except NotFound:
-            with suppress(AlreadyExists):
-                client.create(EVENT, event(self, key, now))
-            return
-        count = int(seen.get("count") or 1) + 1
-        with suppress(NotFound):
-            client.patch(EVENT, key, {"count": count, "lastTimestamp": now})
+            client.create(EVENT, event(self, key, now))
+        except AlreadyExists:
+            with suppress(NotFound):
+                count = int(client.get(EVENT, key).get("count") or 1) + 1
+                client.patch(EVENT, key, {"count": count, "lastTimestamp": now})
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import pytest
 from diskyard.api import meta
 from diskyard.api.meta import CONFIG_MAP, NAMESPACE, SECRET, Key, Kind, Obj
 from diskyard.errors import Conflict, NotFound, ServerError
-from diskyard.kube.cache import Cache, CachedClient, WriteThrough
+from diskyard.kube.cache import Cache, CachedClient, WriteThrough, found_by, places
 from diskyard.kube.client import Client, Selection
 from diskyard.kube.controller import Controllers
+from diskyard.kube.memory import Index
 from diskyard.kube.reconcile import Action, Create, Merge, Plan, everything, same_name
 from standalone.store.objects import Objects
 from tests import builders
@@ -188,3 +189,19 @@ def test_kinds_that_nobody_watches_are_asked_of_the_server(store: Objects) -> No
     store.create(SECRET, builders.secret("a"))
     assert meta.name(client.get(SECRET, A)) == "a"
     assert [meta.name(each) for each in client.list(SECRET).items] == ["a"]
+
+
+def test_a_kind_that_the_server_does_not_know_holds_nobody_up(store: Objects) -> None:
+    unknown = Kind("snapshot.example", "v1", "Snapshot", "snapshots")
+    store.create(CONFIG_MAP, builders.config_map("a"))
+    with running(store, Copies(wakes={unknown: same_name})):
+        assert eventually(lambda: copied(store))
+
+
+def test_what_is_not_watched_is_found_by_an_index_all_the_same(store: Objects) -> None:
+    store.create(CONFIG_MAP, builders.config_map("a"))
+    by_name = Index(CONFIG_MAP, same_name)
+    cache = Cache(store, [], lambda _kind, _objects: None)
+    client = CachedClient(store, cache)
+    assert [meta.key(each) for each in found_by(client, by_name, A)] == [A]
+    assert A in places(client, by_name)

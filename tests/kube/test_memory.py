@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from diskyard.api.meta import Key, Obj
-from diskyard.kube.cache import Memory, equalities
+from diskyard.api.meta import CONFIG_MAP, Key, Obj
+from diskyard.kube.cache import equalities
 from diskyard.kube.client import Change, Listing, Selection
+from diskyard.kube.memory import Index, Memory
 
 A = Key("a", "here")
 
@@ -115,3 +116,44 @@ def test_lists_in_order_of_namespace_and_name():
 )
 def test_knows_which_selections_memory_can_answer(selection, terms):
     assert equalities(selection) == terms
+
+
+def label(obj: Obj) -> list[Key]:
+    found = obj["metadata"].get("labels", {}).get("of")
+    return [Key(found)] if found else []
+
+
+BY_LABEL = Index(CONFIG_MAP, label)
+
+
+def labelled(name: str, of: str, version: int = 1) -> Obj:
+    made = obj(name, version)
+    made["metadata"]["labels"] = {"of": of}
+    return made
+
+
+def names(memory: Memory, of: str) -> list[str]:
+    return [each["metadata"]["name"] for each in memory.by(BY_LABEL, Key(of))]
+
+
+def test_an_index_finds_what_was_there_before_it_was_asked():
+    memory = filled(labelled("b", "x"), labelled("a", "x"), labelled("c", "y"), obj("d"))
+    assert names(memory, "x") == ["a", "b"]
+    assert memory.indexed(BY_LABEL) == {Key("x"), Key("y")}
+
+
+def test_an_index_follows_changes_and_ends():
+    memory = filled(labelled("a", "x"))
+    assert names(memory, "x") == ["a"]
+    memory.apply(Change("MODIFIED", labelled("a", "y", version=6)))
+    assert (names(memory, "x"), names(memory, "y")) == ([], ["a"])
+    memory.absorb(labelled("b", "y", version=7))
+    memory.apply(Change("DELETED", labelled("a", "y", version=8)))
+    assert names(memory, "y") == ["b"]
+    list(memory.replace(Listing((), "9")))
+    assert memory.indexed(BY_LABEL) == frozenset()
+
+
+def test_leaves_out_who_wrote_which_field():
+    memory = filled({"metadata": {**obj()["metadata"], "managedFields": [{"manager": "x"}]}})
+    assert memory.get(A) == obj()
