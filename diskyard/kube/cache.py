@@ -152,8 +152,9 @@ class WriteThrough:
     def watch(self, kind: Kind, since: str, selection: Selection = ALL) -> Watch:
         return self._client.watch(kind, since, selection)
 
-    def create(self, kind: Kind, obj: Obj) -> Obj:
-        return self._absorbed(kind, self._client.create(kind, obj))
+    def create(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
+        answer = self._client.create(kind, obj, subresource)
+        return answer if subresource else self._absorbed(kind, answer)
 
     def update(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
         return self._absorbed(kind, self._client.update(kind, obj, subresource))
@@ -209,8 +210,8 @@ class CachedClient:
     def watch(self, kind: Kind, since: str, selection: Selection = ALL) -> Watch:
         return self._client.watch(kind, since, selection)
 
-    def create(self, kind: Kind, obj: Obj) -> Obj:
-        return self._client.create(kind, obj)
+    def create(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
+        return self._client.create(kind, obj, subresource)
 
     def update(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
         return self._client.update(kind, obj, subresource)

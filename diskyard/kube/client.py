@@ -88,8 +88,12 @@ class Client(Protocol):
     def watch(self, kind: Kind, since: str, selection: Selection = ALL) -> Watch:
         """Every change after the resourceVersion `since`. Raises Expired, here or while iterating."""
 
-    def create(self, kind: Kind, obj: Obj) -> Obj:
-        """The object as stored (`generateName` honoured). Raises AlreadyExists, Invalid, Forbidden."""
+    def create(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
+        """The object as stored (`generateName` honoured). Raises AlreadyExists, Invalid, Forbidden.
+
+        With a subresource (a pod's `binding`, an account's `token`): what is posted to that of the object which
+        `obj` names; gives the server's answer. Raises NotFound, Conflict.
+        """
 
     def update(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
         """Replace the whole. With a resourceVersion that has moved on: Conflict."""

@@ -148,7 +148,10 @@ class HttpClient:
         request = _Request("GET", _path(kind, selection.namespace or ""), asked, accept=_TABLE)
         return HttpWatch(self._open(request, quiet=_WATCH + 30))
 
-    def create(self, kind: Kind, obj: Obj) -> Obj:
+    def create(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
+        if subresource:
+            path = _path(kind, meta.namespace(obj), meta.name(obj), subresource)
+            return self._ask(_Request("POST", path, body=obj))
         return self._ask(_Request("POST", _path(kind, meta.namespace(obj)), body=_named(kind, obj)))
 
     def update(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:

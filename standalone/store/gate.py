@@ -1,10 +1,10 @@
 """What stands between a request and the log: every rule that an object must pass, in Kubernetes' order."""
 
 from diskyard.api import meta
-from diskyard.api.meta import NAMESPACE, Kind, Obj
+from diskyard.api.meta import NAMESPACE, POD, Kind, Obj
 from diskyard.api.user import User
 from diskyard.errors import Cause
-from standalone.store import admission, answers, authors, core, fields, metadata, rules, scale
+from standalone.store import admission, answers, authors, binding, core, fields, metadata, rules, scale
 from standalone.store.admission import Admission
 from standalone.store.authors import Author, Signature
 from standalone.store.served import Served
@@ -38,6 +38,8 @@ class Gate:
         if subresource == "finalize" and kind == NAMESPACE:
             spec = {**meta.spec(old), "finalizers": meta.spec(asked).get("finalizers") or []}
             return _signed(served, {**old, "spec": spec}, old, signature)
+        if subresource == binding.SUBRESOURCE and kind == POD:
+            return asked
         if subresource and not (subresource == scale.SUBRESOURCE and served.scale):
             raise answers.not_served(f"{kind.plural}/{subresource}")
         result = metadata.kept(kind, asked, old)

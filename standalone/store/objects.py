@@ -16,11 +16,22 @@ import orjson
 
 from diskyard import crds
 from diskyard.api import meta
-from diskyard.api.meta import CRD, NAMESPACE, Key, Kind, Obj
+from diskyard.api.meta import CRD, NAMESPACE, POD, Key, Kind, Obj
 from diskyard.api.user import User
 from diskyard.errors import AlreadyExists, BadRequest, Cause, Expired, NotFound
 from diskyard.kube.client import ALL, DELETE, Deletion, Listing, Patch, Selection, Watch
-from standalone.store import answers, apply, authors, finality, metadata, page, scale, selector, served
+from standalone.store import (
+    answers,
+    apply,
+    authors,
+    binding,
+    finality,
+    metadata,
+    page,
+    scale,
+    selector,
+    served,
+)
 from standalone.store.admission import Admission
 from standalone.store.authors import Author, Signature
 from standalone.store.gate import Gate
@@ -49,6 +60,7 @@ class Objects(AbstractContextManager["Objects"]):
         self._write = log.write
         self._author, self._version = AUTHOR, ""
         self._gate = Gate(admission)
+        self._answers: dict[str, Callable[[Key, Obj], Obj]] = {}
         self._room = Room(log)
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
@@ -177,9 +189,24 @@ class Objects(AbstractContextManager["Objects"]):
             self._streams.add(stream)
         return stream
 
-    def create(self, kind: Kind, obj: Obj) -> Obj:
+    def create(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
+        if subresource:
+            return self._posted(kind, obj, subresource)
         asked = metadata.readable(kind, _copy(obj))
         return self._create(self._kind(kind), asked, self._signature(kind, authors.UPDATE).author)
+
+    def answer(self, subresource: str, how: Callable[[Key, Obj], Obj]) -> None:
+        """Have what is posted to a subresource answered by someone who knows more than the store."""
+        self._answers[subresource] = how
+
+    def _posted(self, kind: Kind, obj: Obj, subresource: str) -> Obj:
+        if kind == POD and subresource == binding.SUBRESOURCE:
+            signature = self._signature(kind, authors.UPDATE, subresource)
+            self._change(kind, meta.key(obj), lambda old: binding.bound(old, obj, signature.now), signature)
+            return binding.DONE
+        if subresource not in self._answers:
+            raise answers.not_served(f"{kind.plural}/{subresource}")
+        return self._answers[subresource](meta.key(obj), obj)
 
     def _create(self, kept: Served, asked: Obj, author: Author) -> Obj:
         kind = kept.kind

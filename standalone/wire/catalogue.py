@@ -47,7 +47,7 @@ class Resource:
     @property
     def subresources(self) -> tuple[str, ...]:
         """The names after an object's own."""
-        more = {"Pod": ("log",), "Namespace": ("finalize",), "ServiceAccount": ("token",)}.get(
+        more = {"Pod": ("binding", "log"), "Namespace": ("finalize",), "ServiceAccount": ("token",)}.get(
             self.kind.kind, ()
         )
         own = tuple(part for part, there in (("status", self.status), (SUBRESOURCE, self.scale)) if there)

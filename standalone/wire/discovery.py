@@ -5,18 +5,24 @@ from typing import Any
 from diskyard.api.meta import Kind, Obj
 from standalone.access import reviews
 from standalone.access.account import REQUEST
+from standalone.store import binding
 from standalone.store.scale import SCALE, SUBRESOURCE
 from standalone.wire.catalogue import VERBS, Catalogue, Resource
 
 AGGREGATED = "as=APIGroupDiscoveryList"
 _SUBRESOURCE_VERBS = {
+    "binding": ("create",),
     "log": ("get",),
     "token": ("create",),
     "finalize": ("update",),
     "status": ("get", "patch", "update"),
     SUBRESOURCE: ("get", "patch", "update"),
 }
-_ELSEWHERE = {"token": REQUEST, SUBRESOURCE: SCALE}
+_ELSEWHERE = {
+    binding.SUBRESOURCE: Kind("", "v1", "Binding", "bindings"),
+    "token": REQUEST,
+    SUBRESOURCE: SCALE,
+}
 """The kinds of subresources that do not speak their object's."""
 REVIEWS: dict[str, tuple[Kind, ...]] = {
     group: tuple(kind for kind in reviews.KINDS if kind.group == group)
@@ -114,7 +120,8 @@ def _spoken(kind: Kind, part: str) -> dict[str, Any]:
     if part not in _ELSEWHERE:
         return {"kind": kind.kind}
     other = _ELSEWHERE[part]
-    return {"group": other.group, "version": other.version, "kind": other.kind}
+    place = {"group": other.group, "version": other.version} if other.group else {}
+    return {**place, "kind": other.kind}
 
 
 def _review(kind: Kind) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from diskyard.errors import ApiError, MethodNotAllowed
 from diskyard.log import logger
 from diskyard.web.bridge import call
 from standalone.access.door import Door
+from standalone.store import binding
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
 from standalone.wire import access, body, discovery, openapi
@@ -149,6 +150,8 @@ class _Server:
             known = {"GET": verbs.scale, "PUT": verbs.scale, "PATCH": verbs.scale}
         elif wanted.subresource == "token":
             known = {"POST": partial(access.token, self._door)}
+        elif wanted.subresource == binding.SUBRESOURCE:
+            known = {"POST": verbs.post}
         elif wanted.subresource:
             known = {"GET": verbs.get, "PUT": verbs.update, "PATCH": verbs.patch}
         elif wanted.name:

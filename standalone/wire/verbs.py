@@ -50,6 +50,17 @@ class Verbs:
         made = await call(self._store(asked, dry=asked.dry).create, asked.resource.kind, obj)
         return show.one(asked, made, 201, warnings)
 
+    async def post(self, asked: Asked) -> web.StreamResponse:
+        """What an object's subresource answers to a body."""
+        target = asked.target
+        posted = await body.obj(asked.request)
+        place = {"name": target.key.name} | (
+            {"namespace": target.key.namespace} if target.key.namespace else {}
+        )
+        posted = {**posted, "metadata": {**meta.meta(posted), **place}}
+        store = self._store(asked, dry=asked.dry)
+        return reply(await call(store.create, asked.resource.kind, posted, target.subresource), 201)
+
     async def update(self, asked: Asked) -> web.StreamResponse:
         """An object, replaced."""
         obj = await asked.obj()

@@ -44,8 +44,8 @@ class Link:
         self._watches.append(watch)
         return watch
 
-    def create(self, kind: Kind, obj: Obj) -> Obj:
-        return self._reached().create(kind, obj)
+    def create(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
+        return self._reached().create(kind, obj, subresource)
 
     def update(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
         return self._reached().update(kind, obj, subresource)
