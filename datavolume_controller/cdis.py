@@ -3,18 +3,19 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from diskyard import VERSION
 from diskyard.api import meta
-from diskyard.api.meta import CDI, Key, Kind, Obj
+from diskyard.api.condition import timed
+from diskyard.api.meta import CDI, Condition, Key, Kind, Obj
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
 
 CONDITIONS: Final = (
-    ("Available", "True", "DeployCompleted", "Deployment Completed"),
-    ("Progressing", "False", "DeployCompleted", "Deployment Completed"),
-    ("Degraded", "False", "DeployCompleted", ""),
+    Condition("Available", "True", "DeployCompleted", "Deployment Completed"),
+    Condition("Progressing", "False", "DeployCompleted", "Deployment Completed"),
+    Condition("Degraded", "False", "DeployCompleted"),
 )
 
 
@@ -46,26 +47,8 @@ class CDIs:
         versions = dict.fromkeys(
             ("operatorVersion", "targetVersion", "observedVersion"), f"diskyard-v{VERSION}"
         )
-        after = {**before, **versions, "phase": "Deployed", "conditions": _conditions(world)}
+        conditions = timed(world.obj, CONDITIONS, meta.timestamp(world.now), heartbeats=True)
+        after = {**before, **versions, "phase": "Deployed", "conditions": conditions}
         if after == before or meta.deleting(world.obj):
             return NOTHING
         return Plan((Merge(CDI, meta.key(world.obj), {"status": after}, "status"),))
-
-
-def _conditions(world: World) -> list[dict[str, Any]]:
-    return [_condition(world, *said) for said in CONDITIONS]
-
-
-def _condition(world: World, kind: str, status: str, reason: str, message: str) -> dict[str, Any]:
-    """With the time of its last change, which is not now where nothing changed."""
-    before = meta.condition(world.obj, kind) or {}
-    now = meta.timestamp(world.now)
-    same = before.get("status") == status
-    return {
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "lastHeartbeatTime": before.get("lastHeartbeatTime", now) if same else now,
-        "lastTransitionTime": before.get("lastTransitionTime", now) if same else now,
-    }

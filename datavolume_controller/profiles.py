@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from datavolume_controller.capability import CAPABILITIES
 from diskyard.api import meta
-from diskyard.api.meta import STORAGE_CLASS, STORAGE_PROFILE, Key, Kind, Obj
+from diskyard.api.condition import timed
+from diskyard.api.meta import STORAGE_CLASS, STORAGE_PROFILE, Condition, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.api.storage import PropertySet, StorageClass, property_sets, storage_class
 from diskyard.kube.client import Client
@@ -58,7 +59,7 @@ def status(world: World) -> Obj:
         "cloneStrategy": str(spec.get("cloneStrategy") or "copy"),
         "dataImportCronSourceFormat": str(spec.get("dataImportCronSourceFormat") or "pvc"),
         "claimPropertySets": [_wire(each) for each in sets],
-        "conditions": [_recognised(world, bool(known))],
+        "conditions": timed(world.profile or {}, [_recognised(bool(known))], world.now, heartbeats=True),
     }
 
 
@@ -66,18 +67,10 @@ def _wire(one: PropertySet) -> Obj:
     return {"accessModes": list(one.access_modes), "volumeMode": one.volume_mode}
 
 
-def _recognised(world: World, known: bool) -> Obj:
-    held = meta.condition(world.profile or {}, "Recognized") or {}
-    status = "True" if known else "False"
-    moved = None if held.get("status") == status else world.now
-    return {
-        "type": "Recognized",
-        "status": status,
-        "reason": "RecognizedProvisioner" if known else "UnrecognizedProvisioner",
-        "message": "Provisioner is recognized" if known else "Provisioner is not recognized",
-        "lastTransitionTime": moved or held.get("lastTransitionTime"),
-        "lastHeartbeatTime": moved or held.get("lastHeartbeatTime"),
-    }
+def _recognised(known: bool) -> Condition:
+    if known:
+        return Condition("Recognized", "True", "RecognizedProvisioner", "Provisioner is recognized")
+    return Condition("Recognized", "False", "UnrecognizedProvisioner", "Provisioner is not recognized")
 
 
 def _made(owner: Obj) -> Obj:

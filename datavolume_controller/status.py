@@ -1,13 +1,13 @@
 """What a DataVolume's status says: rules of which the first that speaks gives the phase, then its conditions. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from datavolume_controller.attempt import FAILED
 from datavolume_controller.claim import Refusal, Storage, unknown_class
 from datavolume_controller.refusal import QUOTA
-from diskyard.api import meta
+from diskyard.api.condition import timed
 from diskyard.api.config import Config
 from diskyard.api.datavolume import DataVolume, Phase
 from diskyard.api.meta import Condition, Obj
@@ -178,7 +178,7 @@ def status(world: World, phase: str, refusal: Refusal | None = None) -> Obj:
         "phase": phase,
         "progress": _progress(world, phase),
         "restartCount": int(restarts) if restarts.isdecimal() else 0,
-        "conditions": _timed(world, conditions(world, phase, refusal)),
+        "conditions": timed(world.obj, conditions(world, phase, refusal), world.now, heartbeats=True),
     }
 
 
@@ -247,30 +247,6 @@ def _ready_condition(phase: str, running: Condition) -> Condition:
 def in_the_way(claim: str) -> str:
     """The message about a claim that is somebody else's."""
     return f'Resource "{claim}" already exists and is not managed by DataVolume'
-
-
-def _timed(world: World, conditions: tuple[Condition, ...]) -> list[Obj]:
-    held: Mapping[str, Any] = {
-        each.get("type"): each for each in meta.status(world.obj).get("conditions") or ()
-    }
-    return [_with_times(each, held.get(each.type) or {}, world.now) for each in conditions]
-
-
-def _with_times(condition: Condition, held: Mapping[str, Any], now: str) -> Obj:
-    same_status = held.get("status") == condition.status
-    same = (
-        same_status
-        and (held.get("reason") or "") == condition.reason
-        and (held.get("message") or "") == condition.message
-    )
-    return {
-        "type": condition.type,
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": (held.get("lastTransitionTime") if same_status else None) or now,
-        "lastHeartbeatTime": (held.get("lastHeartbeatTime") if same else None) or now,
-    }
 
 
 def _claim(world: World) -> Claim:

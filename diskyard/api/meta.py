@@ -103,6 +103,11 @@ DATA_VOLUME: Final = Kind(
 STORAGE_PROFILE: Final = Kind(
     "cdi.kubevirt.io", "v1beta1", "StorageProfile", "storageprofiles", namespaced=False
 )
+DATA_SOURCE: Final = Kind(
+    "cdi.kubevirt.io", "v1beta1", "DataSource", "datasources", short=("das",), categories=("all",)
+)
+IMPORT_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeImportSource", "volumeimportsources")
+UPLOAD_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeUploadSource", "volumeuploadsources")
 KUBEVIRT: Final = Kind(
     "kubevirt.io", "v1", "KubeVirt", "kubevirts", short=("kv", "kvs"), older=("v1alpha3",),
     categories=("all",),
@@ -123,7 +128,8 @@ CORE_KINDS: Final[tuple[Kind, ...]] = (
 """What a Kubernetes server has of itself, as far as we need it."""
 
 OUR_KINDS: Final[tuple[Kind, ...]] = (
-    CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, KUBEVIRT, MACHINE, INSTANCE,
+    CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, DATA_SOURCE, IMPORT_SOURCE, UPLOAD_SOURCE, KUBEVIRT, MACHINE,
+    INSTANCE,
 )  # fmt: skip
 """What comes from the CRDs in charts/diskyard/crds."""
 

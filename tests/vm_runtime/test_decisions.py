@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from diskyard.api import meta
 from diskyard.api.instance import instance as read
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
@@ -156,14 +155,6 @@ def test_a_pause_by_a_disk_error_is_told() -> None:
     assert [(c.type, c.reason, c.message) for c in stage.conditions] == [
         ("Paused", "PausedIOError", "VMI was paused, low-level IO error detected")
     ]
-
-
-def test_conditions_keep_their_time_while_they_say_the_same() -> None:
-    before = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "then"}]}}
-    same = meta.Condition("Ready", "False", "Other", "words may change")
-
-    assert phases.timed(before, [same], NOW)[0]["lastTransitionTime"] == "then"
-    assert phases.timed(before, [meta.Condition("Ready", "True")], NOW)[0]["lastTransitionTime"] != "then"
 
 
 def known() -> tuple[Obj, Any]:

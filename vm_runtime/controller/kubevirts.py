@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from diskyard import VERSION
 from diskyard.api import meta
+from diskyard.api.condition import timed
 from diskyard.api.meta import KUBEVIRT, Condition, Key, Kind, Obj
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
-from vm_runtime.controller.phases import timed
 
 DEPLOYED = (
     Condition("Available", "True", "AllComponentsReady", "All components are ready."),
@@ -50,7 +50,7 @@ class KubeVirts:
             "observedGeneration": int(meta.meta(world.obj).get("generation") or 0),
             "observedKubeVirtVersion": f"diskyard-v{VERSION}",
             "targetKubeVirtVersion": f"diskyard-v{VERSION}",
-            "conditions": timed(world.obj, DEPLOYED, world.now),
+            "conditions": timed(world.obj, DEPLOYED, meta.timestamp(world.now)),
         }
         if after == before or meta.deleting(world.obj):
             return NOTHING

@@ -9,6 +9,7 @@ from uuid import NAMESPACE_OID, uuid5
 from diskyard.api import instance as instances
 from diskyard.api import machine as machines
 from diskyard.api import meta
+from diskyard.api.condition import timed
 from diskyard.api.instance import part
 from diskyard.api.machine import Machine
 from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, Key, Kind, Obj
@@ -219,11 +220,11 @@ def _conditions(world: World) -> list[Obj]:
     if world.foreign:
         text = f"an instance {world.machine.key} is there that is not this machine's: delete it to start this one"
         told = meta.Condition("Failure", "True", "FailedCreate", text)
-        return phases.timed(world.obj, [NO_INSTANCE, told], world.now)
+        return timed(world.obj, [NO_INSTANCE, told], meta.timestamp(world.now))
     copies = (meta.status(world.instance).get("conditions") or []) if world.instance else []
     if any(each.get("type") == "Ready" for each in copies):
         return list(copies)
-    return [*phases.timed(world.obj, [NO_INSTANCE], world.now), *copies]
+    return [*timed(world.obj, [NO_INSTANCE], meta.timestamp(world.now)), *copies]
 
 
 def _finalizers(obj: Obj, *, add: bool) -> Merge:

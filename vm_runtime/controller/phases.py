@@ -8,6 +8,7 @@ from typing import Any, Final
 from diskyard.api import instance as instances
 from diskyard.api import meta
 from diskyard.api import pod as pods
+from diskyard.api.condition import timed
 from diskyard.api.instance import Instance
 from diskyard.api.job import Report, TerminationMessage
 from diskyard.api.meta import Condition, Obj
@@ -88,7 +89,7 @@ def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
     after: Obj = {
         **{key: value for key, value in before.items() if key not in ("reason", "conditions")},
         "phase": stage.phase,
-        "conditions": timed(obj, _conditions(subject, stage), now),
+        "conditions": timed(obj, _conditions(subject, stage), meta.timestamp(now)),
         "phaseTransitionTimestamps": _transitions(before, stage.phase, now),
         "runtimeUser": kubevirt.QEMU_UID,
     }
@@ -196,26 +197,6 @@ def accelerated(pod: Obj) -> bool:
     """Whether a launcher's pod has KVM."""
     container: Obj = next(iter(meta.spec(pod).get("containers") or ()), {})
     return kubevirt.KVM_RESOURCE in instances.part(instances.part(container, "resources"), "limits")
-
-
-def timed(obj: Obj, conditions: Sequence[Condition], now: datetime) -> list[Obj]:
-    """The conditions as they stand in a status; one that says what it said keeps its time."""
-    found = []
-    for each in conditions:
-        before = meta.condition(obj, each.type)
-        same = before is not None and before.get("status") == each.status
-        stamp = before.get("lastTransitionTime") if before and same else None
-        entry: Obj = {
-            "type": each.type,
-            "status": each.status,
-            "lastTransitionTime": stamp or meta.timestamp(now),
-        }
-        if each.reason:
-            entry["reason"] = each.reason
-        if each.message:
-            entry["message"] = each.message
-        found.append(entry)
-    return found
 
 
 def _transitions(before: Obj, phase: str, now: datetime) -> list[Obj]:

@@ -21,6 +21,21 @@ def importer_pod(claim: str) -> str:
     return fitted("importer", claim)
 
 
+def prime(target_uid: str) -> str:
+    """`prime-<uid>`: the claim that is filled in place of one with a populator, and gives it its volume."""
+    return f"prime-{target_uid}"
+
+
+def import_source(owner_uid: str) -> str:
+    """`volume-import-source-<uid>`: what a DataVolume's claim is to be filled from."""
+    return f"volume-import-source-{owner_uid}"
+
+
+def upload_source(owner_uid: str) -> str:
+    """`volume-upload-source-<uid>`: says that a DataVolume's claim waits for an upload."""
+    return f"volume-upload-source-{owner_uid}"
+
+
 def launcher_pod(instance: str, uid: str) -> str:
     """`virt-launcher-<instance>-<5 characters of the uid's hash>`: one pod for one life of an instance."""
     return f"{fitted('virt-launcher', instance, 57)}-{_short(uid)}"
