@@ -1,10 +1,9 @@
-"""Our own certificates: an authority for one installation, and a server's certificate signed by it.
+"""Our own certificates in files: an authority for one installation, and a server's certificate signed by it.
 
-Keys are P-256; files have mode 0600 and appear whole or not at all. A certificate is made anew when less than a
-fifth of its life is left.
+Files have mode 0600 and appear whole or not at all. A certificate is made anew when less than a fifth of its life is
+left.
 """
 
-import ipaddress
 import os
 import ssl
 import tempfile
@@ -14,14 +13,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from diskyard.web import issue
+from diskyard.web.issue import Life, Pem
 
 AUTHORITY_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=365)
-_SKEW = timedelta(minutes=5)
+_LEFT = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,8 @@ def authority(folder: Path, name: str, now: datetime) -> Pair:
     """The authority in that folder (`ca.crt`, `ca.key`), made where there is none that still lasts."""
     pair = Pair(folder / "ca.crt", folder / "ca.key")
     kept = _certificate(pair)
-    if kept is None or not _lasts(kept, now):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = _name(name)
-        draft = _draft(subject, subject, key, (now - _SKEW, now + AUTHORITY_LIFE))
-        draft = draft.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        draft = draft.add_extension(_usage(signs_certificates=True), critical=True)
-        _keep(pair, draft.sign(key, hashes.SHA256()), key)
+    if kept is None or not issue.lasts(kept, now, _LEFT):
+        keep(pair, issue.authority(name, Life(now, AUTHORITY_LIFE)))
     return pair
 
 
@@ -51,20 +44,17 @@ def server(ca: Pair, folder: Path, hosts: Sequence[str], now: datetime) -> Pair:
     pair = Pair(folder / "server.crt", folder / "server.key")
     issuer = x509.load_pem_x509_certificate(ca.certificate.read_bytes())
     kept = _certificate(pair)
-    if kept is None or not _lasts(kept, now) or _hosts(kept) != set(hosts) or not _signed_by(kept, issuer):
-        signer = serialization.load_pem_private_key(ca.key.read_bytes(), None)
-        if not isinstance(signer, ec.EllipticCurvePrivateKey):
-            raise TypeError(f"{ca.key}: expected an EC key; remove {ca.key.parent} and start again")
-        key = ec.generate_private_key(ec.SECP256R1())
-        draft = _draft(_name(hosts[0]), issuer.subject, key, (now - _SKEW, now + SERVER_LIFE))
-        draft = draft.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        draft = draft.add_extension(_usage(signs_certificates=False), critical=True)
-        draft = draft.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        draft = draft.add_extension(
-            x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
-        )
-        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
-        _keep(pair, draft.add_extension(identifier, critical=False).sign(signer, hashes.SHA256()), key)
+    fits = (
+        kept is not None
+        and issue.lasts(kept, now, _LEFT)
+        and issue.hosts(kept) == set(hosts)
+        and issue.signed_by(kept, issuer)
+    )
+    if not fits:
+        try:
+            keep(pair, issue.server(_read(ca), hosts, Life(now, SERVER_LIFE)))
+        except ValueError as error:
+            raise ValueError(f"{ca.key}: {error}; remove {ca.key.parent} and start again") from error
     return pair
 
 
@@ -74,6 +64,12 @@ def context(pair: Pair) -> ssl.SSLContext:
     found.minimum_version = ssl.TLSVersion.TLSv1_2
     found.load_cert_chain(pair.certificate, pair.key)
     return found
+
+
+def keep(pair: Pair, pem: Pem) -> None:
+    """Put a certificate and its key in place, whole and durable."""
+    write_secret(pair.key, pem.key)
+    write_secret(pair.certificate, pem.certificate)
 
 
 def write_secret(path: Path, content: bytes) -> None:
@@ -95,77 +91,13 @@ def write_secret(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def _draft(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, life: tuple[datetime, datetime]
-) -> x509.CertificateBuilder:
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(life[0])
-        .not_valid_after(life[1])
-        .add_extension(identifier, critical=False)
-    )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _host(text: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(text))
-    except ValueError:
-        return x509.DNSName(text)
-
-
-def _hosts(certificate: x509.Certificate) -> set[str]:
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return {str(name.value) for name in names}
-
-
-def _lasts(certificate: x509.Certificate, now: datetime) -> bool:
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return begin <= now < end - (end - begin) / 5
-
-
-def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+def _read(pair: Pair) -> Pem:
+    return Pem(pair.certificate.read_bytes(), pair.key.read_bytes())
 
 
 def _certificate(pair: Pair) -> x509.Certificate | None:
     """The certificate; None where a file is missing, is damaged, or the key is not the certificate's."""
     try:
-        certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
-        key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
-    except (OSError, ValueError):
+        return issue.certificate(_read(pair))
+    except OSError:
         return None
-    return certificate if key.public_key() == certificate.public_key() else None
-
-
-def _keep(pair: Pair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    write_secret(pair.key, private)
-    write_secret(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
