@@ -51,16 +51,17 @@ class Stream:
 
 
 def copy(stream: Stream, decoder: Decoder, writer: DiskWriter, on_chunk: OnChunk) -> int:
-    """Bring a stream to its end; the offset of that end.
+    """Bring a stream to its end; the offset of that end. What is fetched again counts on behind it.
 
     Raises what the source, the decoder, the writer and `on_chunk` raise.
     """
+    start = min(stream.start, stream.source.size or stream.start)
     with _Threads(stream.source, decoder, writer) as threads:
-        end = threads.bring(_from(stream.start), stream.digest, on_chunk)
+        end = threads.bring(_from(start), stream.digest, on_chunk)
         threads.write(decoder.rest())
 
-        def on_again(_offset: int, written: int, _state: str) -> None:
-            on_chunk(end, written, "")
+        def on_again(offset: int, written: int, _state: str) -> None:
+            on_chunk(end + offset, written, "")
 
         threads.bring(decoder.missed(), None, on_again)
     return end

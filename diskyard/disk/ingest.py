@@ -116,11 +116,11 @@ class _Visit:
         digest = Digest(self._expect.algorithm)
         headed = Headed(self._meter.source(source))
         plan, body = unwrapped(headed, digest, self._room)
-        if spool:
-            plan = replace(plan, route=Route.SPOOL)
-        entry = record(self._expect.origin, source.validator or "", plan.route)
         self._resumable = bool(source.validator) and source.ranged and body is headed
+        entry = record(self._expect.origin, source.validator or "", plan.route)
         held = self._held(entry)
+        if spool or (held and held.route == Route.SPOOL):
+            plan, entry = replace(plan, route=Route.SPOOL), replace(entry, route=Route.SPOOL)
         if held and (finished := self._finished(held)):
             return self._taken_over(plan, finished, headed.fetched)
         start = self._start(held, plan, digest)
@@ -136,7 +136,12 @@ class _Visit:
         size = self._convert(plan.format) if plan.route is Route.SPOOL else end
         self._publish(size)
         return Result(
-            plan.format, size, headed.fetched, self._progress.written, str(digest), resumed_at=start
+            plan.format,
+            size,
+            headed.fetched,
+            self._progress.written,
+            str(digest),
+            resumed_at=min(start, source.size or start),
         )
 
     def _held(self, entry: Record) -> Record | None:
@@ -144,7 +149,8 @@ class _Visit:
         held = self._journal.read()
         if held and held.origin == entry.origin and held.validator != entry.validator:
             log.warning("the source has changed since the interrupted transfer: starting from its beginning")
-        same = held and self._resumable and replace(held, offset=0, digest="", mark="") == entry
+        as_a_whole = replace(entry, route=Route.SPOOL)  # where its order could not be followed
+        same = self._resumable and held and replace(held, offset=0, digest="", mark="") in (entry, as_a_whole)
         return held if same else None
 
     def _finished(self, held: Record) -> str:
@@ -239,6 +245,7 @@ class _Visit:
     def _moved(self, fetched: int, written: int) -> None:
         with self._saying:
             total = self._progress.total
+            fetched = min(fetched, total or fetched)
             percent = self._share * min(1.0, fetched / total) if total else 0.0
             written += self._progress.written
             self._said(replace(self._progress, fetched=fetched, written=written, percent=percent, still=0.0))

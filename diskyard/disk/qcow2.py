@@ -43,6 +43,7 @@ class Qcow2Decoder:
         self._crossing: list[Run] = []
         self._tail = b""
         self._fed = 0
+        self._again_from = 0
         self._ended = False
 
     def feed(self, offset: int, chunk: memoryview) -> Iterable[Piece]:
@@ -77,16 +78,20 @@ class Qcow2Decoder:
                 ranges[-1] = Range(last.start, max(last.end, end) - last.start)
             else:
                 ranges.append(Range(run.host, end - run.host))
-        return ranges
+        return [span for span in ranges if span.end > self._again_from]
 
     def catch_up(self, done: int, read: Callable[[int, int], bytes]) -> None:
         """Know again what a run that was interrupted at `done`, where a chunk begins or the image ends, had learned.
 
+        Behind the image's end: of what is fetched again, all that lies before `done - length` is there.
         `read(offset, length)` fetches the tables that had passed: all else follows from them.
         """
-        for place in self._between(0, done):
-            self._learn(place, read(place, self._header.cluster), done)
-        self._fed = done
+        fed = min(done, self._length or done)
+        for place in self._between(0, fed):
+            self._learn(place, read(place, self._header.cluster), fed)
+        start = min((run.host for run in self._crossing), default=fed)
+        self._hold(self._crossing, start, memoryview(read(start, fed - start) if start < fed else b""))
+        self._fed, self._again_from = fed, done - fed
 
     def _between(self, start: int, end: int) -> list[int]:
         return self._places[bisect_left(self._places, start) : bisect_left(self._places, end)]
@@ -103,14 +108,16 @@ class Qcow2Decoder:
     def _note(self, run: Run, known_from: int, done: int) -> None:
         """A run had its turn if its table was known by then, and all of it had come."""
         chunk = run.host // CHUNK
-        if chunk < known_from or (run.host < done < run.end):
+        if chunk < known_from:
             if self._length is None:
                 raise Fragmented
             self._missed.append(run)
+        elif run.host < done < run.end:
+            self._crossing.append(run)
         elif run.host >= done:
             self._noted.setdefault(chunk, []).append(run)
             self._count += 1
-        if self._count + len(self._missed) > _NOTED:
+        if self._count + len(self._missed) > _NOTED or len(self._crossing) > _CROSSING:
             raise Fragmented
 
     def _hold(self, crossing: list[Run], offset: int, chunk: memoryview) -> None:

@@ -1,16 +1,18 @@
 """The forward-only decoder gives the disk that qemu-img gives, however the image was written."""
 
+import base64
 import gzip
 import os
 import random
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diskyard.disk.decoder import Fragmented
+from diskyard.disk.decoder import Fragmented, Piece
 from diskyard.disk.head import Headed
 from diskyard.disk.ingest import ingest
 from diskyard.disk.preflight import Route, preflight
@@ -122,6 +124,56 @@ def test_a_table_behind_its_data_has_the_data_fetched_again(tmp_path: Path) -> N
     assert source.read > len(image.read_bytes())
 
 
+def test_what_is_fetched_again_is_not_fetched_once_more_after_a_crash(tmp_path: Path) -> None:
+    image = behind(tmp_path)
+    body, target = image.read_bytes(), Target(tmp_path / "disk.img")
+    first = Bytes(body, before=lambda _: _gone() if first.read > len(body) + MIB else None)
+    with pytest.raises(SourceUnavailable):
+        ingest(first, target, expect=EXPECT)
+
+    rest = Bytes(body)
+    ingest(rest, target, expect=EXPECT)
+
+    assert same(oracle(image), target.path)
+    assert rest.read < 2 * MIB
+
+
+def crowded(tmp_path: Path) -> Path:
+    """An image in which too many clusters cross one border of chunks to be followed: 100 are the same one."""
+    words = tmp_path / "words.raw"
+    words.write_bytes(base64.b64encode(os.urandom(30 * MIB)))
+    image = converted(words, tmp_path / "image.qcow2", "qcow2", "-c")
+    body = bytearray(image.read_bytes())
+    head = header(bytes(body))
+    first = int.from_bytes(body[head.l1_offset : head.l1_offset + 8], "big") & ~(1 << 63)
+    entries = [body[at : at + 8] for at in range(first, first + head.cluster, 8)]
+    hosts = [int.from_bytes(entry[2:], "big") for entry in entries]  # below 2^48: the sectors stand before
+    last = max(number for number, host in enumerate(hosts) if 0 < host < CHUNK)
+    body[first + 8 * (last + 1) : first + 8 * (last + 101)] = entries[last] * 100
+    image.write_bytes(body)
+    return image
+
+
+def test_a_crash_while_a_disordered_image_is_fetched_as_a_whole_costs_only_the_rest(tmp_path: Path) -> None:
+    image = crowded(tmp_path)
+    body, target = image.read_bytes(), Target(tmp_path / "disk.img")
+    broken = Bytes(body, before=breaking(28 * MIB, SourceUnavailable("gone")))
+    with pytest.raises(SourceUnavailable):
+        ingest(broken, target, expect=EXPECT)
+    assert target.spool.exists()
+
+    rest = Bytes(body)
+    result = ingest(rest, target, expect=EXPECT)
+
+    assert result.resumed_at >= 8 * MIB
+    assert rest.read < len(body) - 7 * MIB
+    assert same(oracle(image), target.path)
+
+
+def _gone() -> None:
+    raise SourceUnavailable("gone")
+
+
 @pytest.mark.parametrize("way", ["no ranges", "packed"])
 def test_where_nothing_can_be_fetched_again_the_image_is_spooled(tmp_path: Path, way: str) -> None:
     image = behind(tmp_path)
@@ -228,3 +280,29 @@ def test_hostile_tables_are_refused_or_read_nothing_outside(
     except (UnsupportedImage, Fragmented):
         return
     assert all(piece.start >= 0 and piece.end <= head.size and piece.length <= CHUNK for piece in pieces)
+
+
+def put(disk: bytearray, pieces: Iterable[Piece]) -> None:
+    """What copy does with pieces."""
+    for piece in pieces:
+        out = piece.codec(piece.view, piece.length) if piece.codec and piece.view else piece.view
+        disk[piece.start : piece.end] = out or bytes(piece.length)
+
+
+@pytest.mark.parametrize("kind", ["zlib", "zstd"])
+def test_a_cluster_across_the_places_of_two_crashes_is_not_forgotten(tmp_path: Path, kind: str) -> None:
+    disk = tmp_path / "words.raw"
+    disk.write_bytes(base64.b64encode(os.urandom(9 * MIB)))
+    image = converted(disk, tmp_path / "image.qcow2", "qcow2", "-c", "-o", f"compression_type={kind}")
+    body = image.read_bytes()
+    head = header(body)
+    made = bytearray(head.size)
+    for start in range(0, len(body), CHUNK):
+        decoder = Qcow2Decoder(head, body[head.l1_offset :][: 8 * head.l1_entries], len(body))
+        decoder.catch_up(start, lambda at, length: body[at : at + length])
+        put(made, decoder.feed(start, memoryview(body)[start : start + CHUNK]))
+    put(made, decoder.rest())
+    for span in decoder.missed():
+        put(made, decoder.feed(span.start, memoryview(body)[span.start : span.end]))
+
+    assert made == disk.read_bytes()
