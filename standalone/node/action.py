@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from diskyard.api import meta
-from diskyard.api.meta import POD, Obj
+from diskyard.api.meta import NODE, POD, Obj
 from diskyard.api.names import kubernetes
 from diskyard.api.names.cdi import TERMINATION_LOG as TERMINATION_PATH
 from diskyard.api.pod import WORKER_UID
-from diskyard.errors import Passing, Refused
+from diskyard.errors import NotFound, Passing, Refused
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import Tell
 from standalone.node import environment, sandbox, schedule, volume
@@ -27,6 +28,23 @@ DEVICES: Final = {
     kubernetes.VHOST_NET_DEVICE: "/dev/vhost-net",
 }
 DEFAULT_GRACE: Final = 30
+BINDING: Final = "binding"
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Give a pod to this node."""
+
+    pod: Obj
+    node: str
+
+    def carry_out(self, client: Client) -> None:
+        """Give it; that it is gone is fine. Raises Conflict where another node has it."""
+        said = {name: meta.meta(self.pod).get(name) for name in ("name", "namespace", "uid")}
+        target = {"apiVersion": NODE.api_version, "kind": NODE.kind, "name": self.node}
+        wish = {"apiVersion": "v1", "kind": "Binding", "metadata": said, "target": target}
+        with suppress(NotFound):
+            client.create(POD, wish, BINDING)
 
 
 @dataclass(frozen=True)

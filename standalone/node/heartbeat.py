@@ -11,16 +11,20 @@ from typing import Final
 
 from diskyard import IMAGE, VERSION
 from diskyard.api import meta
-from diskyard.api.meta import NODE, Key, Obj
+from diskyard.api.meta import LEASE, NODE, Key, Obj
 from diskyard.api.names import kubernetes, kubevirt
-from diskyard.errors import AlreadyExists
+from diskyard.errors import AlreadyExists, NotFound
 from diskyard.kube.client import Client
 from diskyard.kube.pulse import Pulse
 from standalone.node import schedule
-from standalone.node.status import HOST_ADDRESS
+from standalone.node.schedule import HOST_ADDRESS
 
 EVERY: Final = 40.0
 """Seconds between two signs of life."""
+LEASE_EVERY: Final = 10.0
+LEASE_LASTS: Final = 40
+LEASES: Final = "kube-node-lease"
+"""The namespace of nodes' leases."""
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -32,10 +36,13 @@ class Machine:
     devices: frozenset[str] = frozenset()
     """Device resources that pods may ask for, such as devices.kubevirt.io/kvm. How many there are is said by who
     offers them (the agent of guests), as a device plugin does."""
+    address: str = HOST_ADDRESS
+    port: int = 0
+    """Where the API server asks for logs; 0: it is in the same process."""
 
     def schedulable(self) -> schedule.Node:
         """What the scheduling of pods needs of it."""
-        return schedule.Node(self.name, labels(self.name), self.devices)
+        return schedule.Node(self.name, labels(self.name), self.devices, self.address)
 
 
 class Heartbeat:
@@ -45,6 +52,7 @@ class Heartbeat:
         self._client = client
         self._machine = machine
         self._pulse = Pulse("heartbeat", EVERY, self._beat)
+        self._lease = Pulse("lease", LEASE_EVERY, self._renew)
 
     def start(self) -> None:
         """Make the Node; go on in a thread. Raises ApiError."""
@@ -57,15 +65,31 @@ class Heartbeat:
         with suppress(AlreadyExists):
             self._client.create(NODE, obj)
         self._pulse.start()
+        if self._machine.port:
+            self._lease.start()
 
     def close(self) -> None:
         """Say no more."""
         self._pulse.close()
+        if self._machine.port:
+            self._lease.close()
 
     def _beat(self) -> None:
         key = Key(self._machine.name)
         change = {"status": status(self._machine, self._client.get(NODE, key), datetime.now(UTC))}
         self._client.patch(NODE, key, change, "status")
+
+    def _renew(self) -> None:
+        """The sign by which a controller manager knows that a node lives."""
+        key = Key(self._machine.name, LEASES)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec = {"holderIdentity": key.name, "leaseDurationSeconds": LEASE_LASTS, "renewTime": now}
+        try:
+            self._client.patch(LEASE, key, {"spec": spec})
+        except NotFound:
+            place = {"name": key.name, "namespace": key.namespace}
+            with suppress(AlreadyExists, NotFound):  # no such namespace: nobody there looks for leases
+                self._client.create(LEASE, {"metadata": place, "spec": spec})
 
 
 def name() -> str:
@@ -108,10 +132,11 @@ def status(machine: Machine, node: Obj, now: datetime) -> Obj:
         "capacity": capacity,
         "allocatable": capacity,
         "addresses": [
-            {"type": "InternalIP", "address": HOST_ADDRESS},
+            {"type": "InternalIP", "address": machine.address},
             {"type": "Hostname", "address": machine.name},
         ],
         "conditions": [ready],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": machine.port}},
         "images": [{"names": [IMAGE], "sizeBytes": 0}],
         "nodeInfo": {
             "architecture": architecture(),

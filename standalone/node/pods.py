@@ -13,8 +13,9 @@ from diskyard.api.names import cdi
 from diskyard.errors import NotFound
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell
+from standalone.colleagues import SCHEDULER, at_work
 from standalone.node import environment, restart, sandbox, schedule, status, volume
-from standalone.node.action import Remove, Settle, Start, Stop
+from standalone.node.action import Assign, Remove, Settle, Start, Stop
 from standalone.node.environment import Missing
 from standalone.node.process import Life
 from standalone.node.restart import KUBELET, Backoff
@@ -56,6 +57,8 @@ class World:
     strays: tuple[tuple[Home, bool], ...] = ()
     """What earlier pods of this name have left, and whether it runs."""
     claims: tuple[Claim, ...] = ()
+    scheduled: bool = False
+    """Whether a scheduler is at work, and places pods."""
     materials: Materials = Materials()
 
 
@@ -97,7 +100,8 @@ class Pods:
         self._uses.note(key, pod)
         home = self.runtime.home(meta.uid(pod))
         if home is None:
-            return replace(world, claims=_claims(client, pod))
+            scheduled = not meta.spec(pod).get("nodeName") and at_work(client, SCHEDULER, world.now)
+            return replace(world, claims=_claims(client, pod), scheduled=scheduled)
         return self._with_processes(client, world, pod, home)
 
     def decide(self, world: World) -> Plan:
@@ -117,7 +121,7 @@ class Pods:
             return world
         fields = {
             "status.podIP": home.address, "status.podIPs": home.address,
-            "status.hostIP": status.HOST_ADDRESS, "status.hostIPs": status.HOST_ADDRESS,
+            "status.hostIP": self.node.address, "status.hostIPs": self.node.address,
         }  # fmt: skip
         return replace(world, materials=_materials(Scene(pod, home, self._place, client, fields)))
 
@@ -202,6 +206,10 @@ def _unscheduled(world: World) -> Plan | None:
     pod = _pod(world)
     if meta.spec(pod).get("nodeName"):
         return None
+    if world.scheduled:
+        return Plan(requeue_after=LOOK_AGAIN)
+    if (meta.spec(pod).get("schedulerName") or "") not in schedule.SCHEDULERS:
+        return NOTHING
     if any(not claim.bound and not claim.waits and claim.fresh(world.now) for claim in world.claims):
         return Plan(requeue_after=schedule.PATIENCE.total_seconds())
     why = schedule.obstacle(pod, world.claims, world.node)
@@ -217,10 +225,9 @@ def _unscheduled(world: World) -> Plan | None:
         selected = {"metadata": {"annotations": {cdi.SELECTED_NODE: world.node.name}}}
         waiting = schedule.unselected(world.claims, world.node)
         return Plan(tuple(Merge(CLAIM, meta.key(claim), selected) for claim in waiting))
-    bound = {"metadata": {"uid": meta.uid(pod)}, "spec": {"nodeName": world.node.name}}
     sentence = f"Successfully assigned {world.key} to {world.node.name}"
     return Plan(
-        (Merge(POD, world.key, bound), Settle(world.runtime, pod), Tell(POD, pod, "Scheduled", sentence))
+        (Assign(pod, world.node.name), Settle(world.runtime, pod), Tell(POD, pod, "Scheduled", sentence))
     )
 
 
@@ -359,7 +366,7 @@ def _written(world: World, waits: Mapping[str, Wait]) -> tuple[Action, ...]:
     pod, home = _pod(world), world.home
     if home is None:
         return ()
-    due = status.status(View(pod, world.now, home.address, world.lives, waits))
+    due = status.status(View(pod, world.now, home.address, world.lives, waits, world.node.address))
     stands = meta.status(pod)
     if all(stands.get(name) == part for name, part in due.items()):
         return ()

@@ -11,6 +11,10 @@ from diskyard.api.names.cdi import SELECTED_NODE
 
 PATIENCE: Final = timedelta(seconds=5)
 """A claim made a moment before its pod is not worth a complaint: it is bound within milliseconds."""
+HOST_ADDRESS: Final = "127.0.0.1"
+"""Where a yard's node is; one of a cluster has an address that others reach."""
+SCHEDULERS: Final = ("", "default-scheduler", "diskyard")
+"""Pods that leave their scheduling to one of these are ours to place."""
 _ONE_NODE: Final = "0/1 nodes are available: "
 
 
@@ -42,6 +46,7 @@ class Node:
     labels: Mapping[str, str]
     devices: frozenset[str]
     """Device resources that pods may ask for."""
+    address: str = HOST_ADDRESS
 
 
 def obstacle(pod: Obj, claims: Sequence[Claim], node: Node) -> str:

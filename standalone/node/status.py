@@ -9,8 +9,8 @@ from typing import Any, Final
 from diskyard.api import meta
 from diskyard.api.meta import Obj
 from standalone.node.process import Life
+from standalone.node.schedule import HOST_ADDRESS
 
-HOST_ADDRESS: Final = "127.0.0.1"
 TERMINAL: Final = ("Succeeded", "Failed")
 
 
@@ -36,6 +36,7 @@ class View:
     lives: Mapping[str, Sequence[Life]] = field(default_factory=dict)
     waits: Mapping[str, Wait] = field(default_factory=dict)
     """Containers that will run (again), and why not now."""
+    host: str = HOST_ADDRESS
 
     def last(self, container: Obj) -> Life | None:
         """The present life of a container, or its last."""
@@ -54,8 +55,8 @@ def status(view: View) -> Obj:
     said: Obj = {
         "phase": now_phase,
         "conditions": _conditions(view, now_phase, initialized, main_statuses),
-        "hostIP": HOST_ADDRESS,
-        "hostIPs": [{"ip": HOST_ADDRESS}],
+        "hostIP": view.host,
+        "hostIPs": [{"ip": view.host}],
         "podIP": view.address,
         "podIPs": [{"ip": view.address}],
         "startTime": meta.status(view.pod).get("startTime") or meta.timestamp(view.now),

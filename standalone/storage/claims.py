@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from diskyard.api import meta, quantity
@@ -14,6 +15,7 @@ from diskyard.api.names import cdi, derived, kubernetes
 from diskyard.errors import AlreadyExists, NoSpace, NotFound
 from diskyard.kube.client import Client, Selection
 from diskyard.kube.reconcile import NOTHING, Delete, Merge, Plan, Tell
+from standalone.colleagues import CONTROLLERS, at_work
 from standalone.storage import place, volume
 from standalone.storage.place import Place
 
@@ -38,6 +40,8 @@ class World:
     classes: Mapping[str, bool] = field(default_factory=dict)
     """Each class, and whether it is a default."""
     used: bool = False
+    alone: bool = True
+    """Whether no controller manager is at work, which would bind claims and hold back what is in use."""
     room: int = 0
     """Bytes that are not promised yet."""
     root: bool = False
@@ -65,7 +69,8 @@ class Claims:
         volumes = client.list(VOLUME).items
         abandoned = tuple(
             each for each in volumes
-            if _refers(each, key) and (claim is None or each["spec"]["claimRef"].get("uid") != meta.uid(claim))
+            if _refers(each, key) and volume.is_ours(each, self._node)
+            and (claim is None or each["spec"]["claimRef"].get("uid") != meta.uid(claim))
         )  # fmt: skip
         if claim is None:
             self._pending.discard(key)
@@ -84,6 +89,7 @@ class Claims:
             abandoned=abandoned,
             storage_class=_get(client, STORAGE_CLASS, Key(_class_name(claim) or "")),
             classes={meta.name(each): _is_default(each) for each in client.list(STORAGE_CLASS).items},
+            alone=not at_work(client, CONTROLLERS, datetime.now(UTC)),
             used=meta.deleting(claim) and _used(client, key),
             room=self._place.size() - place.promised(volumes),
             root=os.geteuid() == 0,
@@ -177,6 +183,25 @@ def _deleting(world: World) -> Plan | None:
         "finalizers": kept,
     }
     return Plan((Merge(CLAIM, world.key, {"metadata": said}),))
+
+
+def _served_by_others(world: World) -> Plan | None:
+    """With a controller manager, only volumes of our classes are ours to make; it binds them."""
+    claim = _claim(world)
+    if world.alone:
+        return None
+    ours = (world.storage_class or {}).get("provisioner") == kubernetes.PROVISIONER
+    waits = (world.storage_class or {}).get("volumeBindingMode") == "WaitForFirstConsumer"
+    here = meta.annotations(claim).get(cdi.SELECTED_NODE) in ({world.node} if waits else {None, world.node})
+    if (
+        not ours
+        or not here
+        or world.volume
+        or meta.phase(claim) == "Bound"
+        or meta.spec(claim).get("volumeName")
+    ):
+        return NOTHING
+    return _impossible(world) or Plan(_provision(world).actions[:2])
 
 
 def _bound(world: World) -> Plan | None:
@@ -292,7 +317,7 @@ def _impossible(world: World) -> Plan | None:
     return None
 
 
-def _provision(world: World) -> Plan | None:
+def _provision(world: World) -> Plan:
     claim = _claim(world)
     path = world.place.volume(derived.volume(meta.uid(claim)))
     due = volume.volume(claim, world.storage_class or {}, path, world.node)
@@ -303,8 +328,8 @@ def _provision(world: World) -> Plan | None:
 
 
 RULES: Final = (
-    _abandoned, _gone, _deleting, _bound, _static, _default, _unknown_class, _foreign, _waits_for_consumer,
-    _impossible, _provision,
+    _abandoned, _gone, _served_by_others, _deleting, _bound, _static, _default, _unknown_class, _foreign,
+    _waits_for_consumer, _impossible, _provision,
 )  # fmt: skip
 
 

@@ -25,6 +25,14 @@ def request(claim: Obj) -> int:
     return quantity.parse(wanted.get("storage") or 0)
 
 
+def is_ours(obj: Obj, node: str) -> bool:
+    """Whether a volume was made by this storage, on that node."""
+    made_here = meta.annotations(obj).get(cdi.PROVISIONED_BY) == kubernetes.PROVISIONER
+    terms = ((meta.spec(obj).get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()
+    hosts = [host for term in terms for rule in term.get("matchExpressions") or () for host in rule["values"]]
+    return made_here and node in hosts
+
+
 def is_block(obj: Obj) -> bool:
     """Whether a claim or a volume is a block device."""
     return meta.spec(obj).get("volumeMode") == "Block"

@@ -8,11 +8,11 @@ from typing import Protocol
 from aiohttp import web
 
 from diskyard.api import meta
-from diskyard.api.meta import POD, Obj
+from diskyard.api.meta import POD, Key, Obj
 from diskyard.errors import BadRequest, TooManyRequests
+from diskyard.kube.client import Client
 from diskyard.web.bridge import call
 from standalone.node.log import LogOptions
-from standalone.store.objects import Objects
 from standalone.wire import body
 from standalone.wire.asked import Asked
 
@@ -33,25 +33,29 @@ class Logs(Protocol):
 class LogStreams:
     """The logs that are being read."""
 
-    def __init__(self, objects: Objects, logs: Logs) -> None:
-        self._objects = objects
+    def __init__(self, client: Client, logs: Logs) -> None:
+        self._client = client
         self._logs = logs
         self._open = 0
         self._closing = False
 
     async def get(self, asked: Asked) -> web.StreamResponse:
-        """The log, as plain text, for as long as it is wanted."""
+        """The log that a request is about."""
+        return await self.stream(asked.request, asked.target.key)
+
+    async def stream(self, request: web.Request, key: Key, container: str = "") -> web.StreamResponse:
+        """The log, as plain text, for as long as it is wanted; the container may stand in the query."""
         if self._open >= LIMIT:
             raise TooManyRequests(f"{LIMIT} logs are being read already; close some, or come back later")
         self._open += 1
         try:
-            pod = await call(self._objects.get, POD, asked.target.key)
-            chosen = options(asked.request, pod)
+            pod = await call(self._client.get, POD, key)
+            chosen = options(request, pod, container)
             chunks = await call(self._logs, pod, chosen)
             first = await call(_gathered, chunks)  # a refusal must come before the answer begins
             response = web.StreamResponse(headers={"Content-Type": "text/plain"})
             response.enable_chunked_encoding()
-            await response.prepare(asked.request)
+            await response.prepare(request)
             with suppress(ConnectionError):
                 await self._pass_on(first, chunks, response)
                 await response.write_eof()
@@ -72,9 +76,9 @@ class LogStreams:
             chunk = await call(_gathered, chunks)
 
 
-def options(request: web.Request, pod: Obj) -> LogOptions:
+def options(request: web.Request, pod: Obj, container: str = "") -> LogOptions:
     """PodLogOptions from the query. Raises BadRequest."""
-    container = request.query.get("container", "")
+    container = container or request.query.get("container", "")
     names = [
         str(c.get("name"))
         for part in ("containers", "initContainers")

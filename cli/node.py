@@ -1,0 +1,57 @@
+"""`diskyard node`: this machine as a node of a Kubernetes cluster, in the foreground."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.yard import Ends
+
+
+@click.command("node")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The cluster. Default: $KUBECONFIG, ~/.kube/config, or a pod's own account.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where pods and volumes are kept; of one cluster. Default: as for `diskyard up`.",
+)
+@click.option("--name", default="", help="The node's name. Default: this machine's.")
+@click.option(
+    "--address", default="", help="Where the API server finds this machine. Default: found on the way to it."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=10250,
+    show_default=True,
+    help="Where the API server asks for logs; 0 takes a free one.",
+)
+@click.option(
+    "--client-ca",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Who signs the API server's certificate for nodes. Default: what kube-system says of clients.",
+)
+@click.option("--verbose", is_flag=True, help="Log every step to standard error.")
+def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, **said: Any) -> None:
+    """Serve a Kubernetes cluster as a node: run its pods here, and provide volumes for its claims.
+
+    Ctrl-C stops every pod gracefully, then ends. SIGTERM ends at once and leaves the pods running for the next start.
+    """
+    from diskyard import log
+    from standalone import directory
+    from standalone.outpost import Outpost, Post
+
+    log.start("DEBUG" if verbose else "WARNING")
+    ends = Ends()
+    place = directory.Directory((data_dir or directory.default()).absolute())
+    post = Post(kubeconfig, said["name"], said["address"], said["port"], said["client_ca"])
+    with Outpost.open(place, post, lambda text: click.echo(text, err=True)) as outpost:
+        click.echo(f"ready: node {outpost.name} of {outpost.url}, logs at {outpost.address}:{outpost.port}")
+        if ends.wait() == signal.SIGINT:
+            click.echo("stopping the pods ...", err=True)
+            outpost.stop_pods()
