@@ -16,6 +16,7 @@ from standalone.access.tokens import tokens, write_kubeconfig
 from standalone.admission import Rules
 from standalone.node.log import LogOptions
 from standalone.store.objects import Objects
+from standalone.wire.crowd import MOST, Most
 from standalone.wire.logs import Logs
 from standalone.wire.routes import application
 
@@ -40,7 +41,9 @@ def silent(_: Obj, __: LogOptions) -> Iterator[bytes]:
 
 
 @contextmanager
-def served(folder: Path, logs: Logs = silent, rules: Rules | None = None) -> Iterator[Yard]:
+def served(
+    folder: Path, logs: Logs = silent, rules: Rules | None = None, most: Most = MOST
+) -> Iterator[Yard]:
     """A new store in that folder, served for as long as the block lasts."""
     now = datetime.now(UTC)
     authority = tls.authority(folder / "pki", "test", now)
@@ -51,7 +54,7 @@ def served(folder: Path, logs: Logs = silent, rules: Rules | None = None) -> Ite
         door = Door(store, known)
         if rules:
             rules.serve(store, door.policy)
-        running = start(application(store, logs, door), Place(LOCALHOST, 0, context))
+        running = start(application(store, logs, door, most), Place(LOCALHOST, 0, context))
         kubeconfig = folder / "kubeconfig"
         write_kubeconfig(kubeconfig, running.url, authority.certificate, known.admin)
         client = connect(kubeconfig)

@@ -1,10 +1,11 @@
 """Where connections come in: a bounded number of handshakes at a time, so that strangers cost little memory.
 
-asyncio's own servers begin a handshake with everyone at once; each costs 256 KiB until it is done or has failed.
+asyncio's own servers begin a handshake with everyone at once; each costs 60 KiB until it is done or has failed.
 """
 
 import asyncio
 import socket
+from asyncio import sslproto
 from functools import partial
 from ssl import SSLContext
 from typing import Final
@@ -16,6 +17,8 @@ from diskyard.web.patience import Limits
 _BACKLOG: Final = 1024
 _PAUSE: Final = 0.1
 """Seconds until the next try to take a connection in, when this process has no file left for it."""
+sslproto.SSLProtocol.max_size = 32 * 1024
+"""What asyncio reads at once, and keeps for each TLS connection; CPython has 256 KiB, a TLS record at most 16."""
 
 
 class Entrance:

@@ -21,8 +21,8 @@ class Limits:
     """Until a new connection's first request has come with all of its headers."""
     later: float = 90.0
     """Between two requests."""
-    silent: int = 512
-    """Beyond so many, the longest silent go at once: over TLS, each costs 256 KiB."""
+    silent: int = 1024
+    """Beyond so many, the longest silent go at once: over TLS, each costs 60 KiB."""
     period: float = 1.0
     """Between two looks at all of them."""
 

@@ -11,6 +11,7 @@ from diskyard.api.user import (
     account_groups,
 )
 from diskyard.errors import ApiError, ServerError, Unauthorized
+from diskyard.web import websocket
 from standalone.access.account import ISSUER, Accounts, BadToken
 from standalone.access.policy import Policy
 from standalone.access.question import forbidden
@@ -50,7 +51,9 @@ class Door:
     def user(self, headers: Mapping[str, str]) -> User:
         """Who sends a request with these headers. Raises Unauthorized."""
         scheme, _, token = headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        if scheme.lower() != "bearer":
+            token = websocket.token(headers)
+        if not token.strip():
             return ANONYMOUS
         try:
             return self.bearer(token.strip())[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from standalone.wire import body
 from standalone.wire.answer import reply
 from standalone.wire.asked import USER, Asked
 from standalone.wire.catalogue import missing
+from standalone.wire.crowd import Crowd
 from standalone.wire.target import Target
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,7 +36,7 @@ class Timeout(ApiError):
     reason = "Timeout"
 
 
-def guarded(door: Door) -> Any:
+def guarded(door: Door, crowd: Crowd) -> Any:
     """Lets requests in whose sender may do what they ask, once all of their body has come."""
 
     @web.middleware
@@ -43,13 +45,10 @@ def guarded(door: Door) -> Any:
         user = door.acting(door.user(headers), [*headers.items()])
         door.check(user, question(request.method, request.rel_url.raw_path, request.query))
         request[USER] = user
-        if request.body_exists:
-            try:
-                async with asyncio.timeout(BODY_WITHIN):
-                    await request.read()
-            except TimeoutError as error:
-                raise Timeout(f"the body of the request did not arrive within {BODY_WITHIN:.0f} s") from error
-        return await handler(request)
+        with nullcontext() if _lasts(request) else crowd.joined(request.method):
+            if request.body_exists:
+                await _arrived(request)
+            return await handler(request)
 
     return let_in
 
@@ -86,6 +85,19 @@ async def token(door: Door, asked: Asked) -> web.StreamResponse:
     """A token for a ServiceAccount. Raises NotFound, Invalid, BadRequest, Conflict."""
     request = await _posted(asked.request, REQUEST)
     return reply(await call(door.accounts.issue, asked.target.key, request), 201)
+
+
+def _lasts(request: web.Request) -> bool:
+    """Whether it stays open for as long as the client listens."""
+    return body.flag(request, "watch") or body.flag(request, "follow")
+
+
+async def _arrived(request: web.Request) -> None:
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            await request.read()
+    except TimeoutError as error:
+        raise Timeout(f"the body of the request did not arrive within {BODY_WITHIN:.0f} s") from error
 
 
 async def _posted(request: web.Request, kind: Kind) -> Obj:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diskyard.api.meta import Kind
-from diskyard.errors import NotFound
+from diskyard.errors import Cause, NotFound
 from standalone.store import convert
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
@@ -68,13 +68,22 @@ class Catalogue:
     def find(self, target: Target) -> Resource:
         """The resource of a path. Raises NotFound in Kubernetes' words."""
         found = self._by_path.get((target.group, target.version, target.plural))
-        if found is None or (target.namespace and not found.kind.namespaced):
+        if found is None:
+            raise self.absent(target.group, target.version)
+        if target.namespace and not found.kind.namespaced:
             raise missing()
         if target.name and found.kind.namespaced and not target.namespace:
             raise missing()
         if target.subresource and target.subresource not in found.subresources:
             raise missing()
         return found
+
+    def absent(self, group: str, version: str) -> NotFound:
+        """404 for what a version of a group does not have; for one that is not served it names those that are."""
+        served = self.versions().get(group, ())
+        if not served or version in served:
+            return missing()
+        return missing(f"{group or 'the core group'} is served as {', '.join(served)}, not as {version[:60]}")
 
     def versions(self) -> dict[str, tuple[str, ...]]:
         """Every group with its versions."""
@@ -112,9 +121,11 @@ def catalogue(served: Iterable[Served]) -> Catalogue:
     return Catalogue(tuple(resource for one in served for resource in _versions(one)))
 
 
-def missing() -> NotFound:
-    """404 for a path that leads nowhere."""
-    return NotFound("the server could not find the requested resource")
+def missing(why: str = "") -> NotFound:
+    """404 for a path that leads nowhere; its details are those that clients make of Kubernetes' own answer."""
+    said = "the server could not find the requested resource"
+    causes = [Cause("404 page not found", reason="UnexpectedServerResponse")]
+    return NotFound(f"{said}: {why}" if why else said, causes)
 
 
 def _versions(served: Served) -> Iterator[Resource]:

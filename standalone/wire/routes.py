@@ -17,6 +17,7 @@ from standalone.wire import access, body, discovery, openapi
 from standalone.wire.answer import refusal, reply, warn
 from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogue, Catalogues, missing
+from standalone.wire.crowd import MOST, Crowd, Most
 from standalone.wire.logs import Logs, LogStreams
 from standalone.wire.target import target
 from standalone.wire.verbs import Verbs
@@ -32,10 +33,11 @@ _WARNING = web.RequestKey("warning", str)
 log = logger("wire")
 
 
-def application(objects: Objects, logs: Logs, door: Door, version: str = VERSION) -> web.Application:
+def application(objects: Objects, logs: Logs, door: Door, most: Most = MOST) -> web.Application:
     """The API server over that store, for whoever comes through the door."""
-    server = _Server(objects, logs, door, version)
-    app = web.Application(middlewares=[_errors, access.guarded(door)], client_max_size=body.BODY_LIMIT)
+    server = _Server(objects, logs, door)
+    guarded = access.guarded(door, Crowd(most))
+    app = web.Application(middlewares=[_errors, guarded], client_max_size=body.BODY_LIMIT)
     for path in ("/healthz", "/livez", "/readyz"):
         app.router.add_get(path, _alive)
         app.router.add_get(path + "/{check:.*}", _alive)
@@ -58,14 +60,13 @@ def application(objects: Objects, logs: Logs, door: Door, version: str = VERSION
 
 
 class _Server:
-    def __init__(self, objects: Objects, logs: Logs, door: Door, version: str) -> None:
+    def __init__(self, objects: Objects, logs: Logs, door: Door) -> None:
         self._catalogues = Catalogues(objects)
         self._verbs = Verbs(objects)
         self._watches = Watches(objects)
         self._logs = LogStreams(objects, logs)
         self._objects = objects
         self._door = door
-        self._version = version
 
     async def close(self, _: web.Application) -> None:
         self._watches.close()
@@ -73,9 +74,7 @@ class _Server:
 
     async def version(self, _: web.Request) -> web.StreamResponse:
         major, minor = _KUBERNETES
-        return reply(
-            {"major": major, "minor": minor, "gitVersion": f"v{major}.{minor}.0+diskyard-{self._version}"}
-        )
+        return reply({"major": major, "minor": minor, "gitVersion": f"v{major}.{minor}.0+diskyard-{VERSION}"})
 
     async def paths(self, _: web.Request) -> web.StreamResponse:
         served = self._catalogues.now().versions()
@@ -110,9 +109,10 @@ class _Server:
 
     async def resources(self, request: web.Request) -> web.StreamResponse:
         name, version = request.match_info.get("group", ""), request.match_info["version"]
-        found = discovery.resources(self._catalogues.now(), name, version)
+        catalogue = self._catalogues.now()
+        found = discovery.resources(catalogue, name, version)
         if found is None:
-            raise missing()
+            raise catalogue.absent(name, version)
         return reply(found)
 
     async def swagger(self, _: web.Request) -> web.StreamResponse:
@@ -125,7 +125,7 @@ class _Server:
         catalogue: Catalogue = self._catalogues.now()
         group, version = request.match_info.get("group", ""), request.match_info["version"]
         if not catalogue.of(group, version):
-            raise missing()
+            raise catalogue.absent(group, version)
         return reply(await call(openapi.document, catalogue, group, version))
 
     async def resource(self, request: web.Request) -> web.StreamResponse:

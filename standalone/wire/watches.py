@@ -1,4 +1,4 @@
-"""Watches on the wire: one JSON line for each change, for as long as the client listens.
+"""Watches on the wire: one JSON line for each change, or one WebSocket message, for as long as the client listens.
 
 A watch costs a queue in the store and a coroutine here, no thread.
 """
@@ -7,12 +7,14 @@ import asyncio
 import random
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Protocol
 
 import orjson
 from aiohttp import web
 
 from diskyard.api.names.kubernetes import INITIAL_EVENTS_END
 from diskyard.errors import ApiError, TooManyRequests
+from diskyard.web import websocket
 from diskyard.web.bridge import call
 from standalone.store import page
 from standalone.store.objects import Objects
@@ -21,7 +23,7 @@ from standalone.wire import body, show
 from standalone.wire.answer import JSON, encoded
 from standalone.wire.asked import Asked
 
-LIMIT = 1000
+LIMIT = 2048
 """So many watches at once; the next is asked to come back later."""
 BOOKMARK = 60.0
 _SHORTEST, _LONGEST = 1800, 3600
@@ -42,15 +44,9 @@ class Watches:
         stream = await call(self._begun, asked, asyncio.get_running_loop(), ready)
         self._open.add(stream)
         try:
-            response = web.StreamResponse(
-                headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"}
-            )
-            response.enable_chunked_encoding()
-            await response.prepare(asked.request)
-            with suppress(ConnectionError):
-                await _Telling(asked, response, stream, ready).run()
-                await response.write_eof()
-            return response
+            if websocket.wanted(asked.request.headers):
+                return await _framed(asked, stream, ready)
+            return await _lined(asked, stream, ready)
         finally:
             self._open.discard(stream)
             stream.close()
@@ -76,14 +72,69 @@ class Watches:
         return self._objects.stream(kind, since, asked.selection, wake)
 
 
+class _Reader(Protocol):
+    """Whoever is told: a line at a time, or a message at a time."""
+
+    async def tell(self, events: list[bytes]) -> None:
+        """Each event is JSON without a line break. Raises ConnectionError when nobody listens any more."""
+
+
+class _Lines:
+    """A chunked answer."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+
+    async def tell(self, events: list[bytes]) -> None:
+        await self._response.write(b"\n".join(events) + b"\n")
+
+
+class _Frames:
+    """A WebSocket: every event a text message of its own."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+
+    async def tell(self, events: list[bytes]) -> None:
+        for event in events:
+            await self._socket.send_str(event.decode())
+
+
+async def _lined(asked: Asked, stream: Stream, ready: asyncio.Event) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"})
+    response.enable_chunked_encoding()
+    await response.prepare(asked.request)
+    with suppress(ConnectionError):
+        await _Telling(asked, _Lines(response), stream, ready).run()
+        await response.write_eof()
+    return response
+
+
+async def _framed(asked: Asked, stream: Stream, ready: asyncio.Event) -> web.StreamResponse:
+    socket = await websocket.opened(asked.request)
+
+    async def heard() -> None:
+        """What a client says on a watch means nothing, but its leaving ends it."""
+        async for _ in socket:
+            pass
+        stream.close()
+
+    listening = asyncio.create_task(heard())
+    try:
+        with suppress(ConnectionError):
+            await _Telling(asked, _Frames(socket), stream, ready).run()
+            await socket.close()
+    finally:
+        listening.cancel()
+    return socket
+
+
 class _Telling:
     """One watch while it lasts."""
 
-    def __init__(
-        self, asked: Asked, response: web.StreamResponse, stream: Stream, ready: asyncio.Event
-    ) -> None:
+    def __init__(self, asked: Asked, reader: _Reader, stream: Stream, ready: asyncio.Event) -> None:
         self._asked = asked
-        self._response = response
+        self._reader = reader
         self._stream = stream
         self._ready = ready
         self._marks = body.flag(asked.request, "allowWatchBookmarks")
@@ -101,7 +152,7 @@ class _Telling:
             try:
                 sent = self._stream.take()
             except ApiError as error:
-                await self._response.write(_line("ERROR", encoded(error.status())))
+                await self._reader.tell([_event("ERROR", encoded(error.status()))])
                 return
             await self._tell(sent)
             if initial:
@@ -115,9 +166,9 @@ class _Telling:
                         await self._ready.wait()
 
     async def _tell(self, sent: Iterable[Sent]) -> None:
-        lines = b"".join(_line(one.type, self._shown(one.body)) for one in sent)
-        if lines:
-            await self._response.write(lines)
+        events = [_event(one.type, self._shown(one.body)) for one in sent]
+        if events:
+            await self._reader.tell(events)
 
     async def _mark(self, annotations: dict[str, str]) -> bool:
         """Say how far the client has seen; False: something else is waiting to be told first."""
@@ -126,7 +177,7 @@ class _Telling:
             return False
         obj = orjson.loads(mark.body)
         obj["metadata"]["annotations"] = annotations
-        await self._response.write(_line("BOOKMARK", self._shown(encoded(obj))))
+        await self._reader.tell([_event("BOOKMARK", self._shown(encoded(obj)))])
         return True
 
     def _shown(self, stored: bytes) -> bytes:
@@ -134,5 +185,5 @@ class _Telling:
         return show.change(self._asked, stored, first=first)
 
 
-def _line(kind: str, shown: bytes) -> bytes:
-    return b'{"type":"' + kind.encode() + b'","object":' + shown + b"}\n"
+def _event(kind: str, shown: bytes) -> bytes:
+    return b'{"type":"' + kind.encode() + b'","object":' + shown + b"}"

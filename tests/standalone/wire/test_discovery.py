@@ -73,7 +73,7 @@ def test_schemas_are_served_for_every_version(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/foo", "/apis/no.such", "/apis/kubevirt.io/v9", "/api/v1/nothings", "/api/v1/pods/a",
+    "path", ["/foo", "/apis/no.such", "/apis/no.such/v1/things", "/api/v1/nothings", "/api/v1/pods/a",
              "/api/v1/namespaces/default/nodes", "/apis/kubevirt.io/v1/namespaces/default/virtualmachines/a/start"],
 )  # fmt: skip
 def test_a_path_to_nowhere_is_said_in_kubernetes_words(wire: Wire, path: str) -> None:
@@ -81,6 +81,16 @@ def test_a_path_to_nowhere_is_said_in_kubernetes_words(wire: Wire, path: str) ->
 
     assert answer.status == 404
     assert answer.obj["message"] == "the server could not find the requested resource"
+    assert answer.obj["details"]["causes"][0]["reason"] == "UnexpectedServerResponse"
+
+
+@pytest.mark.parametrize("path", ["/apis/cdi.kubevirt.io/v2", "/apis/cdi.kubevirt.io/v2/datavolumes",
+                                  "/openapi/v3/apis/cdi.kubevirt.io/v2"])  # fmt: skip
+def test_a_version_that_is_not_served_is_told_which_are(wire: Wire, path: str) -> None:
+    answer = wire.get(path)
+
+    assert answer.status == 404
+    assert answer.obj["message"].endswith("cdi.kubevirt.io is served as v1beta1, v1alpha1, not as v2")
 
 
 def test_the_administrator_may_do_everything(wire: Wire) -> None:
