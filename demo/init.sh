@@ -30,8 +30,8 @@ else
 fi
 echo "  up       $(cut -d' ' -f1 /proc/uptime) seconds"
 echo
-@EXTRA@
 load @LATER_MODULES@
+@EXTRA@
 
 # The power button, which is how libvirt asks a guest to stop.
 mkdir -p /etc/acpi/PWRF

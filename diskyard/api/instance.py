@@ -9,12 +9,18 @@ from typing import Any, Final
 
 from diskyard.api import meta, quantity
 from diskyard.api.meta import Obj
+from diskyard.api.names import kubevirt
 
 DEFAULT_GRACE: Final = 30
 """Seconds that a guest gets to shut down when its spec does not say."""
 FINAL_PHASES: Final = ("Succeeded", "Failed")
 CLAIM_KINDS: Final = ("persistentVolumeClaim", "dataVolume")
 """The kinds of volume that are a claim."""
+EPHEMERAL: Final = "ephemeral"
+"""The kind of volume that reads a claim and forgets what is written."""
+_ON_CLAIMS: Final = (*CLAIM_KINDS, EPHEMERAL)
+SEED_METHODS: Final = ("noCloud", "configDrive")
+"""How public keys reach a guest on a disc."""
 DEVICES: Final = ("disk", "lun", "cdrom")
 PREFIXES: Final = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
 """Buses and how their devices are called; those that share a prefix share its letters."""
@@ -40,7 +46,9 @@ class Volume:
     kind: str
     """The field that is set: `persistentVolumeClaim`, `dataVolume`, ..."""
     claim: str = ""
-    """The claim's name, for the kinds that are one (a DataVolume's claim has its name)."""
+    """The claim's name, for the kinds that stand on one (a DataVolume's claim has its name)."""
+    source: Obj = field(default_factory=dict)
+    """What stands below that field."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,15 @@ class Disk:
     shareable: bool = False
     error_policy: str = ""
     tray: str = ""
+
+
+@dataclass(frozen=True)
+class Credential:
+    """One of spec.accessCredentials: a Secret whose every key is a public SSH key."""
+
+    secret: str
+    method: str
+    """How the guest gets it: `noCloud` or `configDrive`."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +126,17 @@ class Instance:
     firmware_serial: str = ""
     bios_serial: bool = False
     grace: int = DEFAULT_GRACE
+    hostname: str = ""
+    """How the guest is to call itself."""
+    type_name: str = ""
+    """The instance type that it was made from."""
+    credentials: tuple[Credential, ...] = ()
     devices: Obj = field(default_factory=dict)
     """spec.domain.devices as it stands, for the small switches in it."""
 
     @property
     def claim_volumes(self) -> tuple[Volume, ...]:
-        """The volumes that are claims."""
+        """The volumes that stand on claims."""
         return tuple(volume for volume in self.volumes if volume.claim)
 
     def attached(self, switch: str) -> bool:
@@ -124,7 +146,7 @@ class Instance:
 
 def instance(obj: Obj) -> Instance:
     """The instance that an admitted and defaulted object says."""
-    spec = meta.spec(obj)
+    spec, notes = meta.spec(obj), meta.annotations(obj)
     domain = part(spec, "domain")
     devices = part(domain, "devices")
     firmware = part(domain, "firmware")
@@ -143,6 +165,9 @@ def instance(obj: Obj) -> Instance:
         firmware_serial=str(firmware.get("serial") or ""),
         bios_serial=bool(part(part(firmware, "bootloader"), "bios").get("useSerial")),
         grace=grace(spec),
+        hostname=hostname(obj),
+        type_name=next((notes[key] for key in kubevirt.INSTANCE_TYPES if notes.get(key)), ""),
+        credentials=tuple(credentials(spec)),
         devices=devices,
     )
 
@@ -175,6 +200,20 @@ def grace(spec: Obj) -> int:
     return said if isinstance(said, int) and said >= 0 else DEFAULT_GRACE
 
 
+def hostname(obj: Obj) -> str:
+    """The host name: as asked, else the instance's name; up to the first dot, at most 63 characters."""
+    return str(meta.spec(obj).get("hostname") or meta.name(obj)).split(".")[0][:63].rstrip("-")
+
+
+def credentials(spec: Obj) -> Iterator[Credential]:
+    """The public keys that the guest's first boot puts in place."""
+    for each in parts(spec, "accessCredentials"):
+        said = part(each, "sshPublicKey")
+        secret = str(part(part(said, "source"), "secret").get("secretName") or "")
+        methods = part(said, "propagationMethod")
+        yield from (Credential(secret, method) for method in SEED_METHODS if methods.get(method) is not None)
+
+
 def memory(spec: Obj) -> int:
     """The guest's memory in bytes; 0 when nothing says it. Raises InvalidRequest."""
     domain = part(spec, "domain")
@@ -205,8 +244,7 @@ def volumes(spec: Obj) -> Iterator[Volume]:
     for each in parts(spec, "volumes"):
         kind = next((key for key, value in each.items() if key != "name" and value is not None), "")
         source = part(each, kind)
-        claim = {"persistentVolumeClaim": "claimName", "dataVolume": "name"}.get(kind)
-        yield Volume(str(each.get("name") or ""), kind, str(source.get(claim) or "") if claim else "")
+        yield Volume(str(each.get("name") or ""), kind, _claim_name(kind, source), source)
 
 
 def device(disk: Obj) -> str:
@@ -287,6 +325,14 @@ def _claims(obj: Obj) -> Iterator[tuple[str, Claim]]:
                     preallocated=bool(said.get("preallocated")),
                 ),
             )
+
+
+def _claim_name(kind: str, source: Obj) -> str:
+    if kind == EPHEMERAL:
+        source = part(source, "persistentVolumeClaim")
+    return (
+        str(source.get("name" if kind == "dataVolume" else "claimName") or "") if kind in _ON_CLAIMS else ""
+    )
 
 
 def _count(said: object) -> int:

@@ -52,6 +52,28 @@ def convert(
             process.kill()
 
 
+def create(path: Path, size: int) -> None:
+    """Make an empty qcow2 of `size` bytes. Raises Passing."""
+    _make(path, "-f", "qcow2", f"file:{path}", str(size))
+
+
+def overlay(path: Path, lower: Path) -> None:
+    """Make a qcow2 over a raw disk (a file or a block device), which is only read from then on. Raises Passing."""
+    protocol = "host_device" if linux.is_device(lower) else "file"
+    _make(path, "-f", "qcow2", "-F", "raw", "-b", f"{protocol}:{lower}", f"file:{path}")
+
+
+def _make(path: Path, *arguments: str) -> None:
+    import sh
+
+    try:
+        sh.Command("qemu-img")("create", "-q", *arguments)
+    except sh.ErrorReturnCode as error:
+        path.unlink(missing_ok=True)
+        said = error.stderr.decode(errors="replace").strip()[-800:]
+        raise Passing(f"qemu-img could not make {path}: {said}") from error
+
+
 class _Ear:
     """Takes qemu-img's progress in pieces of any size, says each percentage once."""
 

@@ -13,7 +13,6 @@ from diskyard.api.rules import instance, machine
 from tests import builders
 
 HERE = "spec.domain.devices.disks[0]"
-VOLUME = "spec.volumes[0]"
 CARD = "spec.domain.devices.interfaces[0]"
 
 
@@ -40,10 +39,6 @@ def refused(change: dict[str, Any]) -> list[tuple[str, str]]:
 
 def disk(**fields: Any) -> dict[str, Any]:
     return {"domain.devices.disks.0": {"name": "root", **fields}}
-
-
-def volume(**source: Any) -> dict[str, Any]:
-    return {"volumes.0": {"name": "root", **source}}
 
 
 def card(*networks: Obj, **fields: Any) -> dict[str, Any]:
@@ -88,20 +83,6 @@ ORDERS = {
          "a sharable disk requires cache = none got: writeback"),
         ({"domain.devices.disks": [{"name": "root", "disk": {}}, {"name": "x", "disk": {}}]},
          "spec.domain.devices.disks[1].name", "spec.domain.devices.disks[1].Name 'x' not found."),
-        ({"volumes": [{"name": "root", "dataVolume": {"name": "a"}}] * 2}, "spec.volumes[1].name",
-         "spec.volumes[0] and spec.volumes[1] must not have the same Name."),
-        (volume(), VOLUME, f"{VOLUME} must have exactly one source type set"),
-        (volume(dataVolume={"name": "a"}, persistentVolumeClaim={"claimName": "b"}), VOLUME,
-         f"{VOLUME} must have exactly one source type set"),
-        (volume(dataVolume={}), f"{VOLUME}.name", "DataVolume 'name' must be set"),
-        (volume(persistentVolumeClaim={"claimName": ""}), f"{VOLUME}.persistentVolumeClaim.claimName",
-         f"{VOLUME}.persistentVolumeClaim.claimName must be set"),
-        (volume(containerDisk={"image": "x"}), f"{VOLUME}.containerDisk",
-         f"{VOLUME}.containerDisk is not supported yet: persistentVolumeClaim and dataVolume are"),
-        (volume(cloudInitNoCloud={"userData": "x"}), f"{VOLUME}.cloudInitNoCloud",
-         f"{VOLUME}.cloudInitNoCloud is not supported yet: persistentVolumeClaim and dataVolume are"),
-        (volume(floppy={}), f"{VOLUME}.floppy",
-         f"{VOLUME}.floppy is not a kind of volume: persistentVolumeClaim and dataVolume are"),
         ({"domain.resources": {}}, "spec.domain.memory.guest", instance.NO_MEMORY),
         ({"domain.memory": {"guest": "12Mb"}}, "spec.domain.memory.guest",
          "spec.domain.memory.guest: '12Mb' is not a quantity: expected a number with a suffix such as 512Mi, 10Gi "
@@ -156,7 +137,7 @@ def test_what_is_wrong_is_said_with_its_field(change: dict[str, Any], field: str
             io="native",
             errorPolicy="report",
         ),
-        volume(dataVolume={"name": "a"}),
+        {"volumes.0": {"name": "root", "dataVolume": {"name": "a"}}},
         {"domain.devices.disks": []},
         card(bridge={}),
         card(masquerade={}, ports=[{"port": 80}]),
@@ -170,7 +151,7 @@ def test_what_can_run_is_admitted(change: dict[str, Any]) -> None:
 
 
 def test_a_cause_keeps_its_kind() -> None:
-    found = instance.causes(instance.defaults(asked(volume(containerDisk={"image": "x"}))), None)
+    found = instance.causes(instance.defaults(asked({"domain.devices.gpus": [{"name": "g"}]})), None)
 
     assert [cause.reason for cause in found] == ["FieldValueNotSupported"]
 

@@ -70,7 +70,7 @@ class Line:
 
     def reaches(self, name: str, phase: str) -> Obj:
         """The instance, as soon as it is in that phase."""
-        return eventually(lambda: self.found(INSTANCE, name, phase), 60)
+        return eventually(lambda: self.found(INSTANCE, name, phase), 120)
 
     def speaks(self, name: str, words: str) -> Obj:
         """The instance, as soon as it runs and has said that on its serial port."""
@@ -80,7 +80,7 @@ class Line:
             assert words in self.console(obj), self.console(obj)
             return obj
 
-        return eventually(check, 60)
+        return eventually(check, 120)
 
     def becomes(self, name: str, word: str) -> Obj:
         """The machine, as soon as its printableStatus is that word."""
@@ -90,7 +90,7 @@ class Line:
             assert meta.status(obj).get("printableStatus") == word, meta.status(obj)
             return obj
 
-        return eventually(check, 60)
+        return eventually(check, 120)
 
     def pod(self, instance: Obj) -> Obj:
         """The launcher's pod of an instance."""

@@ -174,6 +174,7 @@ def test_the_launchers_pod_has_what_a_guest_needs_and_nothing_of_root() -> None:
     assert container["resources"]["limits"] == {kubevirt.KVM_RESOURCE: "1"}
     assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
         kubevirt.PRIVATE_DIR,
+        kubevirt.SCRATCH_DIR,
         f"{kubevirt.DISKS_DIR}/root",
     }
     assert found["spec"]["terminationGracePeriodSeconds"] == 60
@@ -196,7 +197,7 @@ def test_a_block_claim_is_a_device_of_the_pod() -> None:
     container = launcher_pod(obj, read(obj), accelerated=False)["spec"]["containers"][0]
 
     assert container["volumeDevices"] == [{"name": "root", "devicePath": "/dev/root"}]
-    assert [mount["name"] for mount in container["volumeMounts"]] == ["private"]
+    assert [mount["name"] for mount in container["volumeMounts"]] == ["private", "ephemeral-disks"]
 
 
 def test_a_consumer_only_uses_the_claims() -> None:

@@ -7,16 +7,23 @@ import pytest
 from diskyard.api.instance import Claim, Instance, Volume
 from diskyard.errors import InvalidRequest, NoSpace
 from vm_runtime.launcher import disks
+from vm_runtime.launcher.place import Place
 
 MIB = 1 << 20
 GIB = 1 << 30
+VOLUME = Volume("root", "persistentVolumeClaim", "c")
 
 
 def instance(claim: Claim) -> Instance:
     return Instance(
         "default", "vm", "uid", MIB,
-        volumes=(Volume("root", "persistentVolumeClaim", claim.name),), claims={"root": claim},
+        volumes=(VOLUME,), claims={"root": claim},
     )  # fmt: skip
+
+
+def place(directory: Path) -> Place:
+    """Everything in one directory."""
+    return Place(private=directory, disks=directory, devices=directory, scratch=directory, images=directory)
 
 
 def test_a_disk_that_is_there_is_used_as_it_is(tmp_path: Path) -> None:
@@ -24,16 +31,16 @@ def test_a_disk_that_is_there_is_used_as_it_is(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"\x01" * MIB)
 
-    found = disks.backings(instance(Claim("c", block=False, size=GIB)), tmp_path, tmp_path)
+    found = disks.claimed(instance(Claim("c", block=False, size=GIB)), VOLUME, place(tmp_path))
 
-    assert found["root"].path == str(path)
+    assert found.path == str(path)
     assert path.read_bytes() == b"\x01" * MIB
 
 
 def test_an_empty_claim_gets_a_disk_of_whole_mebibytes_and_no_blocks(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
 
-    disks.backings(instance(Claim("c", block=False, size=5 * MIB + 7)), tmp_path, tmp_path)
+    disks.claimed(instance(Claim("c", block=False, size=5 * MIB + 7)), VOLUME, place(tmp_path))
 
     made = (tmp_path / "root" / "disk.img").stat()
     assert (made.st_size, made.st_blocks) == (5 * MIB, 0)
@@ -49,12 +56,12 @@ def test_only_a_plain_file_is_a_disk(tmp_path: Path, what: str) -> None:
         path.mkdir()
 
     with pytest.raises(InvalidRequest, match="is not a plain file"):
-        disks.backings(instance(Claim("c", block=False, size=GIB)), tmp_path, tmp_path)
+        disks.claimed(instance(Claim("c", block=False, size=GIB)), VOLUME, place(tmp_path))
 
 
 def test_a_block_claim_without_a_device_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"volume root: .*root of claim c cannot be read"):
-        disks.backings(instance(Claim("c", block=True, size=GIB)), tmp_path, tmp_path)
+        disks.claimed(instance(Claim("c", block=True, size=GIB)), VOLUME, place(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ After a change that is meant: `GOLDEN=write pytest tests/vm_runtime/test_domain.
 """
 
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 PRIVATE = "/var/run/kubevirt-private"
 FILE = Backing(f"{PRIVATE}/vmi-disks/root/disk.img", direct=True)
 BLOCK = Backing("/dev/root", block=True, direct=True)
+SCRATCH = "/var/run/kubevirt-ephemeral-disks/root/disk.qcow2"
+EMPTY = Backing(SCRATCH, direct=True, format="qcow2")
 
 
 def guest(domain_: Obj | None = None, **spec: Any) -> Instance:
@@ -54,6 +57,9 @@ CASES: dict[str, tuple[Instance, bool, Backing]] = {
     "no-direct-io": (with_disk(), True, Backing(FILE.path)),
     "preallocated": (with_disk(), True, Backing(FILE.path, direct=True, preallocated=True)),
     "cdrom": (with_disk("cdrom", "sata", bootOrder=1, serial="ISO-1"), True, FILE),
+    "empty-disk": (with_disk(), True, EMPTY),
+    "over-a-file": (with_disk(), True, replace(EMPTY, over=FILE)),
+    "over-a-device": (with_disk(), True, replace(EMPTY, over=BLOCK)),
     "lun": (with_disk("lun", "scsi"), True, BLOCK),
     "usb-disk": (with_disk(bus="usb"), True, FILE),
     "disk-wishes": (

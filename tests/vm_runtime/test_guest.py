@@ -50,7 +50,7 @@ def test_a_deleted_guest_is_asked_to_power_off_and_does(started: Line) -> None:
 
     started.objects.delete(INSTANCE, Key("vm", "default"))
 
-    eventually(lambda: started.gone(INSTANCE, "vm"), 8)
+    eventually(lambda: started.gone(INSTANCE, "vm"), 25)
     assert started.gone(POD, meta.name(running))
 
 
@@ -61,7 +61,7 @@ def test_a_guest_that_does_not_listen_is_destroyed_after_its_time(started: Line)
 
     started.objects.delete(INSTANCE, Key("vm", "default"))
 
-    eventually(lambda: started.gone(INSTANCE, "vm"), 8)
+    eventually(lambda: started.gone(INSTANCE, "vm"), 25)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from diskyard.api import meta
 from diskyard.api.instance import FINAL_PHASES, Instance, Volume
 from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, KUBEVIRT, NODE, POD, Key, Kind, Obj
 from diskyard.api.names import derived, kubevirt
-from diskyard.api.pod import claims
 from diskyard.errors import InvalidRequest
 from diskyard.kube.client import DELETE, Client, Deletion, Selection
 from diskyard.kube.reconcile import (
@@ -202,7 +201,7 @@ def _others(client: Client, instance: Instance) -> list[Obj]:
 def _holder(instance: Instance, volume: Volume, pods: Sequence[Obj]) -> str:
     if not supply.contested(instance, volume):
         return ""
-    holding = (pod for pod in pods if volume.claim in claims(pod))
+    holding = (pod for pod in pods if supply.uses(pod, volume))
     return next((str((meta.controller_of(pod) or {}).get("name") or meta.name(pod)) for pod in holding), "")
 
 

@@ -3,12 +3,13 @@
 from typing import Final
 
 from diskyard.api import meta
-from diskyard.api.instance import Claim, Instance
+from diskyard.api.instance import Instance
 from diskyard.api.job import LaunchJob
 from diskyard.api.meta import INSTANCE, Obj
 from diskyard.api.names import derived, kubevirt
-from diskyard.api.pod import Worker, claim_volume, pod
+from diskyard.api.pod import Worker, pod
 from diskyard.api.quantity import MIB
+from vm_runtime.controller.luggage import claim_pieces, pieces, service_account
 
 LAUNCHER: Final = "diskyard-launcher"
 CONSUME: Final = "--consume"
@@ -27,13 +28,14 @@ def overhead(memory: int, processors: int) -> int:
 def launcher_pod(obj: Obj, instance: Instance, *, accelerated: bool) -> Obj:
     """The pod that runs the guest."""
     job = LaunchJob(instance.namespace, instance.name, instance.uid, accelerated)
+    luggage = pieces(instance)
     worker = Worker(
         container=kubevirt.COMPUTE,
         command=(LAUNCHER,),
         env=job.to_env(),
-        mounts=((kubevirt.PRIVATE_VOLUME, kubevirt.PRIVATE_DIR), *_mounts(instance)),
-        devices=_devices(instance),
-        volumes=({"name": kubevirt.PRIVATE_VOLUME, "emptyDir": {}}, *_volumes(instance)),
+        mounts=tuple((each.name, each.path) for each in luggage if not each.block),
+        devices=tuple((each.name, each.path) for each in luggage if each.block),
+        volumes=tuple(each.volume for each in luggage),
         resources=_resources(obj, instance, accelerated=accelerated),
         restart_policy="Never",
         grace=instance.grace + EXTRA_GRACE,
@@ -44,12 +46,13 @@ def launcher_pod(obj: Obj, instance: Instance, *, accelerated: bool) -> Obj:
 
 def consumer_pod(obj: Obj, instance: Instance) -> Obj:
     """The pod that only uses the claims, so that those that wait for a first consumer are bound."""
+    claims = claim_pieces(instance)
     worker = Worker(
         container=kubevirt.COMPUTE,
         command=(LAUNCHER, CONSUME),
-        mounts=_mounts(instance),
-        devices=_devices(instance),
-        volumes=_volumes(instance),
+        mounts=tuple((each.name, each.path) for each in claims if not each.block),
+        devices=tuple((each.name, each.path) for each in claims if each.block),
+        volumes=tuple(each.volume for each in claims),
         restart_policy="Never",
         grace=0,
     )
@@ -92,33 +95,13 @@ def _metadata(obj: Obj, name: str) -> Obj:
 def _placement(obj: Obj, instance: Instance) -> Obj:
     spec = meta.spec(obj)
     said = ("affinity", "tolerations", "schedulerName", "topologySpreadConstraints", "priorityClassName")
-    hostname = str(spec.get("hostname") or instance.name).split(".")[0][:63].rstrip("-")
+    account = service_account(instance)
     return {
-        "hostname": hostname,
+        "hostname": instance.hostname,
+        **({"serviceAccountName": account} if account else {}),
         "nodeSelector": {kubevirt.SCHEDULABLE: "true", **(spec.get("nodeSelector") or {})},
         **{name: spec[name] for name in said if spec.get(name)},
     }
-
-
-def _file_or_device(instance: Instance, *, block: bool) -> list[tuple[str, Claim]]:
-    return [
-        (volume.name, instance.claims[volume.name])
-        for volume in instance.claim_volumes
-        if volume.name in instance.claims and instance.claims[volume.name].block == block
-    ]
-
-
-def _mounts(instance: Instance) -> tuple[tuple[str, str], ...]:
-    files = _file_or_device(instance, block=False)
-    return tuple((name, f"{kubevirt.DISKS_DIR}/{name}") for name, _ in files)
-
-
-def _devices(instance: Instance) -> tuple[tuple[str, str], ...]:
-    return tuple((name, f"/dev/{name}") for name, _ in _file_or_device(instance, block=True))
-
-
-def _volumes(instance: Instance) -> tuple[Obj, ...]:
-    return tuple(claim_volume(volume.name, volume.claim) for volume in instance.claim_volumes)
 
 
 def _resources(obj: Obj, instance: Instance, *, accelerated: bool) -> Obj:

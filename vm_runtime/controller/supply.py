@@ -6,7 +6,7 @@ from typing import Final
 
 from diskyard.api import instance as instances
 from diskyard.api import meta, storage
-from diskyard.api.instance import Instance, Volume, part
+from diskyard.api.instance import EPHEMERAL, Instance, Volume, part
 from diskyard.api.meta import Obj
 
 SUCCEEDED: Final = "Succeeded"
@@ -76,6 +76,15 @@ def volume_status(instance: Instance, supplies: Sequence[Supply]) -> list[Obj]:
 def contested(instance: Instance, volume: Volume) -> bool:
     """Whether the volume's claim must be its guest's alone."""
     return not any(disk.shareable for disk in instance.disks if disk.name == volume.name)
+
+
+def uses(pod: Obj, volume: Volume) -> bool:
+    """Whether a pod uses the volume's claim in a way that keeps the volume's guest out: readers bear with readers."""
+    claims = (part(each, "persistentVolumeClaim") for each in meta.spec(pod).get("volumes") or ())
+    ways = [claim for claim in claims if claim.get("claimName") == volume.claim]
+    if volume.kind == EPHEMERAL:
+        return any(not claim.get("readOnly") for claim in ways)
+    return bool(ways)
 
 
 def holders(pods: Sequence[Mapping[str, object]], uid: str) -> list[Obj]:

@@ -12,13 +12,16 @@ from diskyard.errors import InvalidRequest
 
 @dataclass(frozen=True)
 class Backing:
-    """What lies behind a volume: always raw, as its format is never guessed from what a guest wrote."""
+    """What lies behind a volume. Its format is never guessed from what a guest wrote: only what we make is qcow2."""
 
     path: str
     block: bool = False
     direct: bool = False
     """O_DIRECT works there."""
     preallocated: bool = False
+    format: str = "raw"
+    over: "Backing | None" = None
+    """What it lies over: read from there what was not written here."""
 
 
 def disks(instance: Instance, backings: Mapping[str, Backing]) -> Iterator[Element]:
@@ -43,6 +46,8 @@ def disk(wanted: Disk, backing: Backing, target: str) -> Element:
         type="block" if backing.block else "file",
         device=wanted.device,
     )
+    if backing.format != "raw":
+        found.insert(2, _lower(backing.over))
     if wanted.readonly:
         found.append(E.readonly())
     if wanted.shareable:
@@ -54,9 +59,19 @@ def disk(wanted: Disk, backing: Backing, target: str) -> Element:
     return found
 
 
+def _lower(backing: Backing | None) -> Element:
+    """What the overlay lies over, said outright: libvirt then looks into no header. Nothing: the end of the chain."""
+    found: Element = E.backingStore()
+    if backing:
+        found.set("type", "block" if backing.block else "file")
+        found.append(E.format(type=backing.format))
+        found.append(E.source(dev=backing.path) if backing.block else E.source(file=backing.path))
+    return found
+
+
 def _driver(wanted: Disk, backing: Backing) -> dict[str, str]:
     cache = _cache(wanted, backing)
-    driver = {"name": "qemu", "type": "raw", "cache": cache}
+    driver = {"name": "qemu", "type": backing.format, "cache": cache}
     native = cache == "none" and (backing.block or backing.preallocated)
     if wanted.io or native:
         driver["io"] = wanted.io or "native"

@@ -8,6 +8,7 @@ from diskyard import log
 from diskyard.api.job import LaunchJob, TerminationMessage
 from diskyard.api.names.cdi import TERMINATION_LOG
 from diskyard.errors import DiskyardError, InvalidRequest
+from vm_runtime.launcher.place import Place
 
 CONSUME = "--consume"
 """Only be there, so that claims that wait for their first consumer bind."""
@@ -34,7 +35,7 @@ def main() -> int:
 
 
 def _launch() -> TerminationMessage:
-    from vm_runtime.launcher.lifecycle import Launcher, Place  # noqa: PLC0415 - libvirt is not needed to refuse
+    from vm_runtime.launcher.lifecycle import Launcher  # noqa: PLC0415 - libvirt is not needed to refuse
 
     if os.getuid() == 0:
         raise InvalidRequest("a launcher never runs as root: libvirt's session mode needs an ordinary user")

@@ -1,18 +1,18 @@
-"""What lies behind the guest's volumes: found, checked, and made where an empty claim has no disk yet."""
+"""The disks of claims: found, checked, and made where an empty claim has none yet."""
 
 import mmap
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from diskyard import log
-from diskyard.api.instance import Claim, Instance, Volume
+from diskyard.api.instance import EPHEMERAL, Claim, Instance, Volume
 from diskyard.api.names.cdi import DISK_FILE
 from diskyard.api.quantity import MIB, round_down
 from diskyard.errors import InvalidRequest, NoSpace
 from vm_runtime.domain.disk import Backing
+from vm_runtime.launcher.place import Place
 
 _log = log.logger("disks")
 
@@ -22,17 +22,14 @@ RESERVED: Final = 131072
 """Bytes left free beside a disk that we make (KubeVirt's minimumReservePVCBytes)."""
 
 
-def backings(instance: Instance, disks: Path, devices: Path) -> Mapping[str, Backing]:
-    """The backing of each volume by name; an empty claim gets its disk. Raises InvalidRequest, NoSpace."""
-    found = {}
-    for volume in instance.claim_volumes:
-        claim = instance.claims[volume.name]
-        path = devices / volume.name if claim.block else disks / volume.name / DISK_FILE
-        if not claim.block and not os.path.lexists(path):
-            make(path, claim)
-        _check(path, volume, claim)
-        found[volume.name] = Backing(str(path), claim.block, direct(path), claim.preallocated)
-    return found
+def claimed(instance: Instance, volume: Volume, place: Place) -> Backing:
+    """The disk of a claim; an empty file system gets one. Raises InvalidRequest, NoSpace."""
+    claim = instance.claims[volume.name]
+    path = place.devices / volume.name if claim.block else place.disks / volume.name / DISK_FILE
+    if not claim.block and volume.kind != EPHEMERAL and not os.path.lexists(path):
+        make(path, claim)
+    _check(path, volume, claim)
+    return Backing(str(path), claim.block, direct(path), claim.preallocated)
 
 
 def make(path: Path, claim: Claim) -> None:

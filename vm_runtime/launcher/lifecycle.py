@@ -6,7 +6,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import BinaryIO, Final
 
@@ -18,11 +17,12 @@ from diskyard.api.job import LaunchJob, Report, TerminationMessage
 from diskyard.api.names import derived, kubevirt
 from diskyard.errors import GuestFailed, InvalidRequest
 from vm_runtime.domain.guest import Host, domain
-from vm_runtime.launcher import disks
+from vm_runtime.launcher.backings import backings
 from vm_runtime.launcher.console import Console
 from vm_runtime.launcher.control import Control
 from vm_runtime.launcher.daemon import Daemon
 from vm_runtime.launcher.hypervisor import OFF, RUNNING, Hypervisor, Turn
+from vm_runtime.launcher.place import Place
 
 _log = log.logger("launcher")
 
@@ -49,15 +49,6 @@ class DaemonEnded:
 
 
 Happening = Turn | Stop | DaemonEnded
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where things are in the launcher's pod."""
-
-    private: Path = Path(kubevirt.PRIVATE_DIR)
-    disks: Path = Path(kubevirt.DISKS_DIR)
-    devices: Path = Path("/dev")
 
 
 @dataclass
@@ -133,8 +124,7 @@ class Launcher:
 
     def _start(self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor) -> Console | None:
         """The guest runs on return; its serial port was being read before its first instruction."""
-        backings = disks.backings(instance, self.place.disks, self.place.devices)
-        host = Host(self.job.accelerated, str(self.place.private), backings)
+        host = Host(self.job.accelerated, str(self.place.private), backings(instance, self.place))
         xml = domain(instance, host)
         daemon.wait()
         hypervisor.connect()

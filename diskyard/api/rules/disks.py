@@ -1,25 +1,19 @@
-"""Admission of an instance's disks and volumes. The texts are KubeVirt's, where it has one. Pure."""
+"""Admission of an instance's disks. The texts are KubeVirt's, where it has one. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from diskyard.api.instance import CLAIM_KINDS, DEVICES, part, parts
+from diskyard.api.instance import CLAIM_KINDS, DEVICES, device, part, parts
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
 
 MOST: Final = 256
-"""Volumes, and characters of a serial number."""
+"""Characters of a serial number."""
 BUSES: Final = ("virtio", "scsi", "sata", "usb")
 CACHES: Final = ("none", "writethrough", "writeback")
 IO_MODES: Final = ("native", "threads")
 ERROR_POLICIES: Final = ("stop", "ignore", "report", "enospace")
-KINDS: Final = (
-    *CLAIM_KINDS, "hostDisk", "containerDisk", "ephemeral", "emptyDisk", "cloudInitNoCloud", "cloudInitConfigDrive",
-    "sysprep", "configMap", "secret", "downwardAPI", "serviceAccount", "downwardMetrics", "memoryDump", "containerPath",
-)  # fmt: skip
-"""Every kind of volume that KubeVirt has."""
-SERVED: Final = " and ".join(CLAIM_KINDS)
 
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_TEXT: Final = (
@@ -40,28 +34,11 @@ def disk_causes(spec: Obj, at: str) -> Iterator[Cause]:
     yield from boot_orders(devices, at)
     for number, disk in enumerate(disks):
         place = f"{path}[{number}]"
-        yield from _name(disk, place)
+        yield from misnamed(disk, place)
         yield from _target(disk, place)
         yield from _serial(disk, place)
         yield from _choices(disk, place)
         yield from _volume(disk, volumes, place)
-
-
-def volume_causes(spec: Obj, at: str) -> Iterator[Cause]:
-    """What is wrong with the volumes of the spec at the path `at`."""
-    path = f"{at}.volumes"
-    volumes = parts(spec, "volumes")
-    if len(volumes) > MOST:
-        yield Cause(f"{path} list exceeds the {MOST} element limit in length", path)
-        return
-    yield from duplicates(volumes, path)
-    if parts(spec, "utilityVolumes"):
-        text = "cannot create VMI with utility volumes in spec, utility volumes can only be added via hotplug"
-        yield Cause(text, f"{at}.utilityVolumes")
-    for number, volume in enumerate(volumes):
-        place = f"{path}[{number}]"
-        yield from _name(volume, place)
-        yield from _source(volume, place)
 
 
 def duplicates(entries: Sequence[Obj], path: str) -> Iterator[Cause]:
@@ -91,7 +68,8 @@ def boot_orders(devices: Obj, at: str) -> Iterator[Cause]:
                 seen.add(order)
 
 
-def _name(entry: Obj, place: str) -> Iterable[Cause]:
+def misnamed(entry: Obj, place: str) -> Iterator[Cause]:
+    """A name that is no DNS label."""
     if not _LABEL.fullmatch(str(entry.get("name") or "")):
         yield Cause(_LABEL_TEXT, f"{place}.name")
 
@@ -158,24 +136,12 @@ def _volume(disk: Obj, volumes: dict[str, Obj], place: str) -> Iterator[Cause]:
     elif disk.get("lun") is not None and not any(volume.get(kind) is not None for kind in CLAIM_KINDS):
         text = f"{place}.lun can only be mapped to a DataVolume or PersistentVolumeClaim volume."
         yield Cause(text, f"{place}.lun")
+    elif part(volume, "persistentVolumeClaim").get("readOnly") and not _reads_only(disk):
+        text = (
+            f"{place} is on a claim that is only read: it must be a cdrom, or readonly on bus virtio or scsi"
+        )
+        yield Cause(text, place)
 
 
-def _source(volume: Obj, place: str) -> Iterator[Cause]:
-    kinds = [kind for kind, value in volume.items() if kind != "name" and value is not None]
-    if len(kinds) != 1:
-        yield Cause(f"{place} must have exactly one source type set", place)
-        return
-    kind = kinds[0]
-    source = part(volume, kind)
-    if kind not in CLAIM_KINDS:
-        known = "is not supported yet" if kind in KINDS else "is not a kind of volume"
-        text = f"{place}.{kind} {known}: {SERVED} are"
-        yield Cause(text, f"{place}.{kind}", "FieldValueNotSupported")
-    elif kind == "dataVolume" and not source.get("name"):
-        yield Cause("DataVolume 'name' must be set", f"{place}.name", "FieldValueRequired")
-    elif kind == "persistentVolumeClaim" and not source.get("claimName"):
-        field = f"{place}.persistentVolumeClaim.claimName"
-        yield Cause(f"{field} must be set", field, "FieldValueRequired")
-    if source.get("hotpluggable"):
-        field = f"{place}.{kind}.hotpluggable"
-        yield Cause(f"{field} is not supported yet: it must be false", field, "FieldValueNotSupported")
+def _reads_only(disk: Obj) -> bool:
+    return disk.get("cdrom") is not None or bool(part(disk, device(disk)).get("readonly"))

@@ -7,8 +7,9 @@ from typing import Any, Final
 from diskyard.api import meta, quantity
 from diskyard.api.instance import BINDINGS, part, parts
 from diskyard.api.meta import Obj
-from diskyard.api.rules.disks import disk_causes, duplicates, volume_causes
+from diskyard.api.rules.disks import disk_causes, duplicates
 from diskyard.api.rules.instance_defaults import ARCHITECTURE, defaults, spec_defaults
+from diskyard.api.rules.volumes import volume_causes
 from diskyard.errors import Cause, InvalidRequest
 
 __all__ = ["causes", "defaults", "spec_causes", "spec_defaults"]
@@ -23,7 +24,7 @@ MOST_PROCESSORS: Final = 288
 """What q35 takes without an emulated interrupt remapper (qemu's pc_q35_machine_options)."""
 RESERVED_MAC: Final = "02:00:00:00:00:00"
 NOT_YET: Final = (
-    "accessCredentials", "livenessProbe", "readinessProbe", "resourceClaims", "startStrategy",
+    "livenessProbe", "readinessProbe", "resourceClaims", "startStrategy",
     "domain.clock.timezone", "domain.clock.timer", "domain.cpu.dedicatedCpuPlacement",
     "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime", "domain.features.hyperv",
     "domain.features.hypervPassthrough", "domain.features.kvm", "domain.features.pvspinlock",

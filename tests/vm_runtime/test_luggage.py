@@ -1,0 +1,94 @@
+"""What a launcher's pod carries for each kind of its guest's volumes, and who may use a claim beside whom."""
+
+from typing import Any
+
+import pytest
+
+from diskyard.api.instance import Instance, Volume, instance
+from diskyard.api.meta import Obj
+from diskyard.api.rules.instance import defaults
+from tests import builders
+from vm_runtime.controller import supply
+from vm_runtime.controller.luggage import pieces, service_account
+
+PRIVATE = "/var/run/kubevirt-private"
+
+
+def guest(*volumes: Obj, **spec: Any) -> Instance:
+    """An instance with those volumes, the claims among them bound."""
+    obj = builders.stored(builders.instance("vm", volumes=list(volumes), **spec))
+    obj["spec"]["domain"]["devices"]["disks"] = []
+    known = {"claimName": "c", "volumeMode": "Filesystem"}
+    obj["status"] = {"volumeStatus": [{"name": "v", "persistentVolumeClaimInfo": known}]}
+    return instance(defaults(obj))
+
+
+def carried(asked: Instance) -> dict[str, tuple[Obj, str]]:
+    """Name -> (source, path) of all but the launcher's own."""
+    return {each.name: (each.source, each.path) for each in pieces(asked)[2:]}
+
+
+@pytest.mark.parametrize(
+    ("volume", "source", "path"),
+    [
+        ({"persistentVolumeClaim": {"claimName": "c"}}, {"persistentVolumeClaim": {"claimName": "c"}},
+         f"{PRIVATE}/vmi-disks/v"),
+        ({"persistentVolumeClaim": {"claimName": "c", "readOnly": True}},
+         {"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}, f"{PRIVATE}/vmi-disks/v"),
+        ({"ephemeral": {"persistentVolumeClaim": {"claimName": "c"}}},
+         {"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}, f"{PRIVATE}/vmi-disks/v"),
+        ({"secret": {"secretName": "s", "optional": True, "volumeLabel": "x"}},
+         {"secret": {"secretName": "s", "optional": True}}, f"{PRIVATE}/secret/v"),
+        ({"configMap": {"name": "m"}}, {"configMap": {"name": "m"}}, f"{PRIVATE}/config-map/v"),
+        ({"sysprep": {"secret": {"name": "s"}}}, {"secret": {"secretName": "s"}}, f"{PRIVATE}/sysprep/v"),
+        ({"sysprep": {"configMap": {"name": "m"}}}, {"configMap": {"name": "m"}}, f"{PRIVATE}/sysprep/v"),
+    ],
+)  # fmt: skip
+def test_a_volume_is_carried_to_where_the_launcher_looks(volume: Obj, source: Obj, path: str) -> None:
+    assert carried(guest({"name": "v", **volume})) == {"v": (source, path)}
+
+
+def test_secrets_of_cloud_init_and_of_credentials_are_carried_beside() -> None:
+    seed = {"secretRef": {"name": "user"}, "networkDataSecretRef": {"name": "net"}}
+    key = {"source": {"secret": {"secretName": "keys"}}, "propagationMethod": {"noCloud": {}}}
+
+    found = carried(
+        guest({"name": "v", "cloudInitNoCloud": seed}, accessCredentials=[{"sshPublicKey": key}] * 2)
+    )
+
+    assert found == {
+        "v-udata": ({"secret": {"secretName": "user"}}, f"{PRIVATE}/secret/v-udata"),
+        "v-ndata": ({"secret": {"secretName": "net"}}, f"{PRIVATE}/secret/v-ndata"),
+        "keys-access-cred": ({"secret": {"secretName": "keys"}}, f"{PRIVATE}/secret/keys-access-cred"),
+    }
+
+
+def test_what_the_launcher_makes_itself_is_not_carried() -> None:
+    made = guest(
+        {"name": "v", "emptyDisk": {"capacity": "1Gi"}}, {"name": "w", "cloudInitNoCloud": {"userData": "x"}}
+    )
+
+    assert carried(made) == {}
+
+
+def test_the_pod_is_of_the_service_account_whose_token_the_guest_reads() -> None:
+    asked = guest({"name": "v", "serviceAccount": {"serviceAccountName": "robot"}})
+
+    assert service_account(asked) == "robot"
+    assert carried(asked)["v"][1] == "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@pytest.mark.parametrize(
+    ("kind", "theirs", "kept_out"),
+    [
+        ("ephemeral", {"claimName": "c", "readOnly": True}, False),
+        ("ephemeral", {"claimName": "c"}, True),
+        ("persistentVolumeClaim", {"claimName": "c", "readOnly": True}, True),
+        ("persistentVolumeClaim", {"claimName": "c"}, True),
+        ("persistentVolumeClaim", {"claimName": "other"}, False),
+    ],
+)
+def test_readers_of_a_claim_bear_with_readers_alone(kind: str, theirs: Obj, kept_out: bool) -> None:
+    pod = builders.pod("other", "x", volumes=[{"name": "v", "persistentVolumeClaim": theirs}])
+
+    assert supply.uses(pod, Volume("v", kind, "c")) is kept_out

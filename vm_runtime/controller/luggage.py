@@ -1,0 +1,130 @@
+"""What a launcher's pod carries for its guest: a volume of the pod for each of the guest's that needs one. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from diskyard.api.instance import EPHEMERAL, Instance, Volume, part
+from diskyard.api.meta import Obj
+from diskyard.api.names import kubevirt
+
+TOKEN_LIFE: Final = 3607
+"""Seconds: what Kubernetes itself asks for on behalf of pods."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One volume of the pod, and where the launcher finds it."""
+
+    name: str
+    source: Obj
+    path: str
+    block: bool = False
+
+    @property
+    def volume(self) -> Obj:
+        """As on the wire."""
+        return {"name": self.name, **self.source}
+
+
+def pieces(instance: Instance) -> tuple[Piece, ...]:
+    """All of them, the launcher's own first."""
+    own = (
+        Piece(kubevirt.PRIVATE_VOLUME, {"emptyDir": {}}, kubevirt.PRIVATE_DIR),
+        Piece(kubevirt.SCRATCH_VOLUME, {"emptyDir": {}}, kubevirt.SCRATCH_DIR),
+    )
+    carried = [piece for volume in instance.volumes if not volume.claim for piece in _pieces(volume)]
+    return (*own, *claim_pieces(instance), *carried, *_credentials(instance))
+
+
+def claim_pieces(instance: Instance) -> tuple[Piece, ...]:
+    """The claims alone."""
+    return tuple(
+        _claim(instance, volume) for volume in instance.claim_volumes if volume.name in instance.claims
+    )
+
+
+def service_account(instance: Instance) -> str:
+    """The ServiceAccount whose token the guest gets; empty: none."""
+    asked = (volume.source for volume in instance.volumes if volume.kind == "serviceAccount")
+    return next((str(source.get("serviceAccountName") or "") for source in asked), "")
+
+
+def _claim(instance: Instance, volume: Volume) -> Piece:
+    block = instance.claims[volume.name].block
+    only = part(volume.source, "persistentVolumeClaim") if volume.kind == EPHEMERAL else volume.source
+    source: Obj = {"claimName": volume.claim}
+    if volume.kind == EPHEMERAL or only.get("readOnly"):
+        source["readOnly"] = True
+    place = f"/dev/{volume.name}" if block else f"{kubevirt.DISKS_DIR}/{volume.name}"
+    return Piece(volume.name, {"persistentVolumeClaim": source}, place, block)
+
+
+def _pieces(volume: Volume) -> Iterator[Piece]:
+    make = _KINDS.get(volume.kind)
+    return make(volume) if make else iter(())
+
+
+def _secret(volume: Volume) -> Iterator[Piece]:
+    source = _kept(volume.source, "secretName", "optional")
+    yield Piece(volume.name, {"secret": source}, f"{kubevirt.SECRETS_DIR}/{volume.name}")
+
+
+def _config_map(volume: Volume) -> Iterator[Piece]:
+    source = _kept(volume.source, "name", "optional")
+    yield Piece(volume.name, {"configMap": source}, f"{kubevirt.CONFIG_MAPS_DIR}/{volume.name}")
+
+
+def _downward(volume: Volume) -> Iterator[Piece]:
+    source = {"items": volume.source.get("fields") or []}
+    yield Piece(volume.name, {"downwardAPI": source}, f"{kubevirt.DOWNWARD_DIR}/{volume.name}")
+
+
+def _sysprep(volume: Volume) -> Iterator[Piece]:
+    secret, entries = part(volume.source, "secret"), part(volume.source, "configMap")
+    source: Obj = (
+        {"secret": {"secretName": secret.get("name")}}
+        if secret
+        else {"configMap": {"name": entries.get("name")}}
+    )
+    yield Piece(volume.name, source, f"{kubevirt.SYSPREP_DIR}/{volume.name}")
+
+
+def _account(volume: Volume) -> Iterator[Piece]:
+    """What Kubernetes gives a pod of that account: a token that expires, the CA, the namespace."""
+    sources = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_LIFE}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]
+    yield Piece(volume.name, {"projected": {"sources": sources}}, kubevirt.SERVICE_ACCOUNT_DIR)
+
+
+def _seed(volume: Volume) -> Iterator[Piece]:
+    """The Secrets with user data and network data."""
+    for reference, letter in (("secretRef", "u"), ("networkDataSecretRef", "n")):
+        secret = part(volume.source, reference).get("name")
+        if secret:
+            name = f"{volume.name}-{letter}data"
+            yield Piece(name, {"secret": {"secretName": secret}}, f"{kubevirt.SECRETS_DIR}/{name}")
+
+
+def _credentials(instance: Instance) -> Iterator[Piece]:
+    for secret in dict.fromkeys(each.secret for each in instance.credentials):
+        name = f"{secret}-access-cred"
+        yield Piece(name, {"secret": {"secretName": secret}}, f"{kubevirt.SECRETS_DIR}/{name}")
+
+
+def _kept(source: Obj, *names: str) -> Obj:
+    return {name: source[name] for name in names if source.get(name) not in (None, "")}
+
+
+_KINDS: Final[Mapping[str, Callable[[Volume], Iterator[Piece]]]] = {
+    "secret": _secret,
+    "configMap": _config_map,
+    "downwardAPI": _downward,
+    "sysprep": _sysprep,
+    "serviceAccount": _account,
+    "cloudInitNoCloud": _seed,
+    "cloudInitConfigDrive": _seed,
+}
