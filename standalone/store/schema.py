@@ -24,9 +24,11 @@ _KEEPS: Final = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 _EMBEDDED: Final = "x-kubernetes-embedded-resource"
 _COPIED: Final = (
-    "required", "enum", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+    "required", "enum", "pattern", "minimum", "maximum", "multipleOf",
     "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties",
 )  # fmt: skip
+_EXCLUSIVE: Final = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
+"""In OpenAPI 3.0 a flag beside the limit, in JSON schema a limit of its own."""
 _COMBINED: Final = ("allOf", "anyOf", "oneOf")
 
 
@@ -142,6 +144,9 @@ def _twice(value: Any, node: Node, path: str) -> Iterator[Cause]:
 def _json_schema(node: Node, *, top: bool = False) -> dict[str, Any]:
     """OpenAPI's dialect as JSON schema."""
     result: dict[str, Any] = {keyword: node[keyword] for keyword in _COPIED if keyword in node}
+    for limit, exclusive in _EXCLUSIVE.items():
+        if node.get(exclusive) is True and limit in result:
+            result[exclusive] = result.pop(limit)
     if node.get("format") in FORMATS:
         result["format"] = node["format"]
     if "type" in node and not node.get(_INT_OR_STRING):

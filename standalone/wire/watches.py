@@ -63,6 +63,7 @@ class Watches:
 
         kind, asking = asked.resource.kind, asked.asking
         page.check(asking, watching=True)
+        body.number(asked.request, "timeoutSeconds")  # what is wrong is said before the answer begins
         since = asking.resource_version
         if asking.initial:
             page.point(asking, self._objects.revision)
