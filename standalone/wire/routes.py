@@ -54,7 +54,7 @@ def application(objects: Objects, logs: Logs, door: Door, most: Most = MOST) -> 
     app.router.add_get("/", server.paths)
     app.router.add_route("*", "/api/{version}/{rest:.+}", server.resource)
     app.router.add_route("*", "/apis/{group}/{version}/{rest:.+}", server.resource)
-    app.on_response_prepare.append(_warned)
+    app.on_response_prepare.append(_marked)
     app.on_shutdown.append(server.close)
     return app
 
@@ -166,8 +166,9 @@ class _Server:
         return found
 
 
-async def _warned(request: web.Request, answer: web.StreamResponse) -> None:
-    """A version that is on its way out says so in every answer."""
+async def _marked(request: web.Request, answer: web.StreamResponse) -> None:
+    """No answer is to be kept by a proxy; a version that is on its way out says so in every one."""
+    answer.headers.setdefault("Cache-Control", "no-cache, private")
     if text := request.get(_WARNING):
         warn(answer, text)
 

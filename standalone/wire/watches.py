@@ -102,7 +102,7 @@ class _Frames:
 
 
 async def _lined(asked: Asked, stream: Stream, ready: asyncio.Event) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"})
+    response = web.StreamResponse(headers={"Content-Type": JSON})
     response.enable_chunked_encoding()
     await response.prepare(asked.request)
     with suppress(ConnectionError):
