@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from diskyard.errors import Busy, InvalidRequest
 from diskyard.web.entrance import Entrance
@@ -19,6 +21,9 @@ _LINE = 64 * 1024
 """The longest request line and header that is read."""
 _LAST_WORDS = 0.01
 """Seconds in which the loop lets its closed sockets go."""
+_log = logging.getLogger("web")
+_log.addFilter(lambda record: not isinstance((record.exc_info or (None, None))[1], HttpProcessingError))
+"""Whoever sends what is no HTTP has been told so: it is not for the operator, nor may it fill a log."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class _Serving:
         runner = web.AppRunner(
             self.app,
             access_log=None,
+            logger=_log,
             handler_cancellation=True,
             keepalive_timeout=self.place.limits.later,
             max_line_size=_LINE,

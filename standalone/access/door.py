@@ -41,6 +41,8 @@ class Door:
     def bearer(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, tuple[str, ...]]:
         """Whose token that is, and for which of the audiences (none: this server's). Raises BadToken."""
         wanted = tuple(audiences) or (ISSUER,)
+        if not token.isascii():
+            raise BadToken("invalid bearer token")
         user = self._tokens.user(token)
         if user is None:
             return self.accounts.user(token, wanted)

@@ -50,6 +50,11 @@ async def obj(request: web.Request, *, accepted: tuple[str, ...] = (JSON, YAML, 
     return {**read, "metadata": read.get("metadata") or {}}
 
 
+def is_json(request: web.Request) -> bool:
+    """Whether the body is said to be JSON, of whatever kind."""
+    return not request.headers.get("Content-Type") or request.content_type.endswith("json")
+
+
 def flag(request: web.Request, name: str) -> bool:
     """Whether a query parameter says yes."""
     return request.query.get(name, "").lower() in ("true", "1", "t")

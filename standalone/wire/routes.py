@@ -6,7 +6,7 @@ from functools import partial
 from aiohttp import web
 
 from diskyard import VERSION
-from diskyard.errors import ApiError, MethodNotAllowed
+from diskyard.errors import ApiError, BadRequest, MethodNotAllowed
 from diskyard.log import logger
 from diskyard.web.bridge import call
 from standalone.access.door import Door
@@ -184,6 +184,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except ApiError as error:
         return refusal(error)
+    except web.RequestPayloadError as error:
+        return refusal(BadRequest(f"the body of the request cannot be read: {error}"))
     except web.HTTPRequestEntityTooLarge:
         return refusal(TooLarge(f"Request entity too large: limit is {body.BODY_LIMIT}"))
     except web.HTTPNotFound:

@@ -14,7 +14,7 @@ from diskyard.web.bridge import call
 from standalone.store import finality
 from standalone.store.objects import Objects
 from standalone.store.patch import patched
-from standalone.wire import body, show
+from standalone.wire import body, show, strict
 from standalone.wire.answer import Shape, reply, success
 from standalone.wire.asked import Asked, dry_run
 
@@ -46,7 +46,7 @@ class Verbs:
     async def create(self, asked: Asked) -> web.StreamResponse:
         """A new object."""
         obj = await asked.obj()
-        warnings = self._unknown(asked, obj)
+        warnings = await self._doubtful(asked, obj)
         made = await call(self._store(asked, dry=asked.dry).create, asked.resource.kind, obj)
         return show.one(asked, made, 201, warnings)
 
@@ -64,7 +64,7 @@ class Verbs:
     async def update(self, asked: Asked) -> web.StreamResponse:
         """An object, replaced."""
         obj = await asked.obj()
-        warnings = self._unknown(asked, obj)
+        warnings = await self._doubtful(asked, obj)
         kind, subresource = asked.resource.kind, asked.target.subresource
         return show.one(
             asked, await call(self._store(asked, dry=asked.dry).update, kind, obj, subresource), 200, warnings
@@ -77,7 +77,7 @@ class Verbs:
         patch, how = await asked.patch()
         warnings: tuple[str, ...] = ()
         if how is Patch.MERGE and isinstance(patch, dict):
-            warnings = self._unknown(asked, patch)
+            warnings = await self._doubtful(asked, patch)
         kind, target = asked.resource.kind, asked.target
         changed = await call(
             self._store(asked, dry=asked.dry).patch, kind, target.key, patch, target.subresource, how
@@ -129,18 +129,20 @@ class Verbs:
         objects = (self._rehearsal if dry else self._objects).asked_by(asked.user)
         return objects.acting(asked.author, asked.resource.api_version)
 
-    def _unknown(self, asked: Asked, obj: Obj) -> tuple[str, ...]:
-        """What to warn about. Raises BadRequest where the client wants unknown fields refused."""
+    async def _doubtful(self, asked: Asked, obj: Obj) -> tuple[str, ...]:
+        """What to warn about. Raises BadRequest where the client wants such fields refused."""
         if asked.strictness == "Ignore":
             return ()
-        unknown = tuple(f'unknown field "{path}"' for path in self._objects.unknown(asked.resource.kind, obj))
-        if unknown and asked.strictness == "Strict":
+        twice = strict.duplicates(await asked.request.read()) if body.is_json(asked.request) else ()
+        unknown = (f'unknown field "{path}"' for path in self._objects.unknown(asked.resource.kind, obj))
+        found = (*twice, *unknown)
+        if found and asked.strictness == "Strict":
             kind = asked.resource.kind.kind
             raise BadRequest(
                 f'{kind} in version "{asked.resource.version}" cannot be handled as a {kind}: '
-                f"strict decoding error: {', '.join(unknown)}"
+                f"strict decoding error: {', '.join(found)}"
             )
-        return unknown
+        return found
 
 
 def _instead(whole: Obj, _: Obj) -> Obj:

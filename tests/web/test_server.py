@@ -1,5 +1,6 @@
 """Servers on threads of their own: where they are, when they end."""
 
+import socket
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,20 @@ def test_a_server_answers_where_it_says_that_it_is() -> None:
         assert said(running).startswith("call")
     finally:
         running.stop()
+
+
+def test_who_sends_what_is_no_http_is_told_and_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    running = start(application(), Place(LOCALHOST))
+
+    try:
+        with socket.create_connection((LOCALHOST, running.port), 60) as stranger:
+            stranger.sendall(b"\x00\xff nonsense\r\n\r\n")
+            answer = stranger.recv(1 << 16)
+    finally:
+        running.stop()
+
+    assert b"400 Bad Request" in answer
+    assert not caplog.records
 
 
 def test_a_taken_port_is_named_with_the_way_out() -> None:

@@ -167,6 +167,13 @@ def test_a_request_that_makes_no_sense_says_why(
     assert words in answer.obj["message"]
 
 
+def test_a_body_that_is_not_what_its_encoding_says_is_refused(wire: Wire, place: str) -> None:
+    answer = wire.send("POST", maps(place), b"{}", Content_Encoding="gzip")
+
+    assert answer.status == 400
+    assert "cannot be read" in answer.obj["message"]
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [

@@ -1,0 +1,41 @@
+"""Bodies that say a field twice."""
+
+import pytest
+
+from standalone.wire.strict import duplicates
+from tests.standalone.wire.conftest import Wire
+
+MAPS = "/api/v1/namespaces/{place}/configmaps"
+TWICE = b'{"metadata":{"name":"one"},"data":{"a":"1","a":"2"}}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "fields"),
+    [
+        (b'{"a":1,"b":{"a":2}}', ()),
+        (b'{"a":1,"a":2,"a":3}', ("a",)),
+        (b'{"a":{"b":[{"c":1},{"c":1,"c":2}]}}', ("a.b[1].c",)),
+        (b'{"a":{"b":1,"b":2},"a":{"b":1,"b":2}}', ("a.b", "a")),
+        (b'{"n":%s,"n":1.5e400}' % (b"9" * 5000), ("n",)),
+        (b'[{"a":1,"a":2}]', ("[0].a",)),
+        (b'"a"', ()),
+    ],
+)
+def test_a_field_that_is_said_twice_is_found(raw: bytes, fields: tuple[str, ...]) -> None:
+    assert duplicates(raw) == tuple(f'duplicate field "{field}"' for field in fields)
+
+
+def test_the_last_of_them_counts_and_is_warned_of(wire: Wire, place: str) -> None:
+    answer = wire.send("POST", MAPS.format(place=place), TWICE)
+
+    assert answer.obj["data"] == {"a": "2"}
+    assert answer.headers["Warning"] == '299 - "duplicate field \\"data.a\\""'
+
+
+def test_it_is_refused_where_the_client_is_strict(wire: Wire, place: str) -> None:
+    answer = wire.send("POST", MAPS.format(place=place) + "?fieldValidation=Strict", TWICE)
+
+    assert answer.status == 400
+    assert answer.obj["message"] == (
+        'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data.a"'
+    )
