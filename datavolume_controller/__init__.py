@@ -13,4 +13,4 @@ from diskyard.kube.reconcile import Reconciler
 
 def reconcilers(scraper: Scraper) -> list[Reconciler[Any]]:
     """Everything that this program does, for `Controllers`. Who made the scraper closes it."""
-    return [DataVolumes(scraper), Imports(), CDIs(), Configs(), Profiles()]
+    return [DataVolumes(scraper), Imports(scraper), CDIs(), Configs(), Profiles()]

@@ -1,6 +1,7 @@
 """DataVolumes: each gets its claim, and says where the claim's filling stands."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -203,7 +204,7 @@ def _annotated(world: World, phase: str) -> tuple[Action, ...]:
         told = world.claim.annotations
         said |= {name: told[name] for name in (cdi.ATTEMPTS, cdi.VDDK_VERSION, cdi.VDDK_HOST) if name in told}
     if world.figures:
-        said[cdi.IMPORT_PROGRESS] = world.figures.to_text()
+        said[cdi.IMPORT_PROGRESS] = replace(world.figures, journal="").to_text()
     elif phase in _OVER:
         said[cdi.IMPORT_PROGRESS] = None
     changed = {key: text for key, text in said.items() if world.dv.annotations.get(key) != text}

@@ -53,6 +53,7 @@ def job(claim: Claim, config: Config) -> ImportJob:
         backing_file=said.get(cdi.IMPORT_BACKING_FILE, ""),
         thumbprint=said.get(cdi.IMPORT_THUMBPRINT, ""),
         vddk_dir=config.vddk_folder or cdi.VDDK_DIR,
+        journal=said.get(cdi.IMPORT_JOURNAL, "") if claim.block else "",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from datavolume_controller import attempt, importer
 from datavolume_controller.attempt import Attempt
+from datavolume_controller.progress import Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
 from diskyard.api import meta
 from diskyard.api import pod as pods
@@ -29,6 +30,8 @@ RUNNING: Final = "Pod is running"
 IMAGE_TROUBLE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 CRASHING: Final = "CrashLoopBackOff"
 IN_USE_PAUSE: Final = 2.0
+REPORTED: Final = 2.0
+"""Seconds between two looks at how much of a block device is durable."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class World:
     users: tuple[Key, ...]
     """Other pods that use the claim and have not ended."""
     now: str
+    journal: str = ""
+    """Of a block device: what its running importer says is durable."""
 
     @property
     def facts(self) -> Facts:
@@ -73,6 +78,9 @@ class Imports:
     kind: Kind = CLAIM
     wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: _claims, CDI_CONFIG: everything}
 
+    def __init__(self, scraper: Scraper) -> None:
+        self._scraper = scraper
+
     def gather(self, client: Client, key: Key) -> World | None:
         """The claim, its pod and who else uses it; None: not a claim for us."""
         obj = find(client, CLAIM, key)
@@ -90,7 +98,15 @@ class Imports:
                 meta.key(other) for other in others if meta.phase(other) not in ("Succeeded", "Failed")
             ),
             now=meta.timestamp(datetime.now(UTC)),
+            journal=self._journal(found, pod) if pod and found.block else "",
         )
+
+    def _journal(self, claim: Claim, pod: Obj) -> str:
+        facts = pods.facts(pod)
+        if not (facts.running and facts.ip):
+            return ""
+        found = self._scraper.figures(Target(facts.ip, importer.owner_uid(claim), meta.uid(pod)))
+        return found.journal if found else ""
 
     def decide(self, world: World) -> Plan:
         """What to do next."""
@@ -182,7 +198,8 @@ def _lost(world: World) -> Plan | None:
 
 def _working(world: World) -> Plan | None:
     """The pod waits, works, or is started again by its node."""
-    return Plan(_said(world, _state(world)))
+    asks = world.claim.block and world.facts.running
+    return Plan(_said(world, _state(world)), REPORTED if asks else None)
 
 
 RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
@@ -214,7 +231,7 @@ def _said(world: World, state: Mapping[str, str | None]) -> tuple[Action, ...]:
     history = (
         {} if one is None or known else {cdi.ATTEMPTS: attempt.text(attempt.recorded(world.attempts, one))}
     )
-    said = _annotated(world, {**_facts(world), **history, **state})
+    said = _annotated(world, {**_facts(world), **_durable(world), **history, **state})
     if one is None or known or not one.failed:
         return said
     return (Tell(CLAIM, world.obj, "ErrImportFailed", one.message, warning=True), *said)
@@ -229,6 +246,16 @@ def _facts(world: World) -> dict[str, str | None]:
         cdi.POD_RESTARTS: str(restarts),
         cdi.POD_SCHEDULABLE: "false" if facts.unschedulable else None,
     }
+
+
+def _durable(world: World) -> dict[str, str | None]:
+    """The journal of a block device, for the next importer: it would be lost with the pod."""
+    end = world.facts.end or (None if world.journal else world.facts.last_end)
+    said = TerminationMessage.from_text(end.message) if end else None
+    if said and (said.fatal or (end and not end.code)):
+        return {cdi.IMPORT_JOURNAL: None}
+    found = said.journal if said else world.journal
+    return {cdi.IMPORT_JOURNAL: found} if found and world.claim.block else {}
 
 
 def _last(world: World) -> Attempt | None:

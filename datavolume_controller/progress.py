@@ -1,6 +1,7 @@
 """Asks running workers how far they are: several at once, about every second, and never in a controller's way."""
 
 import http.client
+import json
 import ssl
 import threading
 import time
@@ -59,7 +60,7 @@ class Scraper(AbstractContextManager["Scraper"]):
         clock: Callable[[], float] = time.monotonic,
         workers: int = 4,
     ) -> None:
-        self._fetch = fetch or metrics
+        self._fetch = fetch or report
         self._clock = clock
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="progress")
         self._known: dict[Target, _Known] = {}
@@ -109,7 +110,14 @@ class Scraper(AbstractContextManager["Scraper"]):
 
 
 def parsed(text: str, owner_uid: str) -> Figures:
-    """The figures in a worker's metrics. Raises ValueError."""
+    """The figures in what a worker reports, JSON of ours or any worker's metrics. Raises ValueError."""
+    if text.startswith("{"):
+        said = json.loads(text)
+        return (Figures.from_text(text) or Figures()) if said.get("ownerUID") == owner_uid else Figures()
+    return _measured(text, owner_uid)
+
+
+def _measured(text: str, owner_uid: str) -> Figures:
     said: dict[str, float] = {}
     limit = ""
     for family in text_string_to_metric_families(text):
@@ -128,15 +136,24 @@ def parsed(text: str, owner_uid: str) -> Figures:
     )
 
 
-def metrics(target: Target) -> str:
-    """The worker's metrics page. Its certificate is its own: whoever answers there is the pod we made."""
+def report(target: Target) -> str:
+    """What the worker reports; the metrics of one that knows no reports.
+
+    Its certificate is its own: whoever answers there is the pod we made.
+    """
+    status, text = _asked(target, "/progress")
+    return text if status == http.HTTPStatus.OK else _asked(target, "/metrics")[1]
+
+
+def _asked(target: Target, path: str) -> tuple[int, str]:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     connection = http.client.HTTPSConnection(target.address, target.port, timeout=TIMEOUT, context=context)
     try:
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read(LIMIT).decode("utf-8", "replace")
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read(LIMIT).decode("utf-8", "replace")
     finally:
         connection.close()
 

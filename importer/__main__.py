@@ -37,16 +37,19 @@ def main() -> int:
     """Run the job that the environment says; the process's exit code."""
     log.start()
     signal.signal(signal.SIGTERM, _stop)
-    code, message = _run(os.environ)
+    report = _report(os.environ)
+    code, message = _run(os.environ, report)
+    message = replace(message, journal=report.journal)
     _leave(message, Path(os.environ.get(cdi.ENV_TERMINATION_LOG, cdi.TERMINATION_LOG)))
     return code
 
 
-def _run(env: Mapping[str, str]) -> tuple[int, TerminationMessage]:
+def _run(env: Mapping[str, str], report: Report) -> tuple[int, TerminationMessage]:
     try:
         job = _job(env)
         start = time.monotonic()
-        result = transfer(job, target(job, env), _report(job, env).update)
+        spot = replace(target(job, env), reported=job.journal)
+        result = transfer(job, spot, report.update)
         _say(result, time.monotonic() - start)
         return DONE, _success(job, result)
     except DiskyardError as error:
@@ -69,7 +72,7 @@ def _job(env: Mapping[str, str]) -> ImportJob:
     return replace(job, extra_headers=headers, auth_file=auth_file)
 
 
-def _report(job: ImportJob, env: Mapping[str, str]) -> Report:
+def _report(env: Mapping[str, str]) -> Report:
     host = env.get(cdi.ENV_POD_IP, "")
     port = int(env.get(cdi.ENV_METRICS_PORT, cdi.METRICS_PORT))
 
@@ -78,7 +81,8 @@ def _report(job: ImportJob, env: Mapping[str, str]) -> Report:
 
         serve(report, host, port)
 
-    return Report(job.owner_uid, serve if host else None, host=host_of(job.endpoint))
+    owner, endpoint = env.get(cdi.ENV_OWNER_UID, ""), env.get(cdi.ENV_ENDPOINT, "")
+    return Report(owner, serve if host else None, host=host_of(endpoint))
 
 
 def _success(job: ImportJob, result: Result) -> TerminationMessage:

@@ -60,6 +60,7 @@ class Report:
             rate=self._rate(now, progress.fetched),
             limit=progress.limit,
             stalled=progress.still if progress.still >= self._patience else 0.0,
+            journal=progress.journal,
         )
         if begins:
             self._start()
@@ -67,10 +68,15 @@ class Report:
             self._said = now
             self._tell(progress)
 
+    @property
+    def journal(self) -> str:
+        """What is durable of a block device, as it was said last."""
+        return self._figures.journal
+
     def progress(self) -> str:
         """JSON: how far it is."""
         figures = self._figures
-        said = {"phase": self._phase, "stalledSeconds": 0, **figures.to_dict()}
+        said = {"phase": self._phase, "ownerUID": self._owner, "stalledSeconds": 0, **figures.to_dict()}
         return json.dumps(said) + "\n"
 
     def metrics(self) -> str:

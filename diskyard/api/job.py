@@ -78,6 +78,8 @@ class ImportJob:
     """Where VMware's library is."""
     checkpoint: str = ""
     """The stage of a multi-stage import; empty for a whole one."""
+    journal: str = ""
+    """Of a block device: what an earlier importer, whose pod is lost, has reported of it."""
 
     def to_env(self) -> dict[str, str]:
         """The environment that says this; what is empty is left out. Secrets are not in it: see `pod.py`."""
@@ -113,6 +115,7 @@ class ImportJob:
             cdi.ENV_THUMBPRINT: self.thumbprint,
             cdi.ENV_VDDK_DIR: self.vddk_dir if self.vddk_dir != cdi.VDDK_DIR else "",
             cdi.ENV_CHECKPOINT: self.checkpoint,
+            cdi.ENV_JOURNAL: self.journal,
         }
         headers = {f"{cdi.ENV_EXTRA_HEADER}{n}": line for n, line in enumerate(self.extra_headers)}
         return {key: text for key, text in (env | headers).items() if text}
@@ -161,6 +164,7 @@ class ImportJob:
             thumbprint=env.get(cdi.ENV_THUMBPRINT, ""),
             vddk_dir=env.get(cdi.ENV_VDDK_DIR, cdi.VDDK_DIR),
             checkpoint=env.get(cdi.ENV_CHECKPOINT, ""),
+            journal=env.get(cdi.ENV_JOURNAL, ""),
         )
 
 
@@ -247,6 +251,8 @@ class TerminationMessage:
     vddk: Vddk | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     """For the claim."""
+    journal: str = ""
+    """Of a block device that is not complete: for the next worker, which may have another pod."""
 
     def to_text(self) -> str:
         """JSON of at most MESSAGE_LIMIT bytes; a long message is cut in its middle."""
@@ -267,6 +273,7 @@ class TerminationMessage:
             "digest": self.digest,
             "vddkInfo": {"Version": self.vddk.version, "Host": self.vddk.host} if self.vddk else None,
             "labels": dict(self.labels),
+            "journal": self.journal,
         }
         return json.dumps({key: text for key, text in said.items() if text} | {"message": message})
 
@@ -289,6 +296,7 @@ class TerminationMessage:
             digest=str(said.get("digest", "")),
             vddk=_vddk(said.get("vddkInfo")),
             labels=_texts(said.get("labels")),
+            journal=str(said.get("journal") or ""),
         )
 
 

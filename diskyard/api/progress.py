@@ -26,6 +26,8 @@ class Figures:
     """What limits: source, disk or cpu; empty: not known yet."""
     stalled: float = 0.0
     """Seconds without a byte, once they are many."""
+    journal: str = ""
+    """Of a block device: what of it is durable, for the next worker."""
 
     @property
     def seconds_left(self) -> int | None:
@@ -49,6 +51,7 @@ class Figures:
             "secondsLeft": self.seconds_left,
             "limit": self.limit or None,
             "stalledSeconds": round(self.stalled) or None,
+            "journal": self.journal or None,
         }
         return {key: each for key, each in said.items() if each is not None}
 
@@ -69,6 +72,7 @@ class Figures:
             rate=_number(said.get("rate")),
             limit=str(said.get("limit", "")),
             stalled=_number(said.get("stalledSeconds")) or 0.0,
+            journal=str(said.get("journal", "")),
         )
 
 

@@ -78,6 +78,8 @@ class _Visit:
         if kind and (issubclass(kind, Refused | SourceChanged) or not self._resumable):
             self._spot.discard()
             self._journal.clear()
+        if kind:
+            self._said(replace(self._progress, journal=self._reported()))
 
     def tick(self) -> None:
         """Say what limits, and for how long nothing has moved; a conversion speaks for itself."""
@@ -179,6 +181,8 @@ class _Visit:
                 log.info("going on with an interrupted transfer", start=held.offset)
                 return held.offset
             log.warning("what the interrupted transfer has left is not there: starting from its beginning")
+        if old := self._journal.read():
+            self._spot.forget(old.mark)
         self._spot.discard()
         self._journal.clear()
         return 0
@@ -240,7 +244,7 @@ class _Visit:
     def _publish(self, size: int) -> None:
         self._spot.publish(size)
         self._journal.remove()
-        self._said(replace(self._progress, phase="complete", percent=100.0, still=0.0))
+        self._said(replace(self._progress, phase="complete", percent=100.0, still=0.0, journal=""))
 
     def _moved(self, fetched: int, written: int) -> None:
         with self._saying:
@@ -248,7 +252,13 @@ class _Visit:
             fetched = min(fetched, total or fetched)
             percent = self._share * min(1.0, fetched / total) if total else 0.0
             written += self._progress.written
-            self._said(replace(self._progress, fetched=fetched, written=written, percent=percent, still=0.0))
+            moved = replace(self._progress, fetched=fetched, written=written, percent=percent, still=0.0)
+            self._said(replace(moved, journal=self._reported()))
+
+    def _reported(self) -> str:
+        """The journal of a block device, which lies elsewhere and may be lost; empty where it is beside the disk."""
+        held = self._journal.read() if self._spot.target.scratch and self._resumable else None
+        return held.to_text() if held and held.mark else ""
 
     def _said(self, progress: Progress) -> None:
         with self._saying:

@@ -41,6 +41,22 @@ class Record:
     mark: str = ""
     """What the disk is known by."""
 
+    def to_text(self) -> str:
+        """JSON, for whoever keeps it where the journal may be lost."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> "Record | None":
+        """What was kept; None where it is none of ours."""
+        try:
+            found = cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+        texts = (found.origin, found.validator, found.route, found.digest, found.mark)
+        if not all(isinstance(each, str) for each in texts) or type(found.offset) is not int:
+            return None
+        return found if found.offset >= 0 and len(found.to_text()) < _SECTOR - 10 else None
+
 
 def record(origin: str, validator: str, route: str) -> Record:
     """The record of a transfer that begins."""
@@ -61,13 +77,13 @@ class Journal:
             checksum, text = os.pread(self._fd, _SECTOR, 0).rstrip(b"\0 ").split(b" ", 1)
             if int(checksum, 16) != zlib.crc32(text):
                 return None
-            return Record(**json.loads(text))
-        except (ValueError, TypeError):
+            return Record.from_text(text.decode())
+        except ValueError:
             return None
 
     def write(self, entry: Record) -> None:
         """Replace the record, durably."""
-        text = json.dumps(asdict(entry), separators=(",", ":")).encode()
+        text = entry.to_text().encode()
         line = b"%08x %s" % (zlib.crc32(text), text)
         if len(line) > _SECTOR:
             raise ValueError(f"a journal's record has {len(line)} bytes, more than a sector")

@@ -11,11 +11,11 @@ from typing import Protocol
 from diskyard import linux
 from diskyard.disk import space
 from diskyard.disk.inspect import MAX_SIZE
-from diskyard.disk.journal import Journal
+from diskyard.disk.journal import Journal, Record
 from diskyard.disk.permission import check_writable
 from diskyard.disk.preflight import Preflight, Route
 from diskyard.disk.target import FILE_MODE, Target
-from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter, known
+from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter, known, marked
 from diskyard.errors import Busy, InvalidRequest, NoSpace
 
 
@@ -44,6 +44,9 @@ class Place(Protocol):
     def holds(self, path: Path, offset: int, mark: str, /) -> bool:
         """Whether the disk or the spool still has its first `offset` bytes."""
 
+    def forget(self, mark: str, /) -> None:
+        """Make sure that the disk is not known by a mark any more, wherever its journal is kept."""
+
     def published(self, mark: str, /) -> bool:
         """Whether the disk of that mark has taken its name already: who was to say so was killed."""
 
@@ -61,8 +64,12 @@ def opened(target: Target) -> Place:
 
 
 def journal(target: Target) -> Journal:
-    """The journal of a target, locked. Raises Busy."""
-    return Journal(target.journal)
+    """The journal of a target, locked; a new one begins with what was reported of a lost one. Raises Busy."""
+    found = Journal(target.journal)
+    reported = Record.from_text(target.reported) if target.reported else None
+    if reported and found.read() is None:
+        found.write(reported)
+    return found
 
 
 def fetched(place: Place, route: Route) -> Path:
@@ -132,6 +139,9 @@ class _File:
     def holds(self, path: Path, offset: int, _mark: str, /) -> bool:
         return _has(path, offset)
 
+    def forget(self, _mark: str, /) -> None:
+        """The journal of a file is beside it."""
+
     def published(self, mark: str, /) -> bool:
         return bool(mark) and not self.disk.exists() and _inode(self.target.path) == mark
 
@@ -195,6 +205,12 @@ class _Device:
 
     def holds(self, path: Path, offset: int, mark: str, /) -> bool:
         return known(path, mark) if path == self.disk else _has(path, offset)
+
+    def forget(self, mark: str, /) -> None:
+        if known(self.disk, mark):
+            with closing(DeviceWriter(self.disk)) as writer:
+                writer.zero(*marked(mark))
+                writer.flush()
 
     def published(self, _mark: str, /) -> bool:
         return False

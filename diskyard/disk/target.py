@@ -26,6 +26,8 @@ class Target:
     preallocate: bool = False
     scratch: Path | None = None
     """For a block device: a folder for its journal, and for images that cannot be streamed."""
+    reported: str = ""
+    """For a block device whose folder may be lost with its pod: the journal as an earlier run has reported it."""
 
     @property
     def folder(self) -> Path:
@@ -92,6 +94,8 @@ class Progress:
     limit: Limit = Limit.UNKNOWN
     still: float = 0.0
     """Seconds since a byte was read or written, up to a second old."""
+    journal: str = ""
+    """Of a block device: what of the source is durable, for a next run that has another folder."""
 
     def waiting(self, host: str, patience: float = STALL) -> str:
         """What it waits for, for people; empty while bytes move. `host`: where the source is."""

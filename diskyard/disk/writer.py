@@ -248,15 +248,22 @@ def device_size(path: Path) -> int:
 
 def known(path: Path, mark: str) -> bool:
     """Whether a block device still holds what it held when a writer of it gave that mark."""
-    start, _, rest = mark.partition("+")
-    length = rest.partition(":")[0]
-    if not (start.isdecimal() and length.isdecimal()):
+    start, length = marked(mark)
+    if not length:
         return False
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _mark(fd, int(start), min(int(length), _BLOCK)) == mark
+        return _mark(fd, start, length) == mark
     finally:
         os.close(fd)
+
+
+def marked(mark: str) -> tuple[int, int]:
+    """Where what a mark was made of lies on its device, and its length; 0 bytes of what is no mark."""
+    start, _, rest = mark.partition("+")
+    length = rest.partition(":")[0]
+    numbers = start.isdecimal() and length.isdecimal() and len(start) < 19 and len(length) < 19
+    return (int(start), min(int(length), _BLOCK)) if numbers else (0, 0)
 
 
 def _mark(fd: int, start: int, length: int) -> str:

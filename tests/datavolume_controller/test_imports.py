@@ -5,6 +5,7 @@ from typing import Any
 
 from datavolume_controller import importer
 from datavolume_controller.imports import Imports, World
+from datavolume_controller.progress import Scraper
 from datavolume_controller.refusal import CreateOrExplain
 from diskyard.api import meta
 from diskyard.api.config import Config
@@ -33,7 +34,7 @@ def seen(phase: str = "Pending", state: Obj | None = None, said: Any = None, **c
 
 
 def decided(world: World) -> Plan:
-    return Imports().decide(world)
+    return Imports(Scraper()).decide(world)
 
 
 def said(plan: Plan) -> dict[str, Any]:
@@ -214,3 +215,40 @@ def test_a_pod_that_no_node_takes_is_said() -> None:
     plan = decided(import_world(world.obj, pod))
     assert said(plan)[cdi.POD_SCHEDULABLE] == "false"
     assert said(plan)[cdi.RUNNING_REASON] == "Unschedulable"
+
+
+def block(**annotations: str) -> Obj:
+    """A claim that is a block device."""
+    obj = a_claim(**annotations)
+    obj["spec"]["volumeMode"] = "Block"
+    return obj
+
+
+def test_a_devices_journal_is_kept_while_its_importer_works() -> None:
+    obj = block()
+    plan = decided(import_world(obj, a_pod(obj, "Running", RUNNING), journal='{"offset":7}'))
+    assert said(plan)[cdi.IMPORT_JOURNAL] == '{"offset":7}'
+    assert plan.requeue_after
+
+
+def test_a_devices_journal_comes_with_the_importers_last_words_as_well() -> None:
+    obj, message = block(IMPORT_JOURNAL="old"), '{"message":"stopped","reason":"Stopped","journal":"new"}'
+    lost = import_world(obj, a_pod(obj, "Failed", ended(143, message)))
+    assert said(decided(lost))[cdi.IMPORT_JOURNAL] == "new"
+
+
+def test_an_importer_that_was_killed_leaves_the_journal_as_it_is() -> None:
+    obj = block(IMPORT_JOURNAL="old")
+    assert cdi.IMPORT_JOURNAL not in said(decided(import_world(obj, a_pod(obj, "Failed", ended(137, "")))))
+
+
+def test_the_next_importer_of_a_device_gets_the_journal() -> None:
+    for obj, journal in ((block(IMPORT_JOURNAL="kept"), "kept"), (a_claim(IMPORT_JOURNAL="kept"), "")):
+        assert importer.job(claim(obj), Config()).journal == journal
+
+
+def test_a_device_that_is_done_has_no_journal() -> None:
+    obj = block(IMPORT_JOURNAL="old")
+    for code, message in ((0, '{"message":"Import Complete"}'), (3, FATAL)):
+        plan = decided(import_world(obj, a_pod(obj, "Succeeded", ended(code, message))))
+        assert said(plan)[cdi.IMPORT_JOURNAL] is None

@@ -27,6 +27,14 @@ def test_reads_only_the_owners_figures() -> None:
     assert parsed(page(450, owner="another"), "owner") == Figures()
 
 
+def test_reads_reports_as_well() -> None:
+    report = Report("owner")
+    report.update(Progress(fetched=7, total=10, percent=70, journal="kept"))
+
+    assert parsed(report.progress(), "owner") == Figures(percent=70, fetched=7, total=10, journal="kept")
+    assert parsed(report.progress(), "another") == Figures()
+
+
 def test_a_source_of_unknown_length_has_no_total() -> None:
     assert parsed(page(450, total=None), "owner").total is None
 

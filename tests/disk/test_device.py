@@ -3,12 +3,14 @@
 import hashlib
 import os
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diskyard.disk.digest import Expected
 from diskyard.disk.ingest import ingest
+from diskyard.disk.journal import Record
 from diskyard.disk.target import Expect, Target
 from diskyard.disk.writer import DeviceWriter, device_size, known
 from diskyard.errors import ChecksumMismatch, ImageTooLarge, SourceUnavailable
@@ -92,6 +94,50 @@ def test_another_device_of_that_name_is_filled_from_its_beginning(
 
     assert result.resumed_at == 0
     assert device.read_bytes() == (noise / "disk.raw").read_bytes() + bytes(4 * MIB)
+
+
+def reported(target: Target, body: bytes, at: int) -> str:
+    """What a transfer that breaks off has said of its journal."""
+    said: list[str] = []
+    broken = Bytes(body, before=breaking(at, SourceUnavailable("gone")))
+    with pytest.raises(SourceUnavailable):
+        ingest(broken, target, expect=Expect("origin"), on_progress=lambda each: said.append(each.journal))
+    target.journal.unlink()
+    return said[-1]
+
+
+@pytest.mark.parametrize("name", ["disk.raw", "disk.qcow2"])
+def test_a_journal_that_was_lost_is_taken_up_as_it_was_reported(
+    noise: Path, device: Path, scratch: Path, name: str
+) -> None:
+    body, target = (noise / name).read_bytes(), Target(device, scratch=scratch)
+    journal = reported(target, body, at=26 * MIB)
+
+    result = ingest(Bytes(body), replace(target, reported=journal), expect=Expect("origin"))
+
+    assert result.resumed_at > 0
+    assert device.read_bytes() == (noise / "disk.raw").read_bytes() + bytes(4 * MIB)
+
+
+def test_a_reported_journal_is_not_believed_once_another_version_was_written(
+    noise: Path, device: Path, scratch: Path
+) -> None:
+    body, target = (noise / "disk.raw").read_bytes(), Target(device, scratch=scratch)
+    journal = replace(target, reported=reported(target, body, at=26 * MIB))
+    other = Bytes(os.urandom(28 * MIB), "v2", before=breaking(8 * MIB, SystemExit()))
+    with pytest.raises(SystemExit):
+        ingest(other, journal, expect=Expect("origin"))
+    target.journal.unlink(missing_ok=True)
+
+    result = ingest(Bytes(body), journal, expect=Expect("origin"))
+
+    assert result.resumed_at == 0
+    assert device.read_bytes() == body + bytes(4 * MIB)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "no", '{"origin":1,"validator":"","route":""}', "9" * 600])
+def test_what_is_no_report_is_none(text: str) -> None:
+    assert Record.from_text(text) is None
 
 
 def test_a_device_is_known_by_what_was_written_last(device: Path) -> None:

@@ -20,7 +20,8 @@ def test_says_how_far_it_is_in_json() -> None:
     report.update(MOVING)
 
     assert json.loads(report.progress()) == {
-        "phase": "transferring", "percent": 45.0, "fetched": 450, "total": 1000, "written": 900, "limit": "source",
+        "phase": "transferring", "ownerUID": "owner",
+            "percent": 45.0, "fetched": 450, "total": 1000, "written": 900, "limit": "source",
         "stalledSeconds": 0,
     }  # fmt: skip
 
