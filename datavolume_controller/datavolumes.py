@@ -32,7 +32,7 @@ from diskyard.api.names import cdi
 from diskyard.api.origin import Registry
 from diskyard.api.progress import Figures
 from diskyard.api.storage import Claim, claim, property_sets, storage_class
-from diskyard.kube.cache import places
+from diskyard.kube.cache import counts_by
 from diskyard.kube.client import Client
 from diskyard.kube.memory import Index
 from diskyard.kube.reconcile import (
@@ -86,7 +86,7 @@ class DataVolumes:
             dv=dv,
             claim_obj=claim_obj,
             claim=found,
-            storage=_storage(client),
+            storage=storage(client),
             config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
             figures=self._figures(client, found) if found and found.pod_phase == "Running" else None,
             now=meta.timestamp(datetime.now(UTC)),
@@ -224,9 +224,10 @@ def _inherited(world: World, phase: str) -> dict[str, str]:
     return {key: text for key, text in found.items() if key not in world.dv.labels}
 
 
-def _storage(client: Client) -> Storage:
+def storage(client: Client) -> Storage:
+    """What there is to make claims of, for `gather` and for admission."""
     return Storage(
         classes=tuple(storage_class(each) for each in client.list(STORAGE_CLASS).items),
-        volume_classes=frozenset(key.name for key in places(client, VOLUME_CLASSES)),
+        volume_classes=frozenset(key.name for key in counts_by(client, VOLUME_CLASSES)),
         profiles={meta.name(each): property_sets(each) for each in client.list(STORAGE_PROFILE).items},
     )

@@ -6,28 +6,18 @@ On a cluster the same rules stand behind webhooks.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from datavolume_controller import admission as cdi
 from diskyard.api import meta
-from diskyard.api.config import config
-from diskyard.api.meta import (
-    CDI_CONFIG,
-    CLAIM,
-    DATA_VOLUME,
-    INSTANCE,
-    MACHINE,
-    STORAGE_CLASS,
-    Key,
-    Kind,
-    Obj,
-)
-from diskyard.api.names import cdi
-from diskyard.api.rules import claim, datavolume, instance, machine
+from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, STORAGE_CLASS, Kind, Obj
+from diskyard.api.rules import claim, instance, machine
 from diskyard.api.storage import storage_class
 from diskyard.api.user import User
 from diskyard.errors import Cause
+from diskyard.kube.access import Access
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import find
 from standalone.access import grants
 from standalone.access.policy import Policy
+from standalone.access.rbac import Question
 
 Defaults = Callable[[Client, Obj], Obj]
 Causes = Callable[[Client, Obj, Obj | None], Sequence[Cause]]
@@ -55,10 +45,20 @@ class Rules:
         """What is wrong with the object; what is leaving is let go. Raises Forbidden for grants beyond one's own."""
         if self._policy is not None and user is not None:
             grants.check(self._policy, user, kind, obj, old)
-        causes = _CAUSES.get(kind)
-        if self._client is None or causes is None or meta.deleting(obj):
+        if self._client is None or meta.deleting(obj):
             return ()
-        return causes(self._client, obj, old)
+        if kind == DATA_VOLUME and old is None and user is not None:
+            refusals = cdi.refusals(self._client, self._may, user, obj)
+            if refusals:
+                return refusals
+        causes = _CAUSES.get(kind)
+        return causes(self._client, obj, old) if causes else cdi.causes(self._client, kind, obj, old)
+
+    def _may(self, user: User, access: Access) -> bool:
+        asked = Question(
+            access.verb, access.group, access.resource, access.subresource, access.namespace, access.name
+        )
+        return self._policy is None or self._policy.decide(user, asked).allowed
 
 
 def _claim_facts(client: Client) -> claim.Facts:
@@ -66,17 +66,11 @@ def _claim_facts(client: Client) -> claim.Facts:
 
 
 def _claim_defaults(client: Client, obj: Obj) -> Obj:
-    return claim.defaults(obj, _claim_facts(client))
+    return claim.defaults(cdi.rendered(client, obj), _claim_facts(client))
 
 
 def _claim_causes(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:  # noqa: ARG001 - as all
     return claim.causes(obj, old)
-
-
-def _datavolume_causes(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:
-    settings = config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {})
-    facts = datavolume.Facts(find(client, CLAIM, meta.key(obj)), settings.adopts)
-    return datavolume.causes(obj, old, facts)
 
 
 _DEFAULTS: Final[Mapping[Kind, Defaults]] = {
@@ -86,7 +80,6 @@ _DEFAULTS: Final[Mapping[Kind, Defaults]] = {
 }
 _CAUSES: Final[Mapping[Kind, Causes]] = {
     CLAIM: _claim_causes,
-    DATA_VOLUME: _datavolume_causes,
     MACHINE: lambda _, obj, old: machine.causes(obj, old),
     INSTANCE: lambda _, obj, old: instance.causes(obj, old),
 }

@@ -85,6 +85,15 @@ CLUSTER_ROLE: Final = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "cl
 CLUSTER_ROLE_BINDING: Final = Kind(
     "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
+VALIDATING_WEBHOOKS: Final = Kind(
+    "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations",
+    namespaced=False,
+)  # fmt: skip
+MUTATING_WEBHOOKS: Final = Kind(
+    "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations",
+    namespaced=False,
+)  # fmt: skip
+API_SERVICE: Final = Kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False)
 CRD: Final = Kind(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
     namespaced=False, short=("crd", "crds"), categories=("api-extensions",),

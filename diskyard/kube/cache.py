@@ -5,7 +5,8 @@ taken into memory at once, before the watch brings it.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from diskyard import log
@@ -179,15 +180,20 @@ class CachedClient:
         self._client = client
         self._cache = cache
 
+    def keys(self, kind: Kind) -> list[Key]:
+        """Where the objects of a watched kind are."""
+        memory = self._cache.memory(kind)
+        return memory.keys() if memory else []
+
     def by(self, index: Index, key: Key) -> tuple[Obj, ...] | None:
         """What the index has under a key; None: that kind is not watched."""
         memory = self._cache.memory(index.kind)
         return memory.by(index, key) if memory else None
 
-    def places(self, index: Index) -> frozenset[Key] | None:
-        """Every key that the index has an object under; None: that kind is not watched."""
+    def counts(self, index: Index) -> dict[Key, int] | None:
+        """Every key that the index has objects under, and how many; None: that kind is not watched."""
         memory = self._cache.memory(index.kind)
-        return memory.indexed(index) if memory else None
+        return memory.counts(index) if memory else None
 
     def get(self, kind: Kind, key: Key) -> Obj:
         memory = self._cache.memory(kind)
@@ -231,12 +237,12 @@ def found_by(client: Client, index: Index, key: Key) -> tuple[Obj, ...]:
     return tuple(obj for obj in client.list(index.kind).items if key in index.keys(obj))
 
 
-def places(client: Client, index: Index) -> frozenset[Key]:
-    """For `gather`: every key that an index has an object under."""
-    found = client.places(index) if isinstance(client, CachedClient) else None
+def counts_by(client: Client, index: Index) -> Mapping[Key, int]:
+    """For `gather`: every key that an index has objects under, and how many."""
+    found = client.counts(index) if isinstance(client, CachedClient) else None
     if found is not None:
         return found
-    return frozenset(key for obj in client.list(index.kind).items for key in index.keys(obj))
+    return Counter(key for obj in client.list(index.kind).items for key in index.keys(obj))
 
 
 def equalities(selection: Selection) -> list[tuple[tuple[str, ...], str]] | None:

@@ -4,8 +4,9 @@ One cache serves them all. A key is worked on by one thread at a time. What fail
 """
 
 import threading
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from diskyard import log
 from diskyard.api import meta
@@ -13,8 +14,15 @@ from diskyard.api.meta import Key, Kind, Obj
 from diskyard.errors import AlreadyExists, Conflict, DiskyardError
 from diskyard.kube.cache import Cache, CachedClient, WriteThrough
 from diskyard.kube.client import Client
+from diskyard.kube.figures import Counted, Figures
 from diskyard.kube.queue import Queue
 from diskyard.kube.reconcile import EVERY, NOTHING, Plan, Reconciler
+
+WROTE: Final = "wrote"
+IDLE: Final = "nothing"
+CONFLICT: Final = "conflict"
+FAILED: Final = "failed"
+RESULTS: Final = (WROTE, IDLE, CONFLICT, FAILED)
 
 _log = log.logger("controller")
 
@@ -22,11 +30,21 @@ _log = log.logger("controller")
 class Controllers:
     """Reconcilers at work on one server."""
 
-    def __init__(self, client: Client, reconcilers: Sequence[Reconciler[Any]], workers: int = 2) -> None:
+    def __init__(
+        self,
+        client: Client,
+        reconcilers: Sequence[Reconciler[Any]],
+        workers: int = 2,
+        figures: Figures | None = None,
+    ) -> None:
+        figures = figures or Figures()
         kinds = [kind for each in reconcilers for kind in (each.kind, *each.wakes)]
-        self._cache = Cache(client, kinds, self._notice)
-        server = WriteThrough(client, self._cache)
-        self._loops = [_Loop(each, self._cache, server) for each in reconcilers]
+        counted = Counted(client, figures)
+        self._cache = Cache(counted, kinds, self._notice)
+        server = WriteThrough(counted, self._cache)
+        self.client = CachedClient(server, self._cache)
+        """Reads what is watched from memory."""
+        self._loops = [_Loop(each, self.client, server, figures) for each in reconcilers]
         self._workers = workers
         self._threads: list[threading.Thread] = []
 
@@ -79,32 +97,50 @@ class Controllers:
 class _Loop:
     """One reconciler and its queue."""
 
-    def __init__(self, reconciler: Reconciler[Any], cache: Cache, server: Client) -> None:
+    def __init__(
+        self, reconciler: Reconciler[Any], cached: CachedClient, server: Client, figures: Figures
+    ) -> None:
         self.reconciler = reconciler
         self.queue: Queue[Key] = Queue()
-        self._cache = cache
-        self._cached = CachedClient(server, cache)
+        self._cached = cached
         self._server = server
+        self._name = type(reconciler).__name__
+        self._results = {each: figures.reconciles.labels(self._name, each) for each in RESULTS}
+        self._duration = figures.duration.labels(self._name)
+        self._latency = figures.latency.labels(self._name)
+        self._noticed: dict[Key, float] = {}
+        figures.waiting.labels(self._name).set_function(lambda: len(self.queue))
 
     def notice(self, kind: Kind, objects: Sequence[Obj]) -> None:
         if kind == self.reconciler.kind:
-            self.queue.add(meta.key(objects[0]))
+            self._wake(meta.key(objects[0]))
         wakes = self.reconciler.wakes.get(kind)
         if not wakes:
             return
         for key in {key for obj in objects for key in wakes(obj)}:
-            for woken in self._roots() if key == EVERY else (key,):
-                self.queue.add(woken)
+            for woken in self._cached.keys(self.reconciler.kind) if key == EVERY else (key,):
+                self._wake(woken)
 
-    def _roots(self) -> list[Key]:
-        memory = self._cache.memory(self.reconciler.kind)
-        return memory.keys() if memory else []
+    def _wake(self, key: Key) -> None:
+        self._noticed.setdefault(key, time.monotonic())
+        self.queue.add(key)
 
     def step(self, key: Key) -> None:
+        noticed = self._noticed.pop(key, None)
+        begun = time.monotonic()
+        result = self._step(key)
+        now = time.monotonic()
+        self._results[result].inc()
+        self._duration.observe(now - begun)
+        if noticed is not None and result == WROTE:
+            self._latency.observe(now - noticed)
+
+    def _step(self, key: Key) -> str:
         try:
             plan = reconcile(self.reconciler, self._cached, self._server, key)
         except (Conflict, AlreadyExists):
             self.queue.retry(key)
+            return CONFLICT
         except DiskyardError as failure:
             delay = self.queue.retry(key)
             _log.warning(
@@ -117,10 +153,8 @@ class _Loop:
             self.queue.forget(key)
             if plan.requeue_after is not None:
                 self.queue.add(key, plan.requeue_after)
-
-    @property
-    def _name(self) -> str:
-        return type(self.reconciler).__name__
+            return WROTE if plan.actions else IDLE
+        return FAILED
 
 
 def reconcile(reconciler: Reconciler[Any], cached: Client, server: Client, key: Key) -> Plan:

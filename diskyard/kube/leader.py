@@ -34,19 +34,26 @@ class Terms:
     """Between two tries, to renew and to get it."""
 
 
+TERMS: Final = Terms()
+
+
 class Leader:
-    """One candidate. `acquire`, then work until `lost` is set, then `close`."""
+    """One candidate. `acquire`, then work until `lost` is set (and `on_lost` called), then `close`."""
 
     def __init__(
-        self, client: Client, lease: Key, identity: str, terms: Terms = Terms(), *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+        self,
+        client: Client,
+        lease: Key,
+        identity: str,
+        terms: Terms = TERMS,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
         self.lost = threading.Event()
         self._client = client
         self._lease = lease
         self._identity = identity
         self._terms = terms
-        self._clock = clock
+        self._on_lost = on_lost
         self._seen: tuple[str, float] = ("", 0.0)
         self._renewed = 0.0
         self._closed = threading.Event()
@@ -102,19 +109,22 @@ class Leader:
                 _log.warning("could not renew the lease", lease=self._lease, error=error)
                 continue
             if holder:
-                _log.error("lost the lease", lease=self._lease, holder=holder)
-                self.lost.set()
+                self._lose(f"it is held by {holder}")
 
     def _guard(self) -> None:
         """Apart from renewing, which may wait for a server that does not answer."""
         while not self.lost.is_set() and not self._closed.wait(self._terms.retry / 2):
-            if self._clock() - self._renewed > self._terms.deadline:
-                _log.error("could not renew the lease in time", lease=self._lease)
-                self.lost.set()
+            if time.monotonic() - self._renewed > self._terms.deadline:
+                self._lose("it could not be renewed in time")
+
+    def _lose(self, why: str) -> None:
+        _log.error("lost the lease", lease=self._lease, why=why)
+        self.lost.set()
+        self._on_lost()
 
     def _take(self) -> str:
         """Make it ours, or renew it; who holds it else. Raises ApiError."""
-        now = self._clock()
+        now = time.monotonic()
         try:
             held = self._client.get(LEASE, self._lease)
         except NotFound:

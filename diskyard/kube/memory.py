@@ -70,10 +70,10 @@ class Memory:
             found = self._ordered(self._index(index).get(key, ()))
         return tuple(held.obj() for held in found)
 
-    def indexed(self, index: Index) -> frozenset[Key]:
-        """Every key that the index has an object under."""
+    def counts(self, index: Index) -> dict[Key, int]:
+        """Every key that the index has objects under, and how many."""
         with self._lock:
-            return frozenset(self._index(index))
+            return {key: len(found) for key, found in self._index(index).items()}
 
     def replace(self, listing: Listing) -> Iterator[Sequence[Obj]]:
         """Take a whole list in; what changed by that. What was written after the list stays."""

@@ -59,6 +59,9 @@ class Schedule(Generic[T]):
         if key in self._again:
             self.add(key, self._again.pop(key))
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def next_due(self) -> float | None:
         """When the next key is due; None: there is none."""
         self._drop_outdated()
@@ -81,6 +84,10 @@ class Queue(Generic[T]):
         self._failures: dict[T, int] = {}
         self._changed = threading.Condition()
         self._closed = False
+
+    def __len__(self) -> int:
+        """How many keys are waited for, due or not."""
+        return len(self._schedule)
 
     def add(self, key: T, after: float = 0.0) -> None:
         """Look at `key` in `after` seconds at the latest."""

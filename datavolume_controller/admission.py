@@ -1,0 +1,122 @@
+"""Admission of CDI's objects: looks up what the rules need to know, and lets them speak.
+
+The yard asks here from inside its store; on a cluster `routes` are the webhooks, at CDI's paths (cdi-wire: webhooks).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from datavolume_controller import authorization
+from datavolume_controller.claim import Refusal
+from datavolume_controller.claim import claim as claim_for
+from datavolume_controller.datavolumes import storage
+from diskyard.api import meta
+from diskyard.api.config import config
+from diskyard.api.datavolume import datavolume as parsed
+from diskyard.api.meta import CDI, CDI_CONFIG, CLAIM, DATA_VOLUME, Key, Kind, Obj
+from diskyard.api.names import cdi
+from diskyard.api.rules import datavolume
+from diskyard.api.user import User
+from diskyard.errors import BadRequest, Cause
+from diskyard.kube.access import May
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import find
+from diskyard.kube.webhook import ALLOWED, Decision, Judge, Review
+
+CREATE: Final = "CREATE"
+DELETE: Final = "DELETE"
+_BLOCKING: Final = "BlockUninstallIfWorkloadsExist"
+
+Causes = Callable[[Client, Obj, Obj | None], Sequence[Cause]]
+
+
+def causes(client: Client, kind: Kind, obj: Obj, old: Obj | None) -> Sequence[Cause]:
+    """What is wrong with an object of CDI's; what is leaving is let go."""
+    rules = CAUSES.get(kind)
+    return () if rules is None or meta.deleting(obj) else rules(client, obj, old)
+
+
+def refusals(client: Client, may: May, user: User, obj: Obj) -> Sequence[Cause]:
+    """Why that user may not have that new DataVolume made: whoever clones reads the source."""
+    return authorization.refusals(client, may, user, obj)
+
+
+def rendered(client: Client, claim: Obj) -> Obj:
+    """A claim that asks for it (`applyStorageProfile`), with what its spec lacks. Raises BadRequest."""
+    if meta.labels(claim).get(cdi.APPLY_PROFILE_LABEL) != "true":
+        return claim
+    content = meta.annotations(claim).get(cdi.CONTENT_TYPE, "")
+    asked = {"metadata": meta.meta(claim), "spec": {"storage": meta.spec(claim), "contentType": content}}
+    settings = config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {})
+    made = claim_for(asked, parsed(asked), storage(client), settings)
+    if isinstance(made, Refusal):
+        raise BadRequest(made.message)
+    return {**claim, "spec": {**meta.spec(claim), **made["spec"]}}
+
+
+def _datavolume(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:
+    settings = config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {})
+    facts = datavolume.Facts(find(client, CLAIM, meta.key(obj)), settings.adopts)
+    return datavolume.causes(obj, old, facts)
+
+
+CAUSES: Final[Mapping[Kind, Causes]] = {DATA_VOLUME: _datavolume}
+"""The rules of each kind, with what they have to look up."""
+
+
+def routes(client: Client, may: May) -> Mapping[str, Judge]:
+    """Path -> what judges there."""
+    return {
+        "/datavolume-validate": partial(_validated, client, (DATA_VOLUME,)),
+        "/datavolume-mutate": partial(_authorised, client, may),
+        "/pvc-mutate": partial(_rendered, client),
+        "/cdi-validate": partial(_uninstalled, client),
+    }
+
+
+def _validated(client: Client, kinds: Sequence[Kind], review: Review) -> Decision:
+    kind = next((each for each in kinds if each.plural == review.resource), None)
+    if kind is None or review.obj is None:
+        raise BadRequest(_unexpected(kinds, review))
+    return Decision(causes(client, kind, review.obj, review.old))
+
+
+def _authorised(client: Client, may: May, review: Review) -> Decision:
+    """Asked once, when it is made: what is cloned cannot be changed later, and its source may be gone by then."""
+    if review.resource != DATA_VOLUME.plural or review.obj is None:
+        raise BadRequest(_unexpected((DATA_VOLUME,), review))
+    if review.operation != CREATE:
+        return ALLOWED
+    placed = {**review.obj, "metadata": {**meta.meta(review.obj), "namespace": review.namespace}}
+    return Decision(refusals(client, may, review.user, placed))
+
+
+def _rendered(client: Client, review: Review) -> Decision:
+    if review.resource != CLAIM.plural or review.obj is None:
+        raise BadRequest(_unexpected((CLAIM,), review))
+    return Decision(obj=rendered(client, review.obj)) if review.operation == CREATE else ALLOWED
+
+
+def _uninstalled(client: Client, review: Review) -> Decision:
+    """Whether CDI may go while people still have DataVolumes."""
+    if review.resource != CDI.plural:
+        raise BadRequest(_unexpected((CDI,), review))
+    strategy = meta.spec(review.old or {}).get("uninstallStrategy")
+    if review.operation != DELETE or strategy != _BLOCKING:
+        return ALLOWED
+    every = client.list(DATA_VOLUME).items
+    present = sum(1 for each in every if cdi.CRON_LABEL not in meta.labels(each))
+    if not present:
+        return ALLOWED
+    message = (
+        f"rejecting the uninstall request, since there are still {present} DataVolumes present. Either delete all "
+        "DataVolumes or change the uninstall strategy before uninstalling CDI"
+    )
+    return Decision((Cause(message, "spec.uninstallStrategy"),))
+
+
+def _unexpected(kinds: Sequence[Kind], review: Review) -> str:
+    if len(kinds) == 1:
+        return f"expect resource to be '{kinds[0].plural}'"
+    return f"unexpected resource: {review.resource}"

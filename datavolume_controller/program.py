@@ -1,0 +1,168 @@
+"""The program on a cluster: serves webhooks, health and metrics; and while it leads, runs the controllers."""
+
+import ssl
+import tempfile
+import threading
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from aiohttp import web
+
+from datavolume_controller import admission, metrics, reconcilers
+from datavolume_controller.progress import Scraper
+from diskyard import log
+from diskyard.api.meta import (
+    CDI_CONFIG,
+    MUTATING_WEBHOOKS,
+    STORAGE_CLASS,
+    STORAGE_PROFILE,
+    VALIDATING_WEBHOOKS,
+    VOLUME,
+    Key,
+)
+from diskyard.kube import access, webhook
+from diskyard.kube.cache import Cache, CachedClient
+from diskyard.kube.certificates import Certificates, Place
+from diskyard.kube.client import Client
+from diskyard.kube.controller import Controllers
+from diskyard.kube.figures import Counted, Figures
+from diskyard.kube.leader import TERMS, Leader, Terms
+from diskyard.web import issue, server, tls
+from diskyard.web.issue import Life
+
+LEASE: Final = "cdi-controller-leader-election-helper"
+SERVICE: Final = "cdi-api"
+CERTIFICATES: Final = "cdi-apiserver"
+VALIDATING: Final = ("cdi-api-datavolume-validate", "cdi-api-validate", "cdi-api-populator-validate")
+MUTATING: Final = ("cdi-api-datavolume-mutate", "cdi-api-pvc-mutate")
+CONTROLLERS: Final = "controllers"
+ADMISSION: Final = "admission"
+ALL: Final = "all"
+_SELF_SIGNED: Final = timedelta(days=365)
+
+_log = log.logger("program")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one replica runs."""
+
+    namespace: str
+    identity: str
+    part: str = ALL
+    elect: bool = True
+    host: str = "0.0.0.0"
+    port: int = 8443
+    hosts: tuple[str, ...] = ()
+    """Names and addresses that webhooks are called at, besides the Service's."""
+    workers: int = 3
+    terms: Terms = TERMS
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the certificate is for."""
+        service = f"{SERVICE}.{self.namespace}.svc"
+        return (service, f"{service}.cluster.local", SERVICE, *self.hosts)
+
+
+class Program(AbstractContextManager["Program"]):
+    """One replica, from `open` until closed. `run` returns when it is told to stop, or lost its lease."""
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self.figures = Figures()
+        self.url = ""
+        self._client = client
+        self._settings = settings
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Program":
+        with ExitStack() as stack:
+            self._stack = stack
+            self._serve()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def run(self, stop: threading.Event) -> bool:
+        """Work until `stop` is set; False: another replica leads now."""
+        if self._settings.part == ADMISSION:
+            stop.wait()
+            return True
+        if not self._settings.elect:
+            self._work(stop)
+            return True
+        lease = Key(LEASE, self._settings.namespace)
+        identity, terms = self._settings.identity, self._settings.terms
+        leader = Leader(self._client, lease, identity, terms, on_lost=stop.set)
+        if not leader.acquire(stop):
+            return True
+        self._work(stop)
+        leader.close()
+        return not leader.lost.is_set()
+
+    def _work(self, stop: threading.Event) -> None:
+        with Scraper() as scraper:
+            workers = self._settings.workers
+            controllers = Controllers(self._client, reconcilers(scraper), workers, self.figures)
+            objects = metrics.Objects(controllers.client)
+            controllers.start()
+            self.figures.leading.set(1)
+            self.figures.registry.register(objects)
+            try:
+                stop.wait()
+            finally:
+                self.figures.leading.set(0)
+                self.figures.registry.unregister(objects)
+                controllers.stop()
+
+    def _serve(self) -> None:
+        app = web.Application()
+        app.router.add_get("/healthz", _healthy)
+        app.router.add_get("/readyz", _healthy)
+        app.router.add_get("/metrics", self._metrics)
+        context = self._admit(app) if self._settings.part != CONTROLLERS else _own()
+        running = server.start(app, server.Place(self._settings.host, self._settings.port, context))
+        self._stack.callback(running.stop)
+        self.url = running.url
+        _log.info("serving", url=running.url, part=self._settings.part)
+
+    def _admit(self, app: web.Application) -> ssl.SSLContext:
+        counted = Counted(self._client, self.figures)
+        kinds = (CDI_CONFIG, STORAGE_CLASS, STORAGE_PROFILE, VOLUME)
+        cache = Cache(counted, kinds, lambda _kind, _objects: None)
+        cache.start()
+        self._stack.callback(cache.stop)
+        judges = admission.routes(CachedClient(counted, cache), access.asked_of(counted))
+        for path, judge in judges.items():
+            app.router.add_post(path, webhook.handler(judge))
+        trusting = [(VALIDATING_WEBHOOKS, name) for name in VALIDATING]
+        trusting += [(MUTATING_WEBHOOKS, name) for name in MUTATING]
+        place = Place(self._settings.namespace, CERTIFICATES)
+        certificates = Certificates(counted, place, self._settings.names, trusting)
+        self._stack.callback(certificates.close)
+        return certificates.start()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self.figures.text(), content_type="text/plain", charset="utf-8")
+
+
+async def _healthy(_: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+def _own() -> ssl.SSLContext:
+    """For health and metrics alone: it proves nothing, it hides."""
+    life = Life(datetime.now(UTC), _SELF_SIGNED)
+    pem = issue.server(issue.authority("cdi-deployment", life), ["localhost"], life)
+    with tempfile.TemporaryDirectory(prefix="diskyard-") as folder:
+        pair = tls.Pair(Path(folder) / "tls.crt", Path(folder) / "tls.key")
+        tls.keep(pair, pem)
+        return tls.context(pair)
