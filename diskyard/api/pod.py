@@ -139,6 +139,8 @@ class Facts:
     """Set while the container is terminated."""
     last_end: End | None = None
     """How it ended the time before."""
+    first_end: tuple[str, End] | None = None
+    """(name, how it ended) of an init container that failed."""
     waiting: tuple[str, str] | None = None
     """(reason, message) while the container waits, or one that must end before it starts."""
     unschedulable: str = ""
@@ -162,6 +164,7 @@ def facts(pod: Obj) -> Facts:
         restarts=int(container.get("restartCount") or 0),
         end=_end(state),
         last_end=_end(container.get("lastState") or {}),
+        first_end=_first_end(status.get("initContainerStatuses") or ()),
         waiting=(str(waiting.get("reason", "")), str(waiting.get("message", ""))) if waiting else None,
         unschedulable=str(scheduled.get("message") or "unschedulable") if refused else "",
     )
@@ -171,6 +174,11 @@ def _waiting(containers: Sequence[Obj]) -> Obj | None:
     """What holds these back; none where they only wait for their turn."""
     states = [(each.get("state") or {}).get("waiting") or {} for each in containers]
     return next((each for each in states if each.get("reason") not in (None, "PodInitializing")), None)
+
+
+def _first_end(containers: Sequence[Obj]) -> tuple[str, End] | None:
+    ends = ((str(each.get("name") or ""), _end(each.get("state") or {})) for each in containers)
+    return next(((name, end) for name, end in ends if end and end.code), None)
 
 
 def _end(state: Obj) -> End | None:

@@ -39,6 +39,7 @@ def key(method: str, secret: str = "keys") -> list[Obj]:
         one(persistentVolumeClaim={"claimName": "c"}),
         one(dataVolume={"name": "d"}),
         one(ephemeral={"persistentVolumeClaim": {"claimName": "c"}}),
+        one(containerDisk={"image": "example/cirros", "path": "/disk/cirros.img"}),
         one(emptyDisk={"capacity": "2Gi"}),
         seed(userData="Hi.\\n"),
         seed(userDataBase64="SGkuXG4="),
@@ -73,6 +74,16 @@ def test_what_is_served_is_admitted(volume: Obj) -> None:
          "virtio or scsi"),
         (one(ephemeral={}), f"{HERE}.ephemeral.persistentVolumeClaim.claimName",
          f"{HERE}.ephemeral.persistentVolumeClaim.claimName is a required field"),
+        (one(containerDisk={"image": ""}), f"{HERE}.containerDisk.image",
+         f"{HERE}.containerDisk.image is a required field"),
+        (one(containerDisk={"image": "x", "path": "/"}), f"{HERE}.containerDisk.path",
+         f"{HERE}.containerDisk.path must not point to root"),
+        (one(containerDisk={"image": "x", "path": "/disk/../etc"}), f"{HERE}.containerDisk.path",
+         f"{HERE}.containerDisk.path must be an absolute path to a file without relative components"),
+        (one(containerDisk={"image": "x", "path": "/vm.img"}), f"{HERE}.containerDisk.path",
+         f"{HERE}.containerDisk.path '/vm.img' is not supported yet: the image's one disk below /disk is"),
+        (one(containerDisk={"image": "x", "imagePullPolicy": "Never"}), f"{HERE}.containerDisk.imagePullPolicy",
+         f"{HERE}.containerDisk.imagePullPolicy has invalid value 'Never', allowed are Always, IfNotPresent"),
         (one(emptyDisk={}), f"{HERE}.emptyDisk.capacity", f"{HERE}.emptyDisk.capacity is a required field"),
         (one(emptyDisk={"capacity": "-1Gi"}), f"{HERE}.emptyDisk.capacity",
          f"{HERE}.emptyDisk.capacity '-1Gi' is too low: a disk has 1Mi at least"),
@@ -103,8 +114,9 @@ def test_what_is_served_is_admitted(volume: Obj) -> None:
          f"{SEED} must have at least one userdatasource or one networkdatasource set."),
         (seed(secretRef={"other": "s"}), f"{SEED}.secretRef.name", f"{SEED}.secretRef.name is a required field"),
         (one(memoryDump={"claimName": "c"}), f"{HERE}.memoryDump",
-         f"{HERE}.memoryDump is not supported yet: persistentVolumeClaim, dataVolume, ephemeral, emptyDisk, "
-         "cloudInitNoCloud, cloudInitConfigDrive, sysprep, configMap, secret, downwardAPI, serviceAccount are"),
+         f"{HERE}.memoryDump is not supported yet: persistentVolumeClaim, dataVolume, ephemeral, containerDisk, "
+         "emptyDisk, cloudInitNoCloud, cloudInitConfigDrive, sysprep, configMap, secret, downwardAPI, "
+         "serviceAccount are"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_field(volume: Obj, field: str, message: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from diskyard.api.config import Config
 from diskyard.api.instance import instance as read
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
@@ -40,7 +41,7 @@ def world(
 ) -> World:
     instance = read(asked())
     supply = Supply(instance.volumes[0], found, data_volume, holder)
-    return World(asked(), instance, "", (supply,), None, None, how, NOW)
+    return World(asked(), instance, "", (supply,), None, None, how, Config(), NOW)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def known() -> tuple[Obj, Any]:
 def test_the_launchers_pod_has_what_a_guest_needs_and_nothing_of_root() -> None:
     obj, instance = known()
 
-    found = launcher_pod(obj, instance, accelerated=True)
+    found = launcher_pod(obj, instance, Config(), accelerated=True)
 
     container = found["spec"]["containers"][0]
     assert container["command"] == ["diskyard-launcher"]
@@ -185,7 +186,7 @@ def test_the_launchers_pod_has_what_a_guest_needs_and_nothing_of_root() -> None:
 def test_an_emulated_guest_asks_for_no_device() -> None:
     obj, instance = known()
 
-    found = launcher_pod(obj, instance, accelerated=False)
+    found = launcher_pod(obj, instance, Config(), accelerated=False)
 
     assert "limits" not in found["spec"]["containers"][0]["resources"]
 
@@ -194,7 +195,7 @@ def test_a_block_claim_is_a_device_of_the_pod() -> None:
     obj, _ = known()
     obj["status"]["volumeStatus"][0]["persistentVolumeClaimInfo"]["volumeMode"] = "Block"
 
-    container = launcher_pod(obj, read(obj), accelerated=False)["spec"]["containers"][0]
+    container = launcher_pod(obj, read(obj), Config(), accelerated=False)["spec"]["containers"][0]
 
     assert container["volumeDevices"] == [{"name": "root", "devicePath": "/dev/root"}]
     assert [mount["name"] for mount in container["volumeMounts"]] == ["private", "ephemeral-disks"]

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from diskyard.api import meta
+from diskyard.api.config import Config
 from diskyard.api.instance import Instance
 from diskyard.api.meta import Condition, Obj
 from vm_runtime.controller import supply
@@ -32,6 +33,8 @@ class World:
     pod: Obj | None
     consumer: Obj | None
     acceleration: Acceleration
+    config: Config
+    """How importers reach what they fetch."""
     now: datetime
 
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from diskyard.api import instance as instances
 from diskyard.api import meta
+from diskyard.api.config import config
 from diskyard.api.instance import FINAL_PHASES, Instance, Volume
-from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, KUBEVIRT, NODE, POD, Key, Kind, Obj
-from diskyard.api.names import derived, kubevirt
+from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, INSTANCE, KUBEVIRT, NODE, POD, Key, Kind, Obj
+from diskyard.api.names import cdi, derived, kubevirt
 from diskyard.errors import InvalidRequest
 from diskyard.kube.client import DELETE, Client, Deletion, Selection
 from diskyard.kube.reconcile import (
@@ -69,6 +70,7 @@ class Instances:
             pod=_owned(client, Key(derived.launcher_pod(key.name, uid), key.namespace), obj),
             consumer=_owned(client, Key(derived.consumer_pod(key.name, uid), key.namespace), obj),
             acceleration=acceleration(find(client, KUBEVIRT, SETTINGS), client.list(NODE).items),
+            config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
             now=self._clock(),
         )
 
@@ -129,7 +131,7 @@ def _admission(world: World) -> Plan:
     stage = closed.stage if closed else phases.waiting()
     actions: list[Action] = [*_reported(world, stage)]
     if closed is None and world.instance is not None:
-        pod = launcher_pod(world.obj, world.instance, accelerated=world.acceleration.kvm)
+        pod = launcher_pod(world.obj, world.instance, world.config, accelerated=world.acceleration.kvm)
         actions += [
             Create(POD, pod),
             Tell(INSTANCE, world.obj, "SuccessfulCreate", f"Created virtual machine pod {meta.name(pod)}"),

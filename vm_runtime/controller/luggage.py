@@ -2,12 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
-from diskyard.api.instance import EPHEMERAL, Instance, Volume, part
+from diskyard.api.config import Config
+from diskyard.api.instance import CONTAINER_DISK, EPHEMERAL, Instance, Volume, part
+from diskyard.api.job import ImportJob
 from diskyard.api.meta import Obj
-from diskyard.api.names import kubevirt
+from diskyard.api.names import cdi, kubevirt
+from diskyard.api.pod import Worker, container
 
+_PULL_DIR: Final = str(PurePosixPath(cdi.PULL_SECRET).parent)
+FETCHES: Final = "volume"
+"""What the names of containers that fetch begin with; the volume's follows."""
 TOKEN_LIFE: Final = 3607
 """Seconds: what Kubernetes itself asks for on behalf of pods."""
 
@@ -119,7 +126,50 @@ def _kept(source: Obj, *names: str) -> Obj:
     return {name: source[name] for name in names if source.get(name) not in (None, "")}
 
 
+def fetches(instance: Instance, config: Config) -> list[Obj]:
+    """The containers that fetch disks out of container images before the guest's starts."""
+    return [_fetch(volume, config) for volume in instance.volumes if volume.kind == CONTAINER_DISK]
+
+
+def _fetch(volume: Volume, config: Config) -> Obj:
+    secret = volume.source.get("imagePullSecret")
+    job = ImportJob(
+        source="registry",
+        endpoint=f"docker://{volume.source.get('image') or ''}",
+        registry_mirrors=config.registry_mirrors,
+        insecure_registries=config.insecure_registries,
+        allow_addresses=config.allow_addresses,
+        http_proxy=config.proxy.http,
+        https_proxy=config.proxy.https,
+        no_proxy=config.proxy.none,
+        auth_file=cdi.PULL_SECRET if secret else "",
+    )
+    mounts = ((volume.name, cdi.DATA_DIR), *(((_pull_name(volume), _PULL_DIR),) if secret else ()))
+    worker = Worker(f"{FETCHES}{volume.name}", ("diskyard-importer",), env=job.to_env(), mounts=mounts,
+                    resources=config.resources)  # fmt: skip
+    return container(worker)
+
+
+def _container_disk(volume: Volume) -> Iterator[Piece]:
+    """A place for the disk; the secret to fetch it with is for the container that fetches."""
+    yield Piece(volume.name, {"emptyDir": {}}, f"{kubevirt.CONTAINER_DISKS_DIR}/{volume.name}")
+
+
+def pull_secrets(instance: Instance) -> tuple[Obj, ...]:
+    """The pod's volumes that only its fetching containers mount."""
+    return tuple(
+        {"name": _pull_name(volume), "secret": {"secretName": volume.source["imagePullSecret"]}}
+        for volume in instance.volumes
+        if volume.kind == CONTAINER_DISK and volume.source.get("imagePullSecret")
+    )
+
+
+def _pull_name(volume: Volume) -> str:
+    return f"{volume.name}-pull"
+
+
 _KINDS: Final[Mapping[str, Callable[[Volume], Iterator[Piece]]]] = {
+    CONTAINER_DISK: _container_disk,
     "secret": _secret,
     "configMap": _config_map,
     "downwardAPI": _downward,

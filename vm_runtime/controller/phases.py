@@ -15,6 +15,7 @@ from diskyard.api.meta import Condition, Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.quantity import canonical
 from vm_runtime.controller import supply
+from vm_runtime.controller.luggage import FETCHES
 from vm_runtime.controller.supply import Supply
 
 ALIVE: Final = ("Running", "Paused", "ShuttingDown")
@@ -57,7 +58,7 @@ def of_pod(obj: Obj, pod: Obj | None) -> Stage:
     if facts.phase == "Succeeded":
         return Stage("Succeeded", event=("Stopped", "The guest powered off", False))
     if facts.phase == "Failed":
-        return _ended(facts.end)
+        return _not_fetched(*facts.first_end) if facts.first_end else _ended(facts.end)
     report = report_of(pod)
     if facts.running and report and report.state in ALIVE:
         return _alive(report)
@@ -126,6 +127,15 @@ def _ended(end: pods.End | None) -> Stage:
         return _failed(said.reason, said.message)
     how = f"was killed by signal {end.code - 128}" if end.code > 128 else f"ended with code {end.code}"
     return _failed(end.reason or "PodFailed", f"the launcher {how}")
+
+
+def _not_fetched(container: str, end: pods.End) -> Stage:
+    """An image could not be had; the importer says why."""
+    said = TerminationMessage.from_text(end.message)
+    name = container.removeprefix(FETCHES)
+    return _failed(
+        "ErrImagePull", f"containerDisk volume {name}: {said.message or f'ended with code {end.code}'}"
+    )
 
 
 def _failed(reason: str, message: str) -> Stage:

@@ -3,13 +3,20 @@
 from typing import Final
 
 from diskyard.api import meta
+from diskyard.api.config import Config
 from diskyard.api.instance import Instance
 from diskyard.api.job import LaunchJob
 from diskyard.api.meta import INSTANCE, Obj
 from diskyard.api.names import derived, kubevirt
 from diskyard.api.pod import Worker, pod
 from diskyard.api.quantity import MIB
-from vm_runtime.controller.luggage import claim_pieces, pieces, service_account
+from vm_runtime.controller.luggage import (
+    claim_pieces,
+    fetches,
+    pieces,
+    pull_secrets,
+    service_account,
+)
 
 LAUNCHER: Final = "diskyard-launcher"
 CONSUME: Final = "--consume"
@@ -25,7 +32,7 @@ def overhead(memory: int, processors: int) -> int:
     return memory // 512 + (fixed + 8 * processors + 8 + 32) * MIB  # + I/O thread and video
 
 
-def launcher_pod(obj: Obj, instance: Instance, *, accelerated: bool) -> Obj:
+def launcher_pod(obj: Obj, instance: Instance, config: Config, *, accelerated: bool) -> Obj:
     """The pod that runs the guest."""
     job = LaunchJob(instance.namespace, instance.name, instance.uid, accelerated)
     luggage = pieces(instance)
@@ -35,13 +42,15 @@ def launcher_pod(obj: Obj, instance: Instance, *, accelerated: bool) -> Obj:
         env=job.to_env(),
         mounts=tuple((each.name, each.path) for each in luggage if not each.block),
         devices=tuple((each.name, each.path) for each in luggage if each.block),
-        volumes=tuple(each.volume for each in luggage),
+        volumes=(*(each.volume for each in luggage), *pull_secrets(instance)),
         resources=_resources(obj, instance, accelerated=accelerated),
         restart_policy="Never",
         grace=instance.grace + EXTRA_GRACE,
     )
     name = derived.launcher_pod(instance.name, instance.uid)
-    return pod(worker, _metadata(obj, name), **_placement(obj, instance))
+    init = fetches(instance, config)
+    first = {"initContainers": init} if init else {}
+    return pod(worker, _metadata(obj, name), **first, **_placement(obj, instance))
 
 
 def consumer_pod(obj: Obj, instance: Instance) -> Obj:

@@ -5,7 +5,7 @@ from decimal import ROUND_CEILING
 from typing import Final
 
 from diskyard.api import meta, quantity
-from diskyard.api.instance import DEVICES, part, parts
+from diskyard.api.instance import CONTAINER_DISK, DEVICES, part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
 from diskyard.errors import InvalidRequest
@@ -42,6 +42,7 @@ def spec_defaults(spec: Obj) -> Obj:
     _network(found, domain)
     _disks(found, domain)
     _small_devices(part(domain, "devices"))
+    _images(found)
     return found
 
 
@@ -113,3 +114,13 @@ def _small_devices(devices: Obj) -> None:
     watchdog = part(devices, "watchdog")
     if isinstance(watchdog.get("i6300esb"), dict):
         watchdog["i6300esb"]["action"] = watchdog["i6300esb"].get("action") or "reset"
+
+
+def _images(spec: Obj) -> None:
+    """A tag that moves is asked for each time."""
+    for volume in parts(spec, "volumes"):
+        source = volume.get(CONTAINER_DISK)
+        if isinstance(source, dict) and not source.get("imagePullPolicy"):
+            name = str(source.get("image") or "").rpartition("/")[2]
+            fixed = ("@" in name or ":" in name) and not name.endswith(":latest")
+            source["imagePullPolicy"] = "IfNotPresent" if fixed else "Always"

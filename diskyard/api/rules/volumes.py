@@ -7,7 +7,7 @@ from typing import Final
 from diskyard.api import quantity
 from diskyard.api.cloudinit import KINDS as CLOUD_INIT
 from diskyard.api.cloudinit import broken
-from diskyard.api.instance import SEED_METHODS, part, parts
+from diskyard.api.instance import CONTAINER_DISK, SEED_METHODS, part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.quantity import MIB
 from diskyard.api.rules.disks import duplicates, misnamed
@@ -18,8 +18,13 @@ INLINE: Final = 2048
 """Bytes of cloud-init text in a manifest; more comes from a Secret."""
 LABEL: Final = 32
 """Characters of a disc's label that ISO 9660 keeps."""
-NOT_YET: Final = ("hostDisk", "containerDisk", "downwardMetrics", "memoryDump", "containerPath")
+NOT_YET: Final = ("hostDisk", "downwardMetrics", "memoryDump", "containerPath")
 """Kinds of volume that KubeVirt has and we do not serve yet."""
+
+FOLDER: Final = "disk"
+"""Where an image has its disk."""
+PULL_POLICIES: Final = ("Always", "IfNotPresent")
+"""Without a store of images on the node both fetch, and there is nothing to `Never` fetch."""
 
 Rule = Callable[[Obj, str], Iterator[Cause]]
 
@@ -99,6 +104,22 @@ def _empty_disk(source: Obj, at: str) -> Iterator[Cause]:
         return
     if size < MIB:
         yield Cause(f"{field} '{said}' is too low: a disk has 1Mi at least", field)
+
+
+def _container_disk(source: Obj, at: str) -> Iterator[Cause]:
+    yield from _needs("image")(source, at)
+    path, field = str(source.get("path") or ""), f"{at}.path"
+    if path == "/":
+        yield Cause(f"{field} must not point to root", field)
+    elif path and (not path.startswith("/") or ".." in path.split("/") or path.endswith("/")):
+        yield Cause(f"{field} must be an absolute path to a file without relative components", field)
+    elif path and not path.startswith(f"/{FOLDER}/"):
+        text = f"{field} '{path[:256]}' is not supported yet: the image's one disk below /{FOLDER} is"
+        yield Cause(text, field, "FieldValueNotSupported")
+    policy = str(source.get("imagePullPolicy") or PULL_POLICIES[0])
+    if policy not in PULL_POLICIES:
+        text = f"{at}.imagePullPolicy has invalid value '{policy}', allowed are {', '.join(PULL_POLICIES)}"
+        yield Cause(text, f"{at}.imagePullPolicy")
 
 
 def _labelled(name: str) -> Rule:
@@ -206,6 +227,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "persistentVolumeClaim": _needs("claimName"),
     "dataVolume": _data_volume,
     "ephemeral": _ephemeral,
+    CONTAINER_DISK: _container_disk,
     "emptyDisk": _empty_disk,
     "cloudInitNoCloud": _cloud_init,
     "cloudInitConfigDrive": _cloud_init,
