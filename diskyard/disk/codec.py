@@ -1,18 +1,19 @@
 """Unpacking one cluster: known length out, no more than that, whatever comes in."""
 
-import sys
-from typing import TypeVar
+from threading import local
+from typing import Final, TypeVar
 
 import deflate
+import zstandard
 
 from diskyard.errors import UnsupportedImage
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 Bytes = TypeVar("Bytes", bytes, bytearray)
+
+_OWN: Final = local()
+"""A thread's zstd context: making one takes longer than to unpack a cluster."""
+_UNSAID: Final = -1
+"""What a zstd frame says of its length where it says nothing."""
 
 
 def inflate(packed: memoryview | bytes, length: int) -> bytearray:
@@ -33,9 +34,15 @@ def unzlib(packed: memoryview | bytes, most: int) -> bytearray:
 
 def unzstd(packed: memoryview | bytes, length: int) -> bytes:
     """The `length` bytes of a zstd frame; what follows it is ignored. Raises UnsupportedImage."""
+    if not hasattr(_OWN, "zstd"):
+        _OWN.zstd = zstandard.ZstdDecompressor()
     try:
-        return _whole(zstd.ZstdDecompressor().decompress(packed, length), length)
-    except zstd.ZstdError as error:
+        promised = zstandard.frame_content_size(packed)  # that much would be allocated, whatever `length` is
+        if promised not in (_UNSAID, length):
+            raise _damaged("zstd")
+        out: bytes = _OWN.zstd.decompress(packed, length)
+        return _whole(out, length)
+    except zstandard.ZstdError as error:
         raise _damaged("zstd") from error
 
 
