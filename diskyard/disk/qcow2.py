@@ -153,7 +153,8 @@ class Qcow2Decoder:
         return Piece(run.guest, min(self._header.cluster, self.size - run.guest), view, self._unpacked)
 
     def _unpacked(self, packed: memoryview | bytes, length: int) -> bytes | bytearray:
-        return self._codec(packed, self._header.cluster)[:length]
+        out = self._codec(packed, self._header.cluster)
+        return out if length == len(out) else out[:length]
 
 
 def _by_chunks(run: Run) -> Iterator[Run]:
