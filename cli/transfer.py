@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cli.source import job, source_options
+from diskyard.api.checksum import LENGTHS
 
 if TYPE_CHECKING:
     from diskyard.api.job import ImportJob
@@ -32,6 +33,11 @@ STOPPED: Final = 130
 )
 @click.option(
     "--checksum-url", default="", metavar="URL", help="A SHA256SUMS file with the image's line; or its path."
+)
+@click.option(
+    "--digest",
+    type=click.Choice(tuple(LENGTHS)),
+    help="Compute and say this one, where no checksum is given.",
 )
 @click.option(
     "--signature-url", default="", metavar="URL", help="Of that file's detached signature; or its path."
@@ -61,7 +67,10 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
     from diskyard.errors import DiskyardError
 
     try:
-        sums = {name: options.pop(name) for name in ("checksum", "checksum_url", "signature_url", "keyring")}
+        sums: dict[str, Any] = {
+            name: options.pop(name) or ""
+            for name in ("checksum", "checksum_url", "digest", "signature_url", "keyring")
+        }
         kind = "archive" if options["archive"] else "kubevirt"
         asked = replace(job(source, options), preallocation=options["preallocate"], content_type=kind, **sums)
         begun = time.monotonic()
@@ -124,4 +133,5 @@ def _say(source: str, result: "Result", seconds: float, *, as_json: bool) -> Non
     click.echo(
         f"{result.format}, {human(result.virtual_size)}, {human(result.bytes_written)} written in {seconds:.1f} s"
     )
-    click.echo(result.digest)
+    if result.digest:
+        click.echo(result.digest)

@@ -6,7 +6,6 @@ from typing import Any, Final
 from diskyard.api import quantity
 from diskyard.api.job import ImportJob
 from diskyard.disk.boot import boot
-from diskyard.disk.digest import Digest
 from diskyard.disk.head import Headed
 from diskyard.disk.image import Image
 from diskyard.disk.preflight import HEAD, Preflight, Route
@@ -112,7 +111,7 @@ def _inspected(name: str, source: Source, room: int | None) -> Inspection:
     refusal: DiskyardError | None = None
     hints: tuple[str, ...] = ()
     try:
-        plan, body = unwrapped(headed, Digest(), None)
+        plan, body = unwrapped(headed, None, None)
         hints = _hints(plan, body)
         check_room(plan.virtual_size, room)
     except DiskyardError as error:

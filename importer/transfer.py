@@ -46,7 +46,7 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
     if job.source == BLANK:
         return _blank(target, on_progress)
     with opened(job) as source:
-        expect = Expect(job.endpoint, shown(job.endpoint), expected)
+        expect = Expect(job.endpoint, shown(job.endpoint), expected, job.digest)
         if job.content_type == ARCHIVE and not isinstance(source, Image):
             return extract(source, target, expect=expect, on_progress=on_progress)
         result = ingest(source, target, expect=expect, on_progress=on_progress)

@@ -33,6 +33,8 @@ class ImportJob:
     checksum: str = ""
     checksum_url: str = ""
     """Of a SHA256SUMS file that has the image's line; instead of `checksum`."""
+    digest: str = ""
+    """Algorithm of a digest that is to be said where none is promised; from the command line only."""
     signature_url: str = ""
     """Of that file's detached signature."""
     keyring: str = ""

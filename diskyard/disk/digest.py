@@ -15,7 +15,6 @@ from typing import Final
 
 from diskyard.errors import ChecksumMismatch
 
-DEFAULT_ALGORITHM: Final = "sha256"
 _NATIVE: Final = {
     "md5": ("MD5", 92),
     "sha1": ("SHA1", 96),
@@ -46,7 +45,7 @@ class Expected:
 class Digest:
     """One running digest: bytes in, `algorithm:hex` out."""
 
-    def __init__(self, algorithm: str = DEFAULT_ALGORITHM) -> None:
+    def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
         name, size = _NATIVE[algorithm]
@@ -89,10 +88,10 @@ class Digest:
         self._final(out, ctypes.create_string_buffer(self._context.raw, len(self._context)))
         return out.raw.hex()
 
-    def verify(self, expected: Expected | None, name: str) -> None:
+    def verify(self, expected: Expected, name: str) -> None:
         """Nothing where the bytes are the promised ones. Raises ChecksumMismatch with both values."""
         found = self.hex()
-        if expected and not hmac.compare_digest(found, expected.hex):
+        if not hmac.compare_digest(found, expected.hex):
             raise ChecksumMismatch(
                 f"checksum validation failed: checksum mismatch: expected {expected.algorithm}:{expected.hex}, "
                 f"found {self.algorithm}:{found} over the bytes of {name}. The source is not the file that the "

@@ -15,7 +15,6 @@ from typing import Final
 from diskyard import linux
 from diskyard.disk import place, space
 from diskyard.disk.archive import MAX_MEMBERS, Archive, Kind, Member
-from diskyard.disk.digest import Digest
 from diskyard.disk.head import Headed
 from diskyard.disk.probe import COMPRESSIONS, Format, probe
 from diskyard.disk.source import Source
@@ -47,7 +46,7 @@ def extract(
     place.opened(target)
     with closing(place.journal(target)), _hidden(target.folder) as folder:
         headed = Headed(source)
-        digest = Digest(expect.algorithm)
+        digest = expect.computed()
         tap = Tap(headed, digest)
         tree = _Tree(folder, target.room)
         archive = Archive(_opened(headed, tap))
@@ -55,13 +54,13 @@ def extract(
             tree.add(member, archive)
             on_progress(_progress(tap, tree.written))
         archive.finish()
-        digest.verify(expect.digest, expect.name)
+        said = expect.said(digest)
         linux.sync_volume(folder)
         _move(folder, target.folder)
         tree.settle(target.folder)
         linux.sync_volume(target.folder)
         on_progress(replace(_progress(tap, tree.written), phase="complete", percent=100.0))
-        return Result(Format.TAR, tree.written, headed.fetched, tree.written, str(digest))
+        return Result(Format.TAR, tree.written, headed.fetched, tree.written, said)
 
 
 def _opened(headed: Headed, tap: Tap) -> Source:

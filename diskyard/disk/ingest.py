@@ -115,7 +115,7 @@ class _Visit:
         return Result(Format.RAW, image.size, fetched, self._progress.written, "")
 
     def _through(self, source: Source, *, spool: bool) -> Result:
-        digest = Digest(self._expect.algorithm)
+        digest = self._expect.computed()
         headed = Headed(self._meter.source(source))
         plan, body = unwrapped(headed, digest, self._room)
         self._resumable = bool(source.validator) and source.ranged and body is headed
@@ -123,8 +123,8 @@ class _Visit:
         held = self._held(entry)
         if spool or (held and held.route == Route.SPOOL):
             plan, entry = replace(plan, route=Route.SPOOL), replace(entry, route=Route.SPOOL)
-        if held and (finished := self._finished(held)):
-            return self._taken_over(plan, finished, headed.fetched)
+        if held and (said := self._finished(held)) is not None:
+            return self._taken_over(plan, said, headed.fetched)
         start = self._start(held, plan, digest)
         log.info(
             "fetching", source=self._expect.name, format=plan.format, size=source.size,
@@ -132,19 +132,13 @@ class _Visit:
         )  # fmt: skip
         self._said(Progress("transferring", fetched=start, total=source.size))
         stream = Stream(body, start, digest if body is headed else None)
-        begun = held if held and start else replace(entry, digest=digest.state())
+        begun = held if held and start else replace(entry, digest=digest.state() if digest else "")
         end = self._fetch(stream, plan, begun, headed)
-        digest.verify(self._expect.digest, self._expect.name)
+        said = self._expect.said(digest)
         size = self._convert(plan.format) if plan.route is Route.SPOOL else end
         self._publish(size)
-        return Result(
-            plan.format,
-            size,
-            headed.fetched,
-            self._progress.written,
-            str(digest),
-            resumed_at=min(start, source.size or start),
-        )
+        resumed = min(start, source.size or start)
+        return Result(plan.format, size, headed.fetched, self._progress.written, said, resumed_at=resumed)
 
     def _held(self, entry: Record) -> Record | None:
         """What an earlier run of this very transfer has written down."""
@@ -155,12 +149,12 @@ class _Visit:
         same = self._resumable and held and replace(held, offset=0, digest="", mark="") in (entry, as_a_whole)
         return held if same else None
 
-    def _finished(self, held: Record) -> str:
-        """The digest of the disk that an earlier run has published before it was killed; empty for none."""
-        digest, expected = Digest(self._expect.algorithm), self._expect.digest
-        if not self._spot.published(held.mark) or not digest.restore(held.digest):
-            return ""
-        return str(digest) if expected is None or expected.hex == digest.hex() else ""
+    def _finished(self, held: Record) -> str | None:
+        """What is to be said of the disk that an earlier run has published before it was killed; None for none."""
+        digest, expected = self._expect.computed(), self._expect.digest
+        if not self._spot.published(held.mark) or not _restored(digest, held):
+            return None
+        return str(digest or "") if not (digest and expected) or expected.hex == digest.hex() else None
 
     def _taken_over(self, plan: Preflight, digest: str, fetched: int) -> Result:
         """Say what the run that was killed could not say any more."""
@@ -172,12 +166,12 @@ class _Visit:
         size = plan.virtual_size if plan.virtual_size is not None else path.stat().st_size
         return Result(plan.format, size, fetched, 0, digest)
 
-    def _start(self, held: Record | None, plan: Preflight, digest: Digest) -> int:
+    def _start(self, held: Record | None, plan: Preflight, digest: Digest | None) -> int:
         """Where to go on; what cannot be gone on from is removed."""
         if held:
             expected = plan.virtual_size if plan.route is Route.DECODE else held.offset
             path = place.fetched(self._spot, plan.route)
-            if self._spot.holds(path, expected or 0, held.mark) and digest.restore(held.digest):
+            if self._spot.holds(path, expected or 0, held.mark) and _restored(digest, held):
                 log.info("going on with an interrupted transfer", start=held.offset)
                 return held.offset
             log.warning("what the interrupted transfer has left is not there: starting from its beginning")
@@ -205,7 +199,7 @@ class _Visit:
                 def on_chunk(offset: int, written: int, state: str) -> None:
                     ahead = entry.offset + headed.fetched - offset
                     checkpoint.passed(offset, state or checkpoint.digest, ahead)
-                    self._moved(offset if stream.digest else headed.fetched, written)
+                    self._moved(offset if stream.source is headed else headed.fetched, written)
 
                 end = copy(stream, decoder, watched_writer, on_chunk)
             if plan.route is Route.SPOOL:
@@ -264,6 +258,11 @@ class _Visit:
         with self._saying:
             self._progress = progress
             self._say(progress)
+
+
+def _restored(digest: Digest | None, held: Record) -> bool:
+    """Whether a digest, if there is one, goes on from where a record ends."""
+    return digest is None or digest.restore(held.digest)
 
 
 def _qcow2(stream: Stream) -> Decoder:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from diskyard.disk.digest import DEFAULT_ALGORITHM, Expected
+from diskyard.disk.digest import Digest, Expected
 from diskyard.disk.probe import Format
 
 FILE_MODE: Final = 0o660
@@ -59,11 +59,19 @@ class Expect:
     name: str = "the source"
     """For messages: without credentials."""
     digest: Expected | None = None
+    algorithm: str = ""
+    """Of a digest that is only to be said; hashing costs as much as unpacking does, so it is asked for."""
 
-    @property
-    def algorithm(self) -> str:
-        """The digest that is computed."""
-        return self.digest.algorithm if self.digest else DEFAULT_ALGORITHM
+    def computed(self) -> Digest | None:
+        """A digest that takes the source's bytes, where one is promised or asked for."""
+        algorithm = self.digest.algorithm if self.digest else self.algorithm
+        return Digest(algorithm) if algorithm else None
+
+    def said(self, digest: Digest | None) -> str:
+        """The digest of all bytes, held to what was promised; empty for none. Raises ChecksumMismatch."""
+        if digest and self.digest:
+            digest.verify(self.digest, self.name)
+        return str(digest or "")
 
 
 NOTHING: Final = Expect()
@@ -114,7 +122,7 @@ class Result:
     """By this run, over the network."""
     bytes_written: int
     digest: str
-    """`algorithm:hex` of the source's bytes; empty for an image that has no bytes of its own."""
+    """`algorithm:hex` of the source's bytes; empty where none was promised or asked for."""
     resumed_at: int = 0
     about: Mapping[str, str] = field(default_factory=dict)
     """What an image's server says of itself: `version`, `host`."""

@@ -16,7 +16,7 @@ _DEEPEST: Final = 3
 """A packed image in a packed tar."""
 
 
-def unwrapped(headed: Headed, digest: Digest, room: int | None) -> tuple[Preflight, Headed]:
+def unwrapped(headed: Headed, digest: Digest | None, room: int | None) -> tuple[Preflight, Headed]:
     """The image inside a source, and its bytes: the source itself where it has no wrapping.
 
     Where it has one, the digest takes the source's bytes as they pass. Raises what `preflight` raises.
@@ -30,7 +30,7 @@ def unwrapped(headed: Headed, digest: Digest, room: int | None) -> tuple[Preflig
             raise UnsupportedImage(
                 f"the source is compressed twice (there is {plan.format} inside): unpack it once before you offer it"
             )
-        outer = Tap(headed, digest) if body is headed else body
+        outer = Tap(headed, digest) if digest and body is headed else body
         before = plan.format
         packed = (*packed, before)
         body = Headed(disk_of(outer) if before is Format.TAR else Unpacked(outer, before))

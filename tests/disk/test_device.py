@@ -17,6 +17,8 @@ from diskyard.errors import ChecksumMismatch, ImageTooLarge, SourceUnavailable
 from tests.disk.images import MIB, converted, left_behind
 from tests.disk.sources import Bytes, breaking
 
+ORIGIN = Expect("origin", algorithm="sha256")
+
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
@@ -51,7 +53,7 @@ def interrupted(target: Target, body: bytes, at: int) -> None:
     """A transfer whose source breaks off."""
     broken = Bytes(body, before=breaking(at, SourceUnavailable("gone")))
     with pytest.raises(SourceUnavailable):
-        ingest(broken, target, expect=Expect("origin"))
+        ingest(broken, target, expect=ORIGIN)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_an_interrupted_transfer_goes_on(noise: Path, device: Path, scratch: Pat
     interrupted(target, body, at=26 * MIB)
 
     rest = Bytes(body)
-    result = ingest(rest, target, expect=Expect("origin"))
+    result = ingest(rest, target, expect=ORIGIN)
 
     assert result.resumed_at > 0
     assert rest.read < len(body)

@@ -13,7 +13,7 @@ from diskyard.errors import ChecksumMismatch
 from tests.disk.images import left_behind, same
 from tests.disk.sources import Bytes
 
-ORIGIN = Expect("origin")
+ORIGIN = Expect("origin", algorithm="sha256")
 
 
 def killed(target: Target, body: bytes) -> None:

@@ -52,7 +52,8 @@ def environment(device: Path, scratch: Path) -> dict[str, str]:
 def test_another_pod_goes_on_from_what_was_reported_last(
     images: ImageServer, pod: Pod, device: Path, tmp_path: Path, body: bytes, end: signal.Signals
 ) -> None:
-    job = ImportJob("http", images.url("slow/block.raw"), owner_uid="owner")
+    checksum = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    job = ImportJob("http", images.url("slow/block.raw"), owner_uid="owner", checksum=checksum)
     served = Target("127.0.0.1", "owner", "pod", free_port())
     env = environment(device, tmp_path / "first")
     process = pod.start(job, **env, POD_IP=served.address, **{cdi.ENV_METRICS_PORT: str(served.port)})
@@ -66,7 +67,7 @@ def test_another_pod_goes_on_from_what_was_reported_last(
 
     assert offset(kept) >= offset(journal)
     assert ended.message.bytes_fetched <= SIZE - offset(kept) + MIB
-    assert ended.message.digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
+    assert ended.message.digest == checksum
     assert device.read_bytes() == body + bytes(4 * MIB)
     assert ended.message.journal == ""
 
@@ -86,7 +87,8 @@ def offset(journal: str) -> int:
 def test_after_kill_9_at_most_64_mib_are_fetched_again(
     images: ImageServer, pod: Pod, device: Path, tmp_path: Path, body: bytes
 ) -> None:
-    job = ImportJob("http", images.url("slow/block.raw"))
+    checksum = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    job = ImportJob("http", images.url("slow/block.raw"), checksum=checksum)
     scratch = tmp_path / "scratch"
     env = environment(device, scratch)
     journal = scratch / f".{device.name}.journal"
@@ -100,6 +102,6 @@ def test_after_kill_9_at_most_64_mib_are_fetched_again(
 
     assert ended.code == 0, ended.log
     assert ended.message.bytes_fetched <= SIZE - kept + MIB
-    assert ended.message.digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
+    assert ended.message.digest == checksum
     assert device.read_bytes() == body + bytes(4 * MIB)
     assert left_behind(scratch) == []

@@ -42,13 +42,14 @@ def large(images: ImageServer) -> Path:
 
 @pytest.mark.parametrize("name", ["disk.raw", "disk.qcow2"])
 def test_an_import_fills_the_claim_to_what_of_it_is_usable(images: ImageServer, pod: Pod, name: str) -> None:
-    job = ImportJob("http", images.url(name), image_size="1138166334", overhead="0.06")
+    body = (images.root / name).read_bytes()
+    checksum = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    job = ImportJob("http", images.url(name), image_size="1138166334", overhead="0.06", checksum=checksum)
 
     ended = pod.run(job)
 
-    body = (images.root / name).read_bytes()
     assert (ended.code, ended.message.message) == (0, "Import Complete")
-    assert ended.message.digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
+    assert ended.message.digest == checksum
     assert ended.message.bytes_fetched == len(body)
     assert pod.disk.stat().st_size == GIB
     assert allocated(pod.disk) < 8 * MIB
@@ -102,7 +103,8 @@ def test_credentials_come_from_the_environment(images: ImageServer, pod: Pod) ->
 
 
 def test_after_kill_9_at_most_64_mib_are_fetched_again(images: ImageServer, pod: Pod, large: Path) -> None:
-    job = ImportJob("http", images.url("slow/large.raw"))
+    checksum = f"sha256:{hashlib.sha256(large.read_bytes()).hexdigest()}"
+    job = ImportJob("http", images.url("slow/large.raw"), checksum=checksum)
     process = pod.start(job)
     eventually(lambda: journalled(pod) >= 64 * MIB, 60)
     process.send_signal(signal.SIGKILL)
@@ -115,7 +117,7 @@ def test_after_kill_9_at_most_64_mib_are_fetched_again(images: ImageServer, pod:
     assert ended.code == 0
     assert written - durable <= 64 * MIB
     assert ended.message.bytes_fetched <= LARGE - durable + MIB
-    assert ended.message.digest == f"sha256:{hashlib.sha256(large.read_bytes()).hexdigest()}"
+    assert ended.message.digest == checksum
     assert pod.disk.read_bytes() == large.read_bytes()
     assert left_behind(pod.volume) == ["disk.img"]
 
