@@ -36,6 +36,14 @@ from cli.yard import Ends
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Who signs the API server's certificate for nodes. Default: what kube-system says of clients.",
 )
+@click.option(
+    "--allow-host-path",
+    "allowed",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    metavar="DIR",
+    help="Let pods and volumes name this directory of the machine and all below it (hostPath). May be repeated.",
+)
 @click.option("--verbose", is_flag=True, help="Log every step to standard error.")
 def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, **said: Any) -> None:
     """Serve a Kubernetes cluster as a node: run its pods here, and provide volumes for its claims.
@@ -49,7 +57,8 @@ def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, 
     log.start("DEBUG" if verbose else "WARNING")
     ends = Ends()
     place = directory.Directory((data_dir or directory.default()).absolute())
-    post = Post(kubeconfig, said["name"], said["address"], said["port"], said["client_ca"])
+    allowed = tuple(path.absolute() for path in said["allowed"])
+    post = Post(kubeconfig, said["name"], said["address"], said["port"], said["client_ca"], allowed)
     with Outpost.open(place, post, lambda text: click.echo(text, err=True)) as outpost:
         click.echo(f"ready: node {outpost.name} of {outpost.url}, logs at {outpost.address}:{outpost.port}")
         if ends.wait() == signal.SIGINT:

@@ -30,8 +30,18 @@ DEFAULT_PORT: Final = 7443
     metavar="ADDRESS",
     help="Let other machines in at this address or name of this machine; DIR/kubeconfig-ADDRESS is for them.",
 )
+@click.option(
+    "--allow-host-path",
+    "allowed",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    metavar="DIR",
+    help="Let pods and volumes name this directory of the machine and all below it (hostPath). May be repeated.",
+)
 @click.option("--verbose", is_flag=True, help="Log every step to standard error.")
-def up_command(data_dir: Path | None, port: int, listen: str | None, verbose: bool) -> None:
+def up_command(
+    data_dir: Path | None, port: int, listen: str | None, verbose: bool, allowed: tuple[Path, ...]
+) -> None:
     """Run a yard: an API server, controllers and a node on this machine.
 
     Ctrl-C stops every pod gracefully, then ends. SIGTERM ends at once and leaves the pods running for the next `up`.
@@ -44,7 +54,8 @@ def up_command(data_dir: Path | None, port: int, listen: str | None, verbose: bo
     log.start("DEBUG" if verbose else "WARNING")
     ends = Ends()
     place = directory.Directory((data_dir or directory.default()).absolute())
-    with Yard.open(place, Reach.parsed(port, listen), lambda text: click.echo(text, err=True)) as yard:
+    reach, paths = Reach.parsed(port, listen), [path.absolute() for path in allowed]
+    with Yard.open(place, reach, lambda text: click.echo(text, err=True), paths) as yard:
         click.echo(
             f"ready: {yard.url} · export KUBECONFIG={yard.kubeconfig} · then: kubectl get dv,vm,vmi -A "
             "(without kubectl: diskyard get vm)"

@@ -30,7 +30,7 @@ from standalone.node import heartbeat
 from standalone.node.heartbeat import Machine
 from standalone.node.log import LogOptions
 from standalone.node.node import Node
-from standalone.storage.claims import claims
+from standalone.storage import volumes
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.wire import kubelet
@@ -53,6 +53,8 @@ class Post:
     address: str = ""
     port: int = 10250
     client_authority: Path | None = None
+    allowed: tuple[Path, ...] = ()
+    """Directories of this machine that pods and volumes may name."""
 
 
 class Outpost(AbstractContextManager["Outpost"]):
@@ -99,12 +101,14 @@ class Outpost(AbstractContextManager["Outpost"]):
 
     def _start(self, say: Say) -> None:
         devices = frozenset({kubernetes.KVM_DEVICE} if host.DEVICE.exists() else ())
-        place = Place(self._directory.volumes)
+        place = Place(self._directory.volumes, self._post.allowed)
         self._serve_logs(say)
         machine = Machine(self.name, devices, self.address, self.port)
         self._node = Node(machine, self._directory.pods, place)
         self._stack.callback(self._node.close)
-        self._controllers = Controllers(self._client, [self._node.reconciler, claims(self.name, place)])
+        self._controllers = Controllers(
+            self._client, [self._node.reconciler, *volumes.reconcilers(self.name, place)]
+        )
         self._stack.callback(self._controllers.stop)
         self._controllers.start()
         if not self._controllers.wait(_SYNC):

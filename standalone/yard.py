@@ -4,9 +4,10 @@ What it starts outlives it. Whatever stops this process, the next yard on the di
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -28,7 +29,7 @@ from standalone.node.heartbeat import Machine
 from standalone.node.node import Node
 from standalone.reach import LOOPBACK, Reach, publish
 from standalone.seed import seed
-from standalone.storage.claims import claims
+from standalone.storage import volumes
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
@@ -48,25 +49,30 @@ Say = Callable[[str], None]
 class Yard(AbstractContextManager["Yard"]):
     """A yard that runs, until closed. Closing leaves pods running."""
 
-    def __init__(self, directory: Directory, stack: ExitStack) -> None:
+    def __init__(self, directory: Directory, stack: ExitStack, allowed: Sequence[Path]) -> None:
         self.kubeconfig = directory.kubeconfig
         self.url = ""
         self._directory = directory
         self._stack = stack
-        self._place = Place(directory.volumes)
+        self._place = Place(directory.volumes, tuple(allowed))
         devices = frozenset({kubernetes.KVM_DEVICE} if host.DEVICE.exists() else ())
         self._machine = Machine(heartbeat.name(), devices)
         self._node = Node(self._machine, directory.pods, self._place)
         stack.callback(self._node.close)
 
     @classmethod
-    def open(cls, directory: Directory, reach: Reach, say: Say = print) -> "Yard":
-        """Start everything; `say` gets sentences for the user. Raises Busy, InvalidRequest, NoSpace."""
+    def open(
+        cls, directory: Directory, reach: Reach, say: Say = print, allowed: Sequence[Path] = ()
+    ) -> "Yard":
+        """Start everything; `say` gets sentences for the user. Raises Busy, InvalidRequest, NoSpace.
+
+        `allowed`: directories of this machine that pods and volumes may name.
+        """
         with ExitStack() as stack:
             stack.callback(Hold.take(directory).close)
             rules = Rules()
             objects = stack.enter_context(Objects.open(directory.store, rules))
-            yard = cls(directory, stack)
+            yard = cls(directory, stack, allowed)
             provide(objects)
             first = seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
             door = Door(objects, tokens(directory.pki))
@@ -123,7 +129,7 @@ class Yard(AbstractContextManager["Yard"]):
             objects,
             [
                 self._node.reconciler,
-                claims(self._machine.name, self._place),
+                *volumes.reconcilers(self._machine.name, self._place),
                 *datavolume_controller.reconcilers(scraper),
                 *vm_controller.reconcilers(),
                 *self._agent.reconcilers,

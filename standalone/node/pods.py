@@ -123,7 +123,9 @@ class Pods:
             "status.podIP": home.address, "status.podIPs": home.address,
             "status.hostIP": self.node.address, "status.hostIPs": self.node.address,
         }  # fmt: skip
-        return replace(world, materials=_materials(Scene(pod, home, self._place, client, fields)))
+        return replace(
+            world, materials=_materials(Scene(pod, home, self._place, client, self.node.name, fields))
+        )
 
 
 def _claims(client: Client, pod: Obj) -> tuple[Claim, ...]:

@@ -19,6 +19,8 @@ from standalone.node.environment import Lookup, Missing
 from standalone.node.runtime import Home
 from standalone.node.sandbox import Bind
 from standalone.storage import loop
+from standalone.storage import volume as facts
+from standalone.storage.match import unusable
 from standalone.storage.place import Place
 
 DEFAULT_MODE: Final = 0o644
@@ -46,6 +48,7 @@ class Scene:
     home: Home
     place: Place
     client: Client
+    node: str
     fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -73,9 +76,18 @@ def binds(container: Obj, found: Iterable[Volume], home: Home) -> tuple[Bind, ..
     ]
     for said in container.get("volumeDevices") or ():
         volume = _named(named, said)
-        node = device_node(home, f"block-{volume.name}", loop.attached(volume.path))
+        node = device_node(home, f"block-{volume.name}", _device(volume))
         result.append(Bind(node, place(said["devicePath"]), read_only=False, device=True))
     return tuple(result)
+
+
+def _device(volume: Volume) -> Path:
+    """The block device of a volume; raises Missing where the directory that should hold it is gone."""
+    if volume.path.is_block_device():
+        return volume.path
+    if not volume.path.is_dir():
+        raise Missing(f"{volume.path} is not there: the volume's directory was removed by hand")
+    return loop.attached(volume.path)
 
 
 def device_node(home: Home, name: str, device: Path) -> Path:
@@ -123,14 +135,13 @@ def _claimed(name: str, said: Mapping[str, Any], scene: Scene) -> Volume:
     claim_name = str(said.get("claimName", ""))
     claim = _get(scene.client, CLAIM, Key(claim_name, meta.namespace(scene.pod)))
     volume = _get(scene.client, VOLUME, Key(str(meta.spec(claim).get("volumeName") or "")))
-    path = scene.place.volume(meta.name(volume))
-    if (meta.spec(volume).get("local") or {}).get("path") != str(path):
-        raise Missing(
-            f'persistentvolume "{meta.name(volume)}" does not lie in {scene.place.volumes}: this node mounts only '
-            "volumes that its own storage classes made"
-        )
-    block = meta.spec(volume).get("volumeMode") == "Block"
-    return Volume(name, path, claim=True, block=block, read_only=bool(said.get("readOnly")))
+    own, path = scene.place.volume(meta.name(volume)), facts.source(volume)[1]
+    why = "" if path == own else unusable(volume, scene.place)
+    if path is None or why or not facts.is_on(volume, scene.node):
+        why = why or f"is not on node {scene.node}"
+        raise Missing(f'persistentvolume "{meta.name(volume)}" {why}')
+    read_only = bool(said.get("readOnly"))
+    return Volume(name, path, claim=True, block=facts.is_block(volume), read_only=read_only)
 
 
 def _get(client: Client, kind: Kind, key: Key) -> Obj:

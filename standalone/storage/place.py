@@ -1,16 +1,17 @@
-"""Where volumes lie: one directory a PersistentVolume, on one file system whose room is promised only once."""
+"""Where volumes lie: one directory a PersistentVolume, on one file system whose room is promised only once.
+
+Volumes that somebody made by hand lie elsewhere on this machine, where the operator allows it.
+"""
 
 import os
 import shutil
-from collections.abc import Iterable
+import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from diskyard.api import meta, quantity
-from diskyard.api.meta import Obj
-from diskyard.api.names import cdi, kubernetes
 from diskyard.api.pod import WORKER_UID
 from diskyard.api.quantity import GIB
 from standalone.storage import loop
@@ -25,19 +26,31 @@ class Place:
     """The directory of all volumes."""
 
     volumes: Path
+    allowed: tuple[Path, ...] = ()
+    """Directories of this machine that pods and volumes may name, with all below them."""
+    floor: int | None = None
+    """Bytes that are to stay free; None: half of what is never promised."""
 
     def volume(self, name: str) -> Path:
         """The directory of the PersistentVolume of that name."""
         return self.volumes / name
 
-    def size(self) -> int:
-        """Bytes that can be promised in all."""
+    def free(self) -> int:
+        """Bytes that can still be written there."""
         found = os.statvfs(self.volumes)
-        total = found.f_frsize * found.f_blocks
-        return total - min(RESERVE, total // 20)
+        return found.f_frsize * found.f_bavail
+
+    def pressed(self) -> bool:
+        """Whether so little is free that nothing new should begin."""
+        return self.free() < (self._reserve() // 2 if self.floor is None else self.floor)
+
+    def room(self, promised: Mapping[str, int]) -> int:
+        """Bytes that can be promised beside what these volumes were promised: what they use already is theirs."""
+        used = sum(min(self._used(name), size) for name, size in promised.items())
+        return self.free() - self._reserve() + used - sum(promised.values())
 
     def make(self, name: str, block: int | None) -> None:
-        """Make a volume's directory; for a block volume, its backing file of so many bytes."""
+        """Make a volume's directory; for a block volume, its backing file of so many bytes. It never shrinks."""
         path = self.volume(name)
         path.mkdir(mode=0o770, parents=True, exist_ok=True)
         path.chmod(0o770)
@@ -45,7 +58,11 @@ class Place:
             os.chown(path, WORKER_UID, WORKER_UID)
         if block is not None:
             with (path / loop.BACKING_FILE).open("ab") as file:
-                file.truncate(block)
+                grows = file.tell() < block
+                if grows:
+                    file.truncate(block)
+            if grows:
+                loop.grow(path)
 
     def remove(self, name: str, block: bool) -> None:
         """Take a volume away. Renamed first: no half-deleted directory is ever found under its name."""
@@ -62,11 +79,48 @@ class Place:
         for path in self.volumes.glob(f"*{_DOOMED}"):
             shutil.rmtree(path, ignore_errors=True)
 
+    def refusal(self, path: Path) -> str:
+        """Why a path of this machine may not be named; empty: it may. No link leads out of what is allowed."""
+        if not path.is_absolute() or ".." in path.parts:
+            return f"{path} is no absolute path without '..'"
+        way = "diskyard up --allow-host-path"
+        if not any(path.is_relative_to(one) for one in self.allowed):
+            return f"{path} is not allowed on this node: its operator can allow it, {way} {path}"
+        real = path.resolve()
+        if not any(real.is_relative_to(one.resolve()) for one in self.allowed):
+            return f"{path} leads to {real}, which is not allowed on this node: {way} {real}"
+        if real.is_relative_to(self.volumes.parent.resolve()):
+            return f"{path} lies in the node's own data directory, which no pod may name"
+        return ""
 
-def promised(volumes: Iterable[Obj]) -> int:
-    """Bytes that these PersistentVolumes have of ours."""
-    return sum(
-        quantity.parse((meta.spec(volume).get("capacity") or {}).get("storage") or 0)
-        for volume in volumes
-        if meta.annotations(volume).get(cdi.PROVISIONED_BY) == kubernetes.PROVISIONER
-    )
+    def adopt(self, path: Path) -> None:
+        """Make a directory (or a device) of this machine usable as a volume by workers, as fsGroup does on a cluster.
+
+        What is in it stays as it is, but for a disk of ours: its worker may write to it.
+        """
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o770, parents=True)
+        if os.geteuid() != 0 or path.is_block_device():
+            return
+        for one in (path, path / loop.BACKING_FILE):
+            with suppress(FileNotFoundError):
+                found = one.lstat()
+                if stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+                    os.chown(one, -1, WORKER_UID, follow_symlinks=False)
+                    one.chmod(found.st_mode | (0o070 if stat.S_ISDIR(found.st_mode) else 0o060))
+
+    def _reserve(self) -> int:
+        found = os.statvfs(self.volumes)
+        return min(RESERVE, found.f_frsize * found.f_blocks // 20)
+
+    def _used(self, name: str) -> int:
+        """Bytes that a volume's files take on the disk."""
+        return sum(
+            _blocks(Path(folder, file)) for folder, _, files in os.walk(self.volume(name)) for file in files
+        )
+
+
+def _blocks(path: Path) -> int:
+    with suppress(OSError):
+        return path.lstat().st_blocks * 512
+    return 0

@@ -1,13 +1,14 @@
-"""The storage classes of a yard and the PersistentVolume that a claim gets. Pure."""
+"""The storage classes of a yard, and PersistentVolumes: the one a claim gets, and what any of them says. Pure."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from diskyard.api import meta, quantity
-from diskyard.api.meta import CLAIM, STORAGE_CLASS, VOLUME, Obj
+from diskyard.api.meta import CLAIM, STORAGE_CLASS, VOLUME, Key, Obj
 from diskyard.api.names import cdi, derived, kubernetes
 
-RELEASED_BY = {"Delete": "Delete", "Retain": "Retain"}
+Volume = Obj
 
 
 def storage_classes() -> list[Obj]:
@@ -25,12 +26,17 @@ def request(claim: Obj) -> int:
     return quantity.parse(wanted.get("storage") or 0)
 
 
-def is_ours(obj: Obj, node: str) -> bool:
-    """Whether a volume was made by this storage, on that node."""
-    made_here = meta.annotations(obj).get(cdi.PROVISIONED_BY) == kubernetes.PROVISIONER
-    terms = ((meta.spec(obj).get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()
-    hosts = [host for term in terms for rule in term.get("matchExpressions") or () for host in rule["values"]]
-    return made_here and node in hosts
+def capacity(volume: Volume) -> int:
+    """Bytes that a volume has; of a claim, what its status says."""
+    said = meta.spec(volume).get("capacity") or meta.status(volume).get("capacity") or {}
+    return quantity.parse(said.get("storage") or 0)
+
+
+def class_name(obj: Obj) -> str | None:
+    """The class of a claim or a volume: empty for none; None: a claim that wants the default."""
+    old = meta.annotations(obj).get(kubernetes.CLASS_ANNOTATION)
+    said = meta.spec(obj).get("storageClassName", old)
+    return None if said is None else str(said)
 
 
 def is_block(obj: Obj) -> bool:
@@ -38,7 +44,56 @@ def is_block(obj: Obj) -> bool:
     return meta.spec(obj).get("volumeMode") == "Block"
 
 
-def volume(claim: Obj, storage_class: Obj, path: Path, node: str) -> Obj:
+def is_made(volume: Volume) -> bool:
+    """Whether a volume was made by this storage, on whatever node."""
+    return meta.annotations(volume).get(cdi.PROVISIONED_BY) == kubernetes.PROVISIONER
+
+
+def is_ours(volume: Volume, node: str) -> bool:
+    """Whether a volume was made by this storage, on that node."""
+    return is_made(volume) and is_on(volume, node)
+
+
+def is_on(volume: Volume, node: str) -> bool:
+    """Whether a volume is to be had on that node."""
+    required = (meta.spec(volume).get("nodeAffinity") or {}).get("required") or {}
+    terms = required.get("nodeSelectorTerms") or ()
+    return not terms or any(
+        all(
+            rule.get("key") == kubernetes.HOSTNAME_LABEL
+            and (node in (rule.get("values") or ())) == (rule.get("operator") == "In")
+            for rule in term.get("matchExpressions") or ()
+        )
+        for term in terms
+    )
+
+
+def source(volume: Volume) -> tuple[str, Path | None]:
+    """The kind of a volume (`hostPath`, `nfs` ...), and where it lies on its node; None: elsewhere."""
+    spec = meta.spec(volume)
+    for kind in ("local", "hostPath"):
+        if isinstance(spec.get(kind), dict):
+            return kind, Path(str(spec[kind].get("path") or ""))
+    known = ("capacity", "nodeAffinity", "claimRef", "volumeAttributesClassName")
+    return next(
+        (name for name, said in spec.items() if isinstance(said, dict) and name not in known), "nothing"
+    ), None
+
+
+def owner(volume: Volume) -> tuple[Key, str] | None:
+    """The claim that a volume is for, and its uid (empty: for whichever has the name); None: for any."""
+    ref = meta.spec(volume).get("claimRef") or {}
+    if not ref.get("name"):
+        return None
+    return Key(str(ref["name"]), str(ref.get("namespace") or "")), str(ref.get("uid") or "")
+
+
+def promises(volumes: Iterable[Volume], node: str) -> dict[str, int]:
+    """Bytes that were promised on a node, by the volumes' names."""
+    return {meta.name(one): capacity(one) for one in volumes if is_ours(one, node)}
+
+
+def volume(claim: Obj, storage_class: Obj, path: Path, node: str) -> Volume:
     """The volume for a claim: `path` on that node."""
     wanted = meta.spec(claim)
     on_node = {"key": kubernetes.HOSTNAME_LABEL, "operator": "In", "values": [node]}
@@ -82,5 +137,5 @@ def _storage_class(name: str, mode: str, annotations: dict[str, str]) -> Obj:
         "provisioner": kubernetes.PROVISIONER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": mode,
-        "allowVolumeExpansion": False,
+        "allowVolumeExpansion": True,
     }

@@ -56,5 +56,23 @@ def test_what_is_settled_stays(changed: Obj, field: str) -> None:
     assert [each.field for each in causes(later, old)] == [field]
 
 
-def test_a_claim_may_grow_and_be_bound() -> None:
-    assert causes(builders.claim("disk", "2Gi", volumeName="v"), builders.claim("disk")) == ()
+HAS = {"phase": "Bound", "capacity": {"storage": "4Gi"}}
+
+
+@pytest.mark.parametrize(
+    ("size", "status", "field"),
+    [
+        ("8Gi", HAS, None),
+        ("4Gi", HAS, None),
+        ("2Gi", HAS, "spec.resources.requests.storage"),
+        ("8Gi", {"phase": "Pending"}, "spec"),
+    ],
+)
+def test_a_bound_claim_may_grow_to_no_less_than_it_has(size: str, status: Obj, field: str | None) -> None:
+    found = causes(builders.claim("disk", size), {**builders.claim("disk", "5Gi"), "status": status})
+
+    assert [each.field for each in found] == ([field] if field else [])
+
+
+def test_a_claim_may_be_bound() -> None:
+    assert causes(builders.claim("disk", volumeName="v"), builders.claim("disk")) == ()

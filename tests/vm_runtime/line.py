@@ -16,7 +16,6 @@ from standalone.node.heartbeat import Machine
 from standalone.node.log import LogOptions
 from standalone.node.node import Node
 from standalone.seed import seed
-from standalone.storage.claims import claims
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
@@ -131,7 +130,7 @@ def line(directory: Path, acceleration: Acceleration) -> Iterator[Line]:
         stack.callback(agent.close)
         collector = Collector(objects)
         stack.callback(collector.close)
-        work = [node.reconciler, claims(NODE_NAME, place), *reconcilers(), *agent.reconcilers]
+        work = [node.reconciler, *volumes.reconcilers(NODE_NAME, place), *reconcilers(), *agent.reconcilers]
         controllers = Controllers(objects, work)
         stack.callback(node.stop_all, 0)
         stack.callback(controllers.stop)

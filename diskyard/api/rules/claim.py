@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from diskyard.api import meta, quantity
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubernetes
 from diskyard.api.storage import ACCESS_MODES, BLOCK, FILESYSTEM, StorageClass, default_class
 from diskyard.errors import Cause, InvalidRequest
+
+_IMMUTABLE: Final = (
+    "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound "
+    "claims"
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ def defaults(obj: Obj, facts: Facts) -> Obj:
 
 def causes(obj: Obj, old: Obj | None) -> Sequence[Cause]:
     """What is wrong with a claim; nothing: it is admitted."""
-    return (*_shape(meta.spec(obj)), *(_frozen(meta.spec(obj), meta.spec(old)) if old else ()))
+    kept = (*_frozen(meta.spec(obj), meta.spec(old)), *_sized(obj, old)) if old else ()
+    return (*_shape(meta.spec(obj)), *kept)
 
 
 def _shape(spec: Obj) -> Iterable[Cause]:
@@ -61,16 +68,29 @@ def _size(spec: Obj) -> Iterable[Cause]:
         yield Cause(str(wrong), field)
 
 
+def _sized(obj: Obj, old: Obj) -> Iterable[Cause]:
+    """A claim asks for more only once it is bound, and never for less than it has."""
+    wanted, before = ((meta.spec(one).get("resources") or {}).get("requests") or {} for one in (obj, old))
+    if wanted == before or "storage" not in wanted:
+        return
+    if meta.phase(old) != "Bound":
+        yield Cause(_IMMUTABLE, "spec", "FieldValueForbidden")
+        return
+    has = (meta.status(old).get("capacity") or {}).get("storage", "0")
+    try:
+        less = quantity.value(wanted["storage"]) < quantity.value(has)
+    except InvalidRequest:
+        return
+    if less:
+        told = "Forbidden: field can not be less than status.capacity"
+        yield Cause(told, "spec.resources.requests.storage", "FieldValueForbidden")
+
+
 def _frozen(spec: Obj, old: Obj) -> Iterable[Cause]:
     """A bound claim may only grow; its binding is set once."""
     for name in ("accessModes", "volumeMode", "selector"):
         if spec.get(name) != old.get(name):
-            yield Cause(
-                "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName "
-                "for bound claims",
-                f"spec.{name}",
-                "FieldValueForbidden",
-            )
+            yield Cause(_IMMUTABLE, f"spec.{name}", "FieldValueForbidden")
     for name in ("volumeName", "storageClassName"):
         if old.get(name) and spec.get(name) != old.get(name):
             yield Cause("Invalid value: field is immutable once set", f"spec.{name}")

@@ -15,7 +15,7 @@ from standalone.node.heartbeat import Machine
 from standalone.node.log import LogOptions
 from standalone.node.node import Node
 from standalone.node.restart import Backoff
-from standalone.storage.claims import claims
+from standalone.storage import volumes
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
@@ -27,7 +27,9 @@ QUICK = Backoff(first=0.3, longest=1.0)
 class Yard:
     """One machine, at work in a directory."""
 
-    def __init__(self, path: Path, devices: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, path: Path, devices: frozenset[str] = frozenset(), allowed: tuple[Path, ...] = ()
+    ) -> None:
         self.path = path
         self.store_path = path / "store.db"
         self.store = Objects.open(path / "store.db")
@@ -37,9 +39,11 @@ class Yard:
             except AlreadyExists:
                 continue
         (path / "volumes").mkdir(exist_ok=True)
-        place = Place(path / "volumes")
+        place = Place(path / "volumes", allowed)
         self.node = Node(Machine("here", devices), path / "pods", place, QUICK)
-        self.controllers = Controllers(self.store, [self.node.reconciler, claims("here", place)])
+        self.controllers = Controllers(
+            self.store, [self.node.reconciler, *volumes.reconcilers("here", place)]
+        )
         self.controllers.start()
         self.controllers.wait(10)
         self.node.start(self.store, lambda key: self.controllers.wake(POD, key))
@@ -121,9 +125,11 @@ class Yard:
 
 
 @contextmanager
-def opened(path: Path, grace: float = 0, devices: frozenset[str] = frozenset()) -> Iterator[Yard]:
+def opened(
+    path: Path, grace: float = 0, devices: frozenset[str] = frozenset(), allowed: tuple[Path, ...] = ()
+) -> Iterator[Yard]:
     """A yard that leaves no process behind."""
-    yard = Yard(path, devices)
+    yard = Yard(path, devices, allowed)
     try:
         yield yard
     finally:

@@ -10,9 +10,11 @@ from diskyard.api import meta, quantity
 from diskyard.api.meta import CLAIM, POD, STORAGE_CLASS, VOLUME, Key, Obj
 from diskyard.errors import NotFound
 from diskyard.kube.client import Deletion
-from standalone.storage.claims import Claims, World, claims
+from standalone.storage.action import Room
+from standalone.storage.claims import Claims, World
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
+from standalone.storage.volumes import reconcilers
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import eventually, stored
@@ -105,7 +107,7 @@ def test_without_a_default_class_the_remedy_is_told(yard: Yard) -> None:
 
 
 def test_room_is_promised_once_and_given_back(yard: Yard) -> None:
-    most = str(Place(yard.path / "volumes").size() * 2 // 3)
+    most = str(Place(yard.path / "volumes").room({}) * 2 // 3)
     yard.store.create(CLAIM, builders.claim("first", most))
     bound(yard, "first")
     yard.store.create(CLAIM, builders.claim("disk", most))
@@ -201,18 +203,16 @@ def test_an_interrupted_removal_is_finished_at_the_next_start(tmp_path: Path) ->
     half.mkdir()
     (half / "disk.img").touch()
 
-    claims("here", Place(tmp_path))
+    reconcilers("here", Place(tmp_path))
 
     assert not half.exists()
 
 
 def decided(claim: Obj, path: Path) -> str:
     """The message of the event to which a decision comes where there is room, but no root."""
-    place = Place(path)
-    world = World(
-        DISK, claim, place, "here", threading.Lock(), storage_class=storage_classes()[0], room=1 << 40
-    )
-    return str(getattr(Claims("here", place).decide(world).actions[-1], "message", ""))
+    room = Room(Place(path), "here", threading.Lock())
+    world = World(DISK, claim, room, storage_class=storage_classes()[0], left=1 << 40)
+    return str(getattr(Claims(room).decide(world).actions[-1], "message", ""))
 
 
 def test_an_ordinary_user_is_told_why_there_are_no_block_volumes(tmp_path: Path) -> None:
@@ -234,13 +234,13 @@ def test_a_crash_between_any_two_steps_is_made_good(store: Objects, tmp_path: Pa
     for each in storage_classes():
         store.create(STORAGE_CLASS, each)
     store.create(CLAIM, builders.claim("disk", storageClassName="local"))
-    reconciler = Claims("here", Place(tmp_path / "volumes"))
+    reconciler, _ = reconcilers("here", Place(tmp_path / "volumes"))
     world = reconciler.gather(store, DISK)
     assert world
     for action in reconciler.decide(world).actions[:cut]:
         action.carry_out(store)
 
-    again = Claims("here", Place(tmp_path / "volumes"))
+    again, _ = reconcilers("here", Place(tmp_path / "volumes"))
     for _ in range(2):
         world = again.gather(store, DISK)
         assert world
