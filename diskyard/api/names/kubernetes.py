@@ -15,8 +15,6 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 # the yard's storage
 PROVISIONER: Final = "diskyard.io/local"
-NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
-"""Of classes whose volumes are all made by hand."""
 LOCAL_CLASS: Final = "local"
 LOCAL_WAIT_CLASS: Final = "local-wait"
 VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"
