@@ -105,9 +105,9 @@ def _target(path: Path, size: str, *, preallocate: bool, archive: bool) -> "Targ
     from diskyard.errors import InvalidRequest
 
     room = quantity.parse(size) if size else None
-    if linux.is_device(path):
+    if linux.is_device(device := path.resolve()):  # /dev/GROUP/VOLUME is a link, and the user has named it
         scratch = Path(tempfile.gettempdir())
-        return Target(path, room=device_size(path), preallocate=preallocate, scratch=scratch)
+        return Target(device, room=device_size(device), preallocate=preallocate, scratch=scratch)
     if path.is_dir() or archive:
         path /= "disk.img"
     if path.exists():

@@ -46,9 +46,9 @@ def device_size(fd: int) -> int:
 
 
 def is_device(path: Path) -> bool:
-    """Whether a path leads to a block device."""
+    """Whether a path is a block device. A link to one is none: whoever had the folder before may have left it."""
     try:
-        return stat.S_ISBLK(path.stat().st_mode)
+        return stat.S_ISBLK(path.lstat().st_mode)
     except FileNotFoundError:
         return False
 

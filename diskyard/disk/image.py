@@ -1,6 +1,7 @@
 """Something that already is a flat disk: what it holds where, and its bytes."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -29,8 +30,8 @@ class FileImage:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._device = linux.is_device(path)
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._device = stat.S_ISBLK(os.fstat(self._fd).st_mode)
         self.size = linux.device_size(self._fd) if self._device else os.fstat(self._fd).st_size
 
     def extents(self) -> Iterator[Extent]:

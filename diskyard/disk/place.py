@@ -59,6 +59,9 @@ class Place(Protocol):
 
 def opened(target: Target) -> Place:
     """The place of a target. Raises InvalidRequest where it cannot be written, Busy where a device is in use."""
+    for left in (target.part, target.spool, target.journal):
+        if left.is_symlink():  # none of ours, and led who knows where
+            left.unlink()
     check_writable(target)
     return _Device(target) if linux.is_device(target.path) else _File(target)
 
@@ -104,7 +107,7 @@ class _File:
     """A file that takes its name when it is complete."""
 
     def __init__(self, target: Target) -> None:
-        if target.path.is_dir():
+        if target.path.is_dir() and not target.path.is_symlink():
             raise InvalidRequest(f"expected a file at {target.path}, found a directory")
         self.target = target
         self.disk = target.part

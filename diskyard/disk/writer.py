@@ -98,7 +98,7 @@ class DeviceWriter:
 
     def __init__(self, path: Path, *, preallocate: bool = False) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_EXCL)
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_EXCL | os.O_NOFOLLOW)
         self._cached = _Cached(self._fd, path)
         self._ways = [linux.zero_device] if preallocate else [linux.punch, linux.zero_device]
         self.size = linux.device_size(self._fd)
@@ -238,7 +238,7 @@ class _Cached:
 def device_size(path: Path) -> int:
     """Bytes of a block device. Raises InvalidRequest where it may not be opened."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise InvalidRequest(
             f"cannot open the block device {path} as {os.geteuid()}:{os.getegid()}: {error.strerror}"
@@ -254,7 +254,7 @@ def known(path: Path, mark: str) -> bool:
     start, length = marked(mark)
     if not length:
         return False
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         return _mark(fd, start, length) == mark
     finally:

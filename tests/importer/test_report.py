@@ -21,7 +21,7 @@ def test_says_how_far_it_is_in_json() -> None:
 
     assert json.loads(report.progress()) == {
         "phase": "transferring", "ownerUID": "owner",
-            "percent": 45.0, "fetched": 450, "total": 1000, "written": 900, "limit": "source",
+        "percent": 45.0, "fetched": 450, "total": 1000, "written": 900, "limit": "source",
         "stalledSeconds": 0,
     }  # fmt: skip
 
