@@ -96,8 +96,11 @@ class SourceUnavailable(Passing):
     """The source cannot be reached, broke off, or is in trouble."""
 
     reason = "SourceUnavailable"
-    after: float = 0.0
-    """Seconds that the source has asked us to stay away."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        """`after`: seconds that the source has asked us to stay away."""
+        super().__init__(message)
+        self.after = after
 
 
 class SourceChanged(Passing):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
 from pathlib import Path
 from typing import Final
@@ -308,18 +309,20 @@ def _accepted(answer: Answer, answers: Container[int]) -> Answer:
     text = f"expected status code 200, got {answer.status}. Status: {answer.status} {phrase}, from {shown(answer.url)}"
     refusal = _refusal(answer.status, text)
     if isinstance(refusal, SourceUnavailable):
-        refusal.after = _retry_after(answer.headers)
+        refusal.after = retry_after(answer.status, answer.headers)
     raise refusal
 
 
-def _retry_after(headers: Message) -> float:
-    """Seconds that a server wants to be left alone: RFC 9110 §10.2.3, a number or a date."""
-    text, now = headers.get("Retry-After", "").strip(), headers.get("Date", "")
+def retry_after(status: int, headers: Mapping[str, str] | Message) -> float:
+    """Seconds that a server wants to be left alone: RFC 9110 §10.2.3, a number or a date; a moment after a 429."""
+    lowered = {name.lower(): text for name, text in headers.items()}
+    text, now = lowered.get("retry-after", "").strip(), lowered.get("date", "")
+    least = 1.0 if status == HTTPStatus.TOO_MANY_REQUESTS else 0.0
     if text.isascii() and text.isdigit():
-        return float(text[:9])
+        return max(least, float(text[:9]))
     with suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(now)).total_seconds())
-    return 0.0
+        return max(least, (parsedate_to_datetime(text) - parsedate_to_datetime(now)).total_seconds())
+    return least
 
 
 def _refusal(status: int, text: str) -> DiskyardError:

@@ -1,9 +1,10 @@
 """A Source that survives broken connections: it asks again, a little later each time."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from diskyard.disk.source import Source
 from diskyard.errors import SourceUnavailable
@@ -14,7 +15,26 @@ DELAYS: Final = (0.2, 1.0, 3.0, 10.0, 30.0)
 _LONGEST: Final = 300.0
 """Seconds that we stay away because a server asks for it; for longer ones, whoever runs us waits."""
 
+T = TypeVar("T")
+
 log = logger("source")
+
+
+def patiently(ask: Callable[[], T], wait: Callable[[float], object] = time.sleep) -> T:
+    """The first answer of a source: where it is too busy and says so, after it was left alone for as long as it asks.
+
+    Raises what `ask` raises: at once where nothing says that asking again soon will help.
+    """
+    for delay in DELAYS[1:]:
+        try:
+            return ask()
+        except SourceUnavailable as error:
+            if not 0 < error.after <= _LONGEST:
+                raise
+            pause = max(delay, error.after)
+            log.warning("the source is too busy, asking again", seconds=pause, because=error)
+            wait(pause)
+    return ask()
 
 
 class Retrying:

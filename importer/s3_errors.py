@@ -13,6 +13,7 @@ from diskyard.errors import (
     SourceMissing,
     SourceUnavailable,
 )
+from importer.request import retry_after
 
 Meaning = tuple[type[DiskyardError], str]
 
@@ -43,16 +44,24 @@ _OTHER_REGION: Final = {
 }  # fmt: skip
 
 
+_SLOWER: Final = "SlowDown"
+"""Amazon's way of saying 429."""
+
+
 def refusal(response: Mapping[str, Any], where: object, *, signed: bool) -> DiskyardError:
     """The error that an answer of the server stands for; `where` is the object as messages show it."""
     said = response.get("Error", {})
     code, message = str(said.get("Code", "")), str(said.get("Message", "")).rstrip(". ")
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    region = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = headers.get("x-amz-bucket-region", "")
     kind, advice = _MEANINGS.get(code) or _meaning(
         code, status, str(said.get("Region", region)), signed=signed
     )
-    return kind(f"cannot read {where}: {advice} (status {status}, {code}: {message})")
+    found = kind(f"cannot read {where}: {advice} (status {status}, {code}: {message})")
+    if isinstance(found, SourceUnavailable):
+        found.after = retry_after(429 if code == _SLOWER else status, headers)
+    return found
 
 
 def _meaning(code: str, status: int, region: str, *, signed: bool) -> Meaning:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ from importer.file import FileSource
 from importer.http import HttpSource
 from importer.registry.layers import LayerDisk
 from importer.request import Access, header_lines, shown
-from importer.retry import Retrying
+from importer.retry import Retrying, patiently
 
 DISK: Final = "kubevirt"
 ARCHIVE: Final = "archive"
@@ -40,12 +41,12 @@ LOCAL: Final = "file"
 def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -> Result:
     """Fill a target as a job says. Raises Refused (can never work), Passing (may work when tried again)."""
     check_writable(target)
-    expected = _expected(job)
+    expected = patiently(partial(_expected, job))
     if job.content_type not in (DISK, ARCHIVE):
         raise InvalidRequest(f"expected content type {DISK} or {ARCHIVE}, found {job.content_type}")
     if job.source == BLANK:
         return _blank(target, on_progress)
-    with opened(job) as source:
+    with opened(job, patiently) as source:
         expect = Expect(job.endpoint, shown(job.endpoint), expected, job.digest)
         if job.content_type == ARCHIVE and not isinstance(source, Image):
             return extract(source, target, expect=expect, on_progress=on_progress)
@@ -62,9 +63,13 @@ def host_of(endpoint: str) -> str:
         return "the source"
 
 
+def _once(ask: Callable[[], Source]) -> Source:
+    return ask()
+
+
 @contextmanager
-def opened(job: ImportJob) -> Iterator[Source | Image]:
-    """What a job is filled from, open. Raises what its opener raises."""
+def opened(job: ImportJob, ask: Callable[[Callable[[], Source]], Source] = _once) -> Iterator[Source | Image]:
+    """What a job is filled from, open; `ask` opens it, perhaps more than once. Raises what its opener raises."""
     if job.source in IMAGES:
         with IMAGES[job.source](job) as image:
             yield image
@@ -74,7 +79,7 @@ def opened(job: ImportJob) -> Iterator[Source | Image]:
         raise InvalidRequest(
             f"Unknown data source: {job.source}: expected one of {', '.join([*OPENERS, *IMAGES])}, {BLANK}"
         )
-    with closing(opener(job)) as source:
+    with closing(ask(partial(opener, job))) as source:
         yield source
 
 

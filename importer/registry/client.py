@@ -65,7 +65,7 @@ class Repository:
                 f"a pull secret, docker login). {error}"
             ) from error
         except SourceUnavailable as error:
-            raise SourceUnavailable(f"cannot ask for the image {self.name}: {error}") from error
+            raise SourceUnavailable(f"cannot ask for the image {self.name}: {error}", error.after) from error
         return _body(answer, MAX_DOCUMENT)
 
     def blob(self, descriptor: Descriptor) -> Source:

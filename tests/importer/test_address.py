@@ -94,6 +94,11 @@ CASES: list[tuple[list[str], str, str]] = [
     (["8.8.8.8", "169.254.7.7"], "", "link-local"),
     (["0.0.0.0"], "", "unspecified"),
     (["169.254.169.254"], "169.254.169.254", "reached"),
+    (["registry", "10.0.0.5", "127.0.0.1"], "", "reached"),
+    (["registry", "8.8.8.8", "9.9.9.9"], "", "reached"),
+    (["registry", "8.8.8.8", "10.0.0.5"], "", "the address 10.0.0.5 is not public, and a public server has sent us"),
+    (["registry", "8.8.8.8", "10.0.0.5"], "10.0.0.5", "reached"),
+    (["registry", "10.0.0.5", "169.254.169.254"], "", "a metadata service's"),
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from diskyard.disk.head import fill
+from diskyard.disk.head import fill, read
 from diskyard.errors import (
     AccessDenied,
     DiskyardError,
@@ -23,9 +23,9 @@ from diskyard.errors import (
 )
 from importer.http import HttpSource
 from importer.request import Access, header_lines, shown
-from importer.retry import DELAYS, Retrying
+from importer.retry import DELAYS, Retrying, patiently
 from tests.builders import eventually
-from tests.imageserver import Exchange, ImageServer, cut, fault_server, status
+from tests.imageserver import Behaviour, Exchange, ImageServer, cut, fault_server, status
 
 BODY = bytes(range(256)) * 8192
 PLAIN = Access()
@@ -135,6 +135,25 @@ def test_a_weak_validator_is_none(tag: str) -> None:
         server.etag = tag
         with closing(HttpSource(server.url(), PLAIN)) as source:
             assert source.validator is None
+
+
+def test_a_source_that_is_busy_at_first_is_left_alone_for_as_long_as_it_says() -> None:
+    waits: list[float] = []
+    with fault_server(BODY, status(503, Retry_After="7"), status(429)) as server:
+        source = patiently(lambda: HttpSource(server.url(), PLAIN), waits.append)
+        with closing(source):
+            assert read(source, 0, 10) == BODY[:10]
+
+    assert waits == [7.0, 3.0]
+
+
+@pytest.mark.parametrize("fault", [status(503), status(503, Retry_After="86400"), status(404)])
+def test_a_source_that_does_not_say_when_it_will_be_back_is_given_up_at_once(fault: Behaviour) -> None:
+    waits: list[float] = []
+    with fault_server(BODY, fault) as server, pytest.raises(DiskyardError):
+        patiently(lambda: HttpSource(server.url(), PLAIN), waits.append)
+
+    assert waits == []
 
 
 @pytest.mark.parametrize(

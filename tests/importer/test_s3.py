@@ -128,6 +128,18 @@ def test_a_code_means(code: str, http: int, kind: type[DiskyardError], words: st
         raise refusal(response, "s3://b/k", signed=True)
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "after"), [("SlowDown", {}, 1.0), ("Busy", {"Retry-After": "9"}, 9.0)]
+)
+def test_a_busy_server_says_for_how_long(code: str, said: dict[str, str], after: float) -> None:
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 503, "HTTPHeaders": said}}
+
+    error = refusal(answer, "s3://b/k", signed=True)
+
+    assert isinstance(error, SourceUnavailable)
+    assert error.after == after
+
+
 def test_an_object_that_is_not_public_asks_for_credentials() -> None:
     with (
         fault_server(b"x", status(403, denied("AccessDenied"))) as server,

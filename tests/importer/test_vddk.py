@@ -130,6 +130,7 @@ REFUSED = {
     ),
     "no machine": ({"uuid": ""}, "a vddk source needs uuid"),
     "no disk and no thumbprint": ({"backing_file": "", "thumbprint": ""}, "needs backingFile, thumbprint"),
+    "a metadata service": ({"endpoint": "https://169.254.169.254/sdk"}, "a metadata service's"),
     "a password of two lines": ({"secret_key": "a\nb"}, "line break"),
     "no library": ({"vddk_dir": "/nonexistent"}, "VMware's library at /nonexistent/lib64.*initImageURL"),
 }  # fmt: skip
