@@ -8,12 +8,10 @@ from functools import partial
 from typing import Final
 
 from datavolume_controller import authorization
-from datavolume_controller.claim import Refusal
-from datavolume_controller.claim import claim as claim_for
+from datavolume_controller.claim import Refusal, completed
 from datavolume_controller.datavolumes import storage
 from diskyard.api import meta
 from diskyard.api.config import config
-from diskyard.api.datavolume import datavolume as parsed
 from diskyard.api.meta import CDI, CDI_CONFIG, CLAIM, DATA_VOLUME, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.api.rules import datavolume
@@ -46,13 +44,12 @@ def rendered(client: Client, claim: Obj) -> Obj:
     """A claim that asks for it (`applyStorageProfile`), with what its spec lacks. Raises BadRequest."""
     if meta.labels(claim).get(cdi.APPLY_PROFILE_LABEL) != "true":
         return claim
-    content = meta.annotations(claim).get(cdi.CONTENT_TYPE, "")
-    asked = {"metadata": meta.meta(claim), "spec": {"storage": meta.spec(claim), "contentType": content}}
     settings = config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {})
-    made = claim_for(asked, parsed(asked), storage(client), settings)
+    asked = str(meta.spec(claim).get("storageClassName") or "")
+    made = completed(claim, storage(client, asked), settings)
     if isinstance(made, Refusal):
         raise BadRequest(made.message)
-    return {**claim, "spec": {**meta.spec(claim), **made["spec"]}}
+    return made
 
 
 def _datavolume(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:

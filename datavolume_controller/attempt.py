@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from diskyard.api import meta
 from diskyard.api.job import TerminationMessage
+from diskyard.api.names import cdi
 
 KEPT: Final = 10
 SUCCEEDED: Final = "Completed"
@@ -21,17 +22,17 @@ _MESSAGE_LIMIT: Final = 700
 
 ADVICE: Final[Mapping[str, str]] = {
     "ImageTooLarge": "Ask for more in spec.storage.resources.requests.storage of another DataVolume.",
-    "SourceMissing": "Check spec.source.{source}.url.",
-    "AccessDenied": "Check the Secret that spec.source.{source}.secretRef names.",
+    "SourceMissing": "Correct spec.source.{source}.url: it can be changed where an import fails.",
+    "AccessDenied": "Check the Secret that spec.source.{source}.secretRef names, then annotate {retry}.",
     "ChecksumError": "Check the checksum that was asked for, or whether the source was changed.",
     "UnsafeImage": "Flatten the image (qemu-img convert) where it was made.",
     "UnsupportedImage": "Check that the URL gives a disk image.",
-    "InvalidRequest": "Correct the field that the message names, in another DataVolume.",
+    "InvalidRequest": "Correct the field that the message names: spec.source can be changed where an import fails.",
     "NoSpace": "Make room on the node's disk; it is tried again.",
     "SourceUnavailable": "It is tried again; if this goes on, check the source and the network.",
     "SourceChanged": "It starts over with the source as it is now.",
 }
-"""Reason of a failure -> what a user can do; `{source}`: the kind of the source."""
+"""Reason of a failure -> what a user can do; `{source}`: the kind of the source; `{retry}`: our annotation."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Attempt:
     bytes: int = 0
     """Fetched from the source."""
     advice: str = ""
+    asked: str = ""
+    """A digest of what was asked for: another one is another chance."""
 
     @property
     def told(self) -> str:
@@ -62,7 +65,7 @@ def attempt(run: str, time: str, ended: TerminationMessage, exit_code: int, sour
     """The try that ended so, at a source of that kind."""
     reason = SUCCEEDED if exit_code == 0 and not ended.fatal else ended.reason or FAILED
     message = ended.message or f"the importer ended with exit code {exit_code} and said nothing; see its log"
-    advice = ADVICE.get(reason, "").format(source=source)
+    advice = ADVICE.get(reason, "").format(source=source, retry=cdi.RETRY)
     return Attempt(run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, advice)
 
 
@@ -117,4 +120,5 @@ def _attempt(said: Mapping[str, Any]) -> Attempt:
         message=str(said.get("message", "")),
         bytes=fetched if isinstance(fetched, int) else 0,
         advice=str(said.get("advice", "")),
+        asked=str(said.get("asked", "")),
     )

@@ -1,23 +1,30 @@
-"""DataVolume -> the claim that it is to have, or why it cannot have one. Pure (cdi-wire: claim rendering)."""
+"""What a claim that is asked for looks like, completed by its class, or why there can be none. Pure (cdi-wire: claim
+rendering)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from datavolume_controller.capability import CAPABILITIES
+from datavolume_controller.capability import capability
 from diskyard.api import meta, quantity
 from diskyard.api.config import Config
-from diskyard.api.datavolume import DataVolume
-from diskyard.api.meta import CLAIM, DATA_VOLUME, Obj
-from diskyard.api.names import cdi, kubernetes
-from diskyard.api.origin import S3, Blank, Gcs, Http, Imageio, Registry, Vddk
+from diskyard.api.meta import Obj
+from diskyard.api.names import cdi
 from diskyard.api.quantity import MIB
-from diskyard.api.storage import BLOCK, FILESYSTEM, PropertySet, StorageClass, choices, default_class
+from diskyard.api.storage import (
+    BLOCK,
+    FILESYSTEM,
+    Profile,
+    PropertySet,
+    StorageClass,
+    Volume,
+    choices,
+    default_class,
+)
 
 NOT_VALID: Final = "ErrClaimNotValid"
-_NOT_COPIED: Final = frozenset(
-    {kubernetes.LAST_APPLIED, cdi.POPULATED_FOR, cdi.ATTEMPTS, cdi.IMPORT_PROGRESS, cdi.USE_POPULATOR}
-)
+ARCHIVE: Final = "archive"
+_KEPT: Final = frozenset({"selector", "volumeName", "storageClassName", "dataSource", "dataSourceRef"})
 
 
 @dataclass(frozen=True)
@@ -33,79 +40,80 @@ class Storage:
     """What there is to make claims of."""
 
     classes: tuple[StorageClass, ...] = ()
-    volume_classes: frozenset[str] = frozenset()
-    """Class names of the volumes that exist already: a claim may name one that is no StorageClass."""
-    profiles: Mapping[str, tuple[PropertySet, ...]] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    """Looked up only where a class is not enough."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     """Storage class -> what its StorageProfile says."""
+    drivers: frozenset[str] = frozenset()
+    """The CSI drivers."""
 
     def named(self, name: str) -> StorageClass | None:
         """The class of that name."""
         return next((each for each in self.classes if each.name == name), None)
 
     def knows(self, name: str) -> bool:
-        """Whether a claim of that class can ever be bound."""
-        return self.named(name) is not None or name in self.volume_classes
+        """Whether a claim of that class can ever be bound: volumes may have a class that is no StorageClass."""
+        return self.named(name) is not None or any(each.storage_class == name for each in self.volumes)
 
     def sets(self, chosen: StorageClass) -> tuple[PropertySet, ...]:
         """What a class gives: its profile's word, else what we know of its provisioner."""
-        return self.profiles.get(chosen.name) or CAPABILITIES.get(chosen.provisioner, ())
+        said = self.profiles.get(chosen.name)
+        return said.sets if said and said.sets else capability(chosen).sets
+
+    def minimum(self, chosen: StorageClass | None) -> int:
+        """Bytes below which the class gives no volume."""
+        if chosen is None:
+            return 0
+        said = self.profiles.get(chosen.name)
+        return said.minimum if said else capability(chosen).minimum
+
+    def driven(self, class_name: str) -> bool:
+        """Whether a CSI driver makes that class's volumes."""
+        chosen = self.named(class_name)
+        return chosen is not None and chosen.provisioner in self.drivers
 
 
-def claim(owner: Obj, dv: DataVolume, storage: Storage, config: Config) -> Obj | Refusal:
-    """The PersistentVolumeClaim of a DataVolume."""
-    spec = dv.pvc if dv.pvc is not None else _rendered(dv, storage, config)
-    if isinstance(spec, Refusal):
-        return spec
-    filesystem = spec.get("volumeMode") != BLOCK
+def rendered(wanted: Obj, content_type: str, storage: Storage, config: Config) -> Obj | Refusal:
+    """The spec of the claim for `spec.storage` of a DataVolume, or for a claim that wants to be completed."""
+    name = str(wanted.get("storageClassName") or "")
+    chosen = storage.named(name) if name else default_class(storage.classes, virt=content_type != ARCHIVE)
+    if name and not storage.knows(name):
+        return Refusal(NOT_VALID, unknown_class(name, "spec.storage.storageClassName", storage))
+    size = _size(wanted)
+    if isinstance(size, Refusal):
+        return size
+    modes = _modes(wanted, content_type == ARCHIVE, chosen, storage)
+    if isinstance(modes, Refusal):
+        return modes
+    if modes.volume_mode != BLOCK:
+        overhead = config.overhead_of(chosen.name if chosen else name, block=False)
+        size = quantity.required(size, float(overhead))
     return {
-        "apiVersion": CLAIM.api_version,
-        "kind": CLAIM.kind,
-        "metadata": {
-            "name": dv.claim.name,
-            "namespace": dv.claim.namespace,
-            "labels": {**dv.labels, **_labels(filesystem)},
-            "annotations": _annotations(dv, config),
-            "ownerReferences": [meta.owner_reference(DATA_VOLUME, owner)],
+        **{key: said for key, said in wanted.items() if key in _KEPT},
+        "accessModes": list(modes.access_modes),
+        "volumeMode": modes.volume_mode or FILESYSTEM,
+        "resources": {
+            **(wanted.get("resources") or {}),
+            "requests": {"storage": str(max(size, storage.minimum(chosen)))},
         },
-        "spec": spec,
+        **({"storageClassName": chosen.name} if chosen else {}),
     }
+
+
+def completed(obj: Obj, storage: Storage, config: Config) -> Obj | Refusal:
+    """A claim that is labelled for it, with what its spec lacks filled in as a DataVolume's claim has it."""
+    wanted, content_type = meta.spec(obj), meta.annotations(obj).get(cdi.CONTENT_TYPE) or "kubevirt"
+    snapshot = (wanted.get("dataSourceRef") or wanted.get("dataSource") or {}).get("kind") == "VolumeSnapshot"
+    spec = rendered(wanted, content_type, storage, config)
+    if isinstance(spec, Refusal):
+        return Refusal(spec.reason, spec.message.replace("spec.storage.", "spec."))
+    resources = {"resources": wanted["resources"]} if snapshot else {}
+    return {**obj, "spec": {**wanted, **spec, **resources}}
 
 
 def unknown_class(name: str, field_name: str, storage: Storage) -> str:
     """The message for a class that does not exist."""
     return f'{field_name}: there is no StorageClass "{name}"; there are: {choices(storage.classes)}'
-
-
-def _rendered(dv: DataVolume, storage: Storage, config: Config) -> Obj | Refusal:
-    wanted = dict(dv.storage or {})
-    chosen = (
-        storage.named(dv.storage_class)
-        if dv.storage_class
-        else default_class(storage.classes, virt=dv.content_type == "kubevirt")
-    )
-    if dv.storage_class and not storage.knows(dv.storage_class):
-        message = unknown_class(dv.storage_class, "spec.storage.storageClassName", storage)
-        return Refusal(NOT_VALID, message)
-    modes = _modes(wanted, dv.content_type == "archive", chosen, storage)
-    if isinstance(modes, Refusal):
-        return modes
-    size = _size(wanted)
-    if isinstance(size, Refusal):
-        return size
-    if modes.volume_mode != BLOCK:
-        name = chosen.name if chosen else dv.storage_class
-        size = quantity.required(size, float(config.overhead_of(name, block=False)))
-    spec = {key: text for key, text in wanted.items() if key in _KEPT}
-    return {
-        **spec,
-        "accessModes": list(modes.access_modes),
-        "volumeMode": modes.volume_mode or FILESYSTEM,
-        "resources": {"requests": {"storage": str(size)}},
-        **({"storageClassName": chosen.name} if chosen else {}),
-    }
-
-
-_KEPT: Final = frozenset({"selector", "volumeName", "storageClassName", "dataSource", "dataSourceRef"})
 
 
 def _modes(
@@ -121,12 +129,7 @@ def _modes(
     if access and mode:
         return PropertySet(access, mode)
     if chosen is None:
-        if access:
-            return PropertySet(access, mode)
-        there = f"; there are: {choices(storage.classes)}" if storage.classes else ""
-        return Refusal(
-            NOT_VALID, f"PVC spec is missing accessMode and no storageClass to choose profile{there}"
-        )
+        return _modes_of_a_volume(wanted, access, mode, storage)
     sets = storage.sets(chosen)
     if access:
         fitting = next((each for each in sets if set(access) & set(each.access_modes)), None)
@@ -136,8 +139,48 @@ def _modes(
         missing = f"no matching accessMode specified in StorageProfile {chosen.name}"
     else:
         fitting = next(iter(sets), None)
-        missing = f"no accessMode specified in StorageProfile {chosen.name}"
+        missing = (
+            "Spec is missing accessMode and volumeMode, cannot get access mode from StorageProfile "
+            f"{chosen.name}: say them in spec.storage, or claimPropertySets in that StorageProfile"
+        )
     return fitting or Refusal(NOT_VALID, missing)
+
+
+def _modes_of_a_volume(
+    wanted: Mapping[str, Any], access: tuple[str, ...], mode: str, storage: Storage
+) -> PropertySet | Refusal:
+    """Without a class: those of the smallest volume that was made by hand and would do."""
+    if access:
+        return PropertySet(access, mode)
+    name = str(wanted.get("storageClassName") or "")
+    found = fitting_volumes(wanted, name, storage.volumes)
+    if found:
+        return PropertySet(found[0].access_modes, BLOCK if found[0].block else FILESYSTEM)
+    there = f"; there are: {choices(storage.classes)}" if storage.classes else ""
+    return Refusal(NOT_VALID, f"PVC spec is missing accessMode and no storageClass to choose profile{there}")
+
+
+def fitting_volumes(
+    wanted: Mapping[str, Any], class_name: str, volumes: tuple[Volume, ...]
+) -> tuple[Volume, ...]:
+    """The volumes that are free and fit a spec, the smallest first."""
+    size = _size(wanted)
+    least = 0 if isinstance(size, Refusal) else size
+    access, mode = set(wanted.get("accessModes") or ()), wanted.get("volumeMode") or ""
+    return tuple(
+        sorted(
+            (
+                each
+                for each in volumes
+                if each.phase == "Available"
+                and each.storage_class == class_name
+                and each.capacity >= least
+                and access <= set(each.access_modes)
+                and mode in ("", BLOCK if each.block else FILESYSTEM)
+            ),
+            key=lambda each: (each.capacity, each.name),
+        )
+    )
 
 
 def _size(wanted: Mapping[str, Any]) -> int | Refusal:
@@ -148,81 +191,3 @@ def _size(wanted: Mapping[str, Any]) -> int | Refusal:
     if size < MIB:
         return Refusal(NOT_VALID, "PVC Spec is not valid - storage size should be at least 1MiB")
     return size
-
-
-def _labels(filesystem: bool) -> dict[str, str]:
-    quiet = {cdi.FILLING_UP_LABEL: "disabled"} if filesystem else {}
-    return {
-        cdi.APP_LABEL: cdi.APP,
-        cdi.MANAGED_BY_LABEL: cdi.MANAGED_BY,
-        cdi.COMPONENT_OF_LABEL: cdi.STORAGE,
-        **quiet,
-    }
-
-
-def _annotations(dv: DataVolume, config: Config) -> dict[str, str]:
-    copied = {key: text for key, text in dv.annotations.items() if key not in _NOT_COPIED}
-    preallocation = config.preallocation if dv.preallocation is None else dv.preallocation
-    said = {
-        cdi.CREATED_FOR: dv.uid,
-        cdi.CONTENT_TYPE: dv.content_type,
-        cdi.USE_POPULATOR: "false",
-        cdi.POD_RESTARTS: "0",
-        cdi.PREALLOCATION_REQUESTED: "true" if preallocation else "false",
-        cdi.POD_PRIORITY: dv.priority_class,
-        cdi.POD_SERVICE_ACCOUNT: dv.service_account,
-        **_source(dv),
-    }
-    return copied | {key: text for key, text in said.items() if text}
-
-
-def _source(dv: DataVolume) -> dict[str, str]:
-    """What the importer's controller is told of the source; what is empty is left out by the caller."""
-    match dv.origin:
-        case None | Blank():
-            return {cdi.IMPORT_SOURCE: "none"}
-        case Http() as http:
-            return {
-                **_place(dv, http.url, http.secret),
-                cdi.IMPORT_CERTIFICATES: http.certificates,
-                cdi.IMPORT_CHECKSUM: http.checksum,
-                cdi.IMPORT_INSECURE: _flag(http.insecure),
-                **{f"{cdi.EXTRA_HEADER}{n}": line for n, line in enumerate(http.extra_headers)},
-                **{f"{cdi.SECRET_EXTRA_HEADER}{n}": name for n, name in enumerate(http.secret_extra_headers)},
-            }
-        case S3() as s3:
-            return {**_place(dv, s3.url, s3.secret), cdi.IMPORT_CERTIFICATES: s3.certificates}
-        case Gcs() as gcs:
-            return _place(dv, gcs.url, gcs.secret)
-        case Registry() as registry:
-            return {
-                **_place(dv, registry.url, registry.secret),
-                cdi.IMPORT_CERTIFICATES: registry.certificates,
-                cdi.REGISTRY_METHOD: registry.method,
-                cdi.REGISTRY_ARCHITECTURE: registry.architecture,
-            }
-        case Imageio() as imageio:
-            return {
-                **_place(dv, imageio.url, imageio.secret),
-                cdi.IMPORT_CERTIFICATES: imageio.certificates,
-                cdi.IMPORT_DISK_ID: imageio.disk_id,
-                cdi.IMPORT_INSECURE: _flag(imageio.insecure),
-            }
-        case Vddk() as vddk:
-            return {
-                **_place(dv, vddk.url, vddk.secret),
-                cdi.IMPORT_CERTIFICATES: vddk.certificates,
-                cdi.IMPORT_UUID: vddk.uuid,
-                cdi.IMPORT_BACKING_FILE: vddk.backing_file,
-                cdi.IMPORT_THUMBPRINT: vddk.thumbprint,
-                cdi.VDDK_IMAGE: vddk.image,
-                cdi.VDDK_EXTRA_ARGS: vddk.extra_args,
-            }
-
-
-def _place(dv: DataVolume, url: str, secret: str) -> dict[str, str]:
-    return {cdi.IMPORT_SOURCE: dv.source, cdi.IMPORT_ENDPOINT: url, cdi.IMPORT_SECRET: secret}
-
-
-def _flag(truth: bool) -> str:
-    return "true" if truth else ""

@@ -1,29 +1,31 @@
 """DataVolumes: each gets its claim, and says where the claim's filling stands."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from datavolume_controller import attempt, importer, status
+from datavolume_controller import importer, population, status
 from datavolume_controller.claim import Refusal, Storage
-from datavolume_controller.claim import claim as claim_for
 from datavolume_controller.progress import FIRST, PERIOD, Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
-from datavolume_controller.status import World
+from datavolume_controller.report import reported
+from datavolume_controller.world import World
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import config
-from diskyard.api.datavolume import Phase, datavolume
+from diskyard.api.datavolume import DataVolume, Phase, datavolume
 from diskyard.api.meta import (
     CDI_CONFIG,
     CLAIM,
+    CSI_DRIVER,
+    DATA_SOURCE,
     DATA_VOLUME,
+    IMPORT_SOURCE,
     POD,
     STORAGE_CLASS,
     STORAGE_PROFILE,
+    UPLOAD_SOURCE,
     VOLUME,
-    Condition,
     Key,
     Kind,
     Obj,
@@ -31,30 +33,27 @@ from diskyard.api.meta import (
 from diskyard.api.names import cdi
 from diskyard.api.origin import Registry
 from diskyard.api.progress import Figures
-from diskyard.api.storage import Claim, claim, property_sets, storage_class
-from diskyard.kube.cache import counts_by
-from diskyard.kube.client import Client
+from diskyard.api.storage import Claim, StorageClass, claim, profile, storage_class, volume
+from diskyard.kube.cache import found_by
+from diskyard.kube.client import Client, Deletion
 from diskyard.kube.memory import Index
 from diskyard.kube.reconcile import (
     NOTHING,
     Action,
     Create,
+    Delete,
     Merge,
     Plan,
     Tell,
     everything,
     find,
     nothing,
+    owners,
     same_name,
 )
 
-
-def _class_of(volume: Obj) -> Iterable[Key]:
-    yield Key(str(meta.spec(volume).get("storageClassName") or ""))
-
-
-VOLUME_CLASSES: Final = Index(VOLUME, _class_of)
-_OVER: Final = (Phase.SUCCEEDED, Phase.FAILED)
+LOOK_AGAIN: Final = 30.0
+"""Seconds until a DataVolume is looked at again that waits for volumes made by hand: nothing else wakes it."""
 
 
 class DataVolumes:
@@ -66,6 +65,10 @@ class DataVolumes:
         STORAGE_CLASS: everything,
         STORAGE_PROFILE: everything,
         CDI_CONFIG: everything,
+        IMPORT_SOURCE: owners(DATA_VOLUME),
+        UPLOAD_SOURCE: owners(DATA_VOLUME),
+        DATA_SOURCE: everything,
+        CSI_DRIVER: nothing,
         VOLUME: nothing,
         POD: nothing,
     }
@@ -86,10 +89,12 @@ class DataVolumes:
             dv=dv,
             claim_obj=claim_obj,
             claim=found,
-            storage=storage(client),
+            storage=_storage(client, dv, found),
             config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
             figures=self._figures(client, found) if found and found.pod_phase == "Running" else None,
             now=meta.timestamp(datetime.now(UTC)),
+            source_obj=find(client, *population.source_key(dv)),
+            data_source=find(client, DATA_SOURCE, dv.refers) if dv.refers else None,
         )
 
     def decide(self, world: World) -> Plan:
@@ -98,20 +103,33 @@ class DataVolumes:
             return NOTHING
         refusal: Refusal | None = None
         if world.claim is None and world.dv.served and not world.dv.populated_claim:
-            made = claim_for(world.obj, world.dv, world.storage, world.config)
+            made = population.claim(world.obj, world.dv, world.storage, world.config)
             if not isinstance(made, Refusal):
-                return Plan((_creation(world, made), *_noted(world)))
+                return Plan((*_source(world, made), _creation(world, made), *_noted(world)))
             refusal = made
-        actions = (*_adoption(world), *_reported(world, refusal))
-        running = world.claim is not None and world.claim.pod_phase == "Running"
-        return Plan(actions, (PERIOD if world.figures else FIRST) if running else None)
+        actions = (*_taken_over(world), *_corrected(world), *reported(world, refusal))
+        running = world.claim is not None and world.claim.pod_phase == "Running" and not world.dv.uploads
+        if running:
+            return Plan(actions, PERIOD if world.figures else FIRST)
+        return Plan(actions, LOOK_AGAIN if refusal else None)
 
-    def _figures(self, client: Client, claim: Claim) -> Figures | None:
-        pod = find(client, POD, Key(importer.pod_name(claim), claim.key.namespace))
+    def _figures(self, client: Client, target: Claim) -> Figures | None:
+        """What the pod says that fills the claim, or the one that is filled in its place."""
+        key = population.transfer(target)
+        prime = find(client, CLAIM, key) if key != target.key else None
+        worked_on = claim(prime) if prime else target
+        pod = find(client, POD, Key(importer.pod_name(worked_on), key.namespace))
         address = pods.facts(pod).ip if pod else ""
         if not pod or not address:
             return None
-        return self._scraper.figures(Target(address, importer.owner_uid(claim), meta.uid(pod)))
+        return self._scraper.figures(Target(address, importer.owner_uid(worked_on), meta.uid(pod)))
+
+
+def _source(world: World, made: Obj) -> tuple[Action, ...]:
+    """What the claim's populator is told, before the claim is there."""
+    if world.source_obj is not None or made["metadata"]["annotations"][cdi.USE_POPULATOR] != "true":
+        return ()
+    return (Create(*population.source(world.obj, world.dv)),)
 
 
 def _creation(world: World, made: Obj) -> Action:
@@ -135,99 +153,108 @@ def _noted(world: World) -> tuple[Tell, ...]:
     return (Tell(DATA_VOLUME, world.obj, "PulledByPod", message),)
 
 
-def _adoption(world: World) -> tuple[Action, ...]:
+def _taken_over(world: World) -> tuple[Action, ...]:
     """Take a claim over that is filled already and has no owner: one of the three actions that cross."""
     if world.claim_obj is None or not world.filled_before or world.owns:
         return ()
-    if meta.controller_of(world.claim_obj):
+    if meta.controller_of(world.claim_obj) or meta.deleting(world.claim_obj):
         return ()
     metadata = meta.meta(world.claim_obj)
-    owners = [
-        *(metadata.get("ownerReferences") or ()),
-        meta.owner_reference(DATA_VOLUME, world.obj),
-    ]
-    as_seen = {"resourceVersion": metadata.get("resourceVersion"), "ownerReferences": owners}
+    references = [*(metadata.get("ownerReferences") or ()), meta.owner_reference(DATA_VOLUME, world.obj)]
+    as_seen = {"resourceVersion": metadata.get("resourceVersion"), "ownerReferences": references}
     return (Merge(CLAIM, world.dv.claim, {"metadata": as_seen}),)
 
 
-def _reported(world: World, refusal: Refusal | None) -> tuple[Action, ...]:
-    """Events of what changed, the annotations, then the status that makes them old."""
-    found = status.outcome(world)
-    said = status.status(world, found.phase, refusal)
-    actions = [*_events(world, found, refusal), *_annotated(world, found.phase)]
-    if said != meta.status(world.obj):
-        actions.append(Merge(DATA_VOLUME, world.dv.key, {"status": said}, "status"))
-    return tuple(actions)
-
-
-def _events(world: World, found: status.Outcome, refusal: Refusal | None) -> tuple[Tell, ...]:
-    told: list[Tell] = []
-    if found.event and found.phase != world.dv.phase:
-        event = found.event
-        told.append(Tell(DATA_VOLUME, world.obj, event.reason, event.message, event.warning))
-    bound, ready, running = status.conditions(world, found.phase, refusal)
-    if _changed(world, bound) and bound.reason != "NotFound":
-        trouble = bound.reason not in ("Bound", "Pending")
-        told.append(Tell(DATA_VOLUME, world.obj, bound.reason, bound.message, trouble))
-    idle = ready.status == "False" and running.status == "False"
-    if idle and running.reason and running.message and _changed(world, running):
-        told.append(Tell(DATA_VOLUME, world.obj, running.reason, running.message, warning=True))
-    return (*told, *_untold(world))
-
-
-def _changed(world: World, condition: Condition) -> bool:
-    held = world.dv.conditions.get(condition.type)
-    return held is None or (held.status, held.reason, held.message) != (
-        condition.status,
-        condition.reason,
-        condition.message,
-    )
-
-
-def _untold(world: World) -> tuple[Tell, ...]:
-    """Tries that failed and are not on the DataVolume yet, in the importer's own words: numbers, and what to change."""
-    known = {each.run for each in attempt.attempts(world.dv.annotations.get(cdi.ATTEMPTS, ""))}
-    tries = attempt.attempts(world.claim.annotations.get(cdi.ATTEMPTS, "")) if world.claim else ()
-    return tuple(
-        Tell(DATA_VOLUME, world.obj, each.reason, each.told, warning=True)
-        for each in tries
-        if each.failed and each.run not in known
-    )
-
-
-def _annotated(world: World, phase: str) -> tuple[Action, ...]:
-    """The history of tries and the running transfer's figures, where people look for them."""
-    said: dict[str, str | None] = {}
-    if world.dv.served:
-        said[cdi.USE_POPULATOR] = "false"
-    if world.claim and world.owns:
-        told = world.claim.annotations
-        said |= {name: told[name] for name in (cdi.ATTEMPTS, cdi.VDDK_VERSION, cdi.VDDK_HOST) if name in told}
-    if world.figures:
-        said[cdi.IMPORT_PROGRESS] = replace(world.figures, journal="").to_text()
-    elif phase in _OVER:
-        said[cdi.IMPORT_PROGRESS] = None
-    changed = {key: text for key, text in said.items() if world.dv.annotations.get(key) != text}
-    labels = _inherited(world, phase)
-    if not changed and not labels:
+def _corrected(world: World) -> tuple[Action, ...]:
+    """What the claim and its populator's source are to say by now."""
+    claim = world.claim
+    if claim is None or not world.owns or claim.deleting:
         return ()
-    metadata = {"annotations": changed, "labels": labels}
-    return (Merge(DATA_VOLUME, world.dv.key, {"metadata": {k: v for k, v in metadata.items() if v}}),)
+    if world.by_hand:
+        return _bound_by_hand(world, claim)
+    filled = world.filled_before or (claim.pod_phase == "Succeeded" and not world.dv.checkpoints)
+    if filled:
+        return _source_removed(world) if claim.bound else ()
+    said = population.repeated(world.dv, claim)
+    told = (Merge(CLAIM, claim.key, {"metadata": {"annotations": said}}),) if said else ()
+    return (*_source_kept(world), *told)
 
 
-def _inherited(world: World, phase: str) -> dict[str, str]:
-    """What the image said of itself, by way of the claim, once; what the DataVolume has stays."""
-    ends = phase == Phase.SUCCEEDED and world.dv.phase != phase
-    if world.claim is None or not world.owns or not ends:
-        return {}
-    found = {key: text for key, text in world.claim.labels.items() if cdi.PASSED_LABEL.fullmatch(key)}
-    return {key: text for key, text in found.items() if key not in world.dv.labels}
+def _source_kept(world: World) -> tuple[Action, ...]:
+    """The populator's source says what the DataVolume says: it is made again, never changed."""
+    if not world.populated or not world.dv.origin:
+        return ()
+    kind, wanted = population.source(world.obj, world.dv)
+    if world.source_obj is None:
+        return (Create(kind, wanted),)
+    if meta.spec(world.source_obj) == wanted["spec"] or meta.deleting(world.source_obj):
+        return ()
+    return (_removal(kind, world.source_obj), Create(kind, wanted))
 
 
-def storage(client: Client) -> Storage:
-    """What there is to make claims of, for `gather` and for admission."""
-    return Storage(
-        classes=tuple(storage_class(each) for each in client.list(STORAGE_CLASS).items),
-        volume_classes=frozenset(key.name for key in counts_by(client, VOLUME_CLASSES)),
-        profiles={meta.name(each): property_sets(each) for each in client.list(STORAGE_PROFILE).items},
+def _source_removed(world: World) -> tuple[Action, ...]:
+    """Nobody needs it any more."""
+    found = world.source_obj
+    if found is None or meta.deleting(found):
+        return ()
+    return (_removal(population.source_key(world.dv)[0], found),)
+
+
+def _removal(kind: Kind, obj: Obj) -> Delete:
+    return Delete(kind, meta.key(obj), Deletion(uid=meta.uid(obj)))
+
+
+def _bound_by_hand(world: World, claim: Claim) -> tuple[Action, ...]:
+    """A claim for volumes made by hand: bound to one of them it is filled; bound to another it has to go."""
+    if not claim.bound:
+        return ()
+    if f'"{claim.volume}"' in claim.annotations[cdi.VOLUME_LIST]:
+        said = {cdi.POPULATED_FOR: world.dv.key.name, cdi.VOLUME_LIST: None}
+        return (Merge(CLAIM, claim.key, {"metadata": {"annotations": said}}),)
+    message = f"DataVolume bound to unexpected PV {claim.volume}"
+    return (
+        Tell(DATA_VOLUME, world.obj, "ErrUnexpectedVolume", message, warning=True),
+        Delete(CLAIM, claim.key, Deletion(uid=claim.uid)),
     )
+
+
+def _storage(client: Client, dv: DataVolume, found: Claim | None) -> Storage:
+    """For a DataVolume without a claim; for one that has its claim, what the claim may still wait for."""
+    by_hand = cdi.CHECK_STATIC in dv.annotations and found is None
+    asked = found.storage_class if found else dv.storage_class
+    return storage(client, asked, dv.claim if by_hand else None)
+
+
+def storage(client: Client, asked: str, kept_for: Key | None = None) -> Storage:
+    """What there is to make a claim of the class `asked` of, for `gather` and for admission.
+
+    Of the volumes only those that somebody made by hand may matter: where the class alone is not enough, those of that
+    name, and those that are kept for a claim.
+    """
+    classes = tuple(storage_class(each) for each in client.list(STORAGE_CLASS).items)
+    known = asked in {each.name for each in classes} if asked else any(_is_default(each) for each in classes)
+    found = () if known else found_by(client, OF_CLASS, Key(asked))
+    kept = found_by(client, KEPT_FOR, kept_for) if kept_for else ()
+    return Storage(
+        classes=classes,
+        volumes=tuple({meta.name(each): volume(each) for each in (*found, *kept)}.values()),
+        profiles={meta.name(each): profile(each) for each in client.list(STORAGE_PROFILE).items},
+        drivers=frozenset(meta.name(each) for each in client.list(CSI_DRIVER).items),
+    )
+
+
+def _is_default(one: StorageClass) -> bool:
+    return one.default or one.virt_default
+
+
+def _class_of(obj: Obj) -> Iterable[Key]:
+    yield Key(str(meta.spec(obj).get("storageClassName") or ""))
+
+
+def _claim_of(obj: Obj) -> Iterable[Key]:
+    held = volume(obj).claim
+    return () if held is None else (held,)
+
+
+OF_CLASS: Final = Index(VOLUME, _class_of)
+KEPT_FOR: Final = Index(VOLUME, _claim_of)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from datavolume_controller.asked import digest
 from datavolume_controller.mounts import google_key, init_containers, mounts, numbered
 from diskyard.api import meta
 from diskyard.api import pod as pods
@@ -94,6 +95,7 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
         "priorityClassName": said.get(cdi.POD_PRIORITY, ""),
         "serviceAccountName": said.get(cdi.POD_SERVICE_ACCOUNT, ""),
         "initContainers": init_containers(claim, config),
+        "nodeName": claim.node if cdi.POPULATOR_KIND in said else "",
         "imagePullSecrets": list(config.pull_secrets),
     }
     return pods.pod(worker, _metadata(owner, claim), **{key: each for key, each in spec.items() if each})
@@ -130,6 +132,11 @@ def _metadata(owner: Obj, claim: Claim) -> Obj:
             cdi.MANAGED_BY_LABEL: cdi.MANAGED_BY,
             cdi.COMPONENT_OF_LABEL: cdi.STORAGE,
         },
-        "annotations": {**cdi.MESH_DEFAULTS, **passed, cdi.CREATED_BY_IMPORT: "yes"},
+        "annotations": {
+            **cdi.MESH_DEFAULTS,
+            **passed,
+            cdi.CREATED_BY_IMPORT: "yes",
+            cdi.ASKED: digest(claim.annotations),
+        },
         "ownerReferences": [meta.owner_reference(CLAIM, owner)],
     }

@@ -4,11 +4,12 @@ Everything is kept in the claim's annotations, as CDI's clients read it; DataVol
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from datavolume_controller import attempt, importer
+from datavolume_controller.asked import digest
 from datavolume_controller.attempt import Attempt
 from datavolume_controller.progress import Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
@@ -59,9 +60,9 @@ class World:
         return attempt.attempts(self.claim.annotations.get(cdi.ATTEMPTS, ""))
 
     @property
-    def retained(self) -> bool:
-        """Whether pods are to stay when they have ended."""
-        return self.claim.annotations.get(cdi.RETAIN_POD) == "true"
+    def asked(self) -> str:
+        """A digest of what the claim asks for now."""
+        return digest(self.claim.annotations)
 
 
 def _claims(pod: Obj) -> Iterable[Key]:
@@ -132,10 +133,27 @@ def _foreign(world: World) -> Plan | None:
     return NOTHING
 
 
+def _again(world: World) -> Plan | None:
+    """It could never work as it was asked for; now something else is asked for, or the same once more."""
+    tried = world.attempts[-1].asked if world.attempts else ""
+    if not world.claim.fatal or tried in ("", world.asked):
+        return None
+    anew = {cdi.POD_PHASE: "Pending", cdi.IMPORT_FATAL: None, **_running("false", "", "")}
+    return Plan(((_end_of(world.pod),) if _present(world.pod) else ()) + _annotated(world, anew))
+
+
+def _outdated(world: World) -> Plan | None:
+    """The pod was asked for something else: another one is to do what is asked for now."""
+    made_for = meta.annotations(world.pod or {}).get(cdi.ASKED, world.asked)
+    if made_for == world.asked:
+        return None
+    return Plan((_end_of(world.pod),)) if _present(world.pod) else NOTHING
+
+
 def _over(world: World) -> Plan | None:
     """Filled, or never to be filled."""
     if world.claim.pod_phase == "Succeeded" or world.claim.fatal:
-        gone = not _present(world.pod) or world.retained
+        gone = not _present(world.pod) or world.claim.retained
         return NOTHING if gone else Plan((_end_of(world.pod),))
     return None
 
@@ -150,7 +168,7 @@ def _absent(world: World) -> Plan | None:
     if world.users:
         message = f"pod {world.users[0]} using PersistentVolumeClaim {world.claim.key.name}"
         return Plan((Tell(CLAIM, world.obj, "ImportTargetInUse", message, warning=True),), IN_USE_PAUSE)
-    failures = sum(1 for each in world.attempts if each.failed)
+    failures = sum(1 for each in world.attempts if each.failed and each.asked in ("", world.asked))
     wait = attempt.pause(world.attempts, world.now, backoff(failures, 0.5)) if failures else 0.0
     if wait:
         return Plan(requeue_after=wait)
@@ -203,14 +221,14 @@ def _working(world: World) -> Plan | None:
 
 
 RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
-    _leaving, _foreign, _over, _absent, _ended, _lost, _working,
+    _leaving, _foreign, _again, _over, _outdated, _absent, _ended, _lost, _working,
 )  # fmt: skip
 
 
 def _finish(world: World, annotations: Mapping[str, str | None], *before: Action) -> Plan:
     """Say how it ended, then let the pod go."""
     actions = (*before, *_said(world, annotations))
-    return Plan(actions if world.retained else (*actions, _end_of(world.pod)))
+    return Plan(actions if world.claim.retained else (*actions, _end_of(world.pod)))
 
 
 def _labelled(world: World, found: Mapping[str, str]) -> tuple[Action, ...]:
@@ -266,7 +284,8 @@ def _last(world: World) -> Attempt | None:
     run = f"{meta.uid(world.pod or {})}/{end.finished}"
     said = TerminationMessage.from_text(end.message)
     source = world.claim.annotations.get(cdi.IMPORT_SOURCE, "http")
-    return attempt.attempt(run, end.finished or world.now, said, end.code, source)
+    found = attempt.attempt(run, end.finished or world.now, said, end.code, source)
+    return replace(found, asked=meta.annotations(world.pod or {}).get(cdi.ASKED, ""))
 
 
 def _state(world: World) -> dict[str, str | None]:
@@ -279,7 +298,8 @@ def _condition(world: World) -> dict[str, str | None]:
     if facts.running:
         return _running("true", RUNNING, "")
     if facts.unschedulable:
-        return _running("false", "Unschedulable", "Importer pod cannot be scheduled")
+        message = f"Importer pod cannot be scheduled: {facts.unschedulable}"
+        return _running("false", "Unschedulable", message)
     end = facts.end or facts.last_end
     if facts.waiting and facts.waiting[0] in IMAGE_TROUBLE:
         message = facts.waiting[1] or "failed to pull image"

@@ -7,9 +7,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from datavolume_controller.capability import UNSUPPORTED
 from diskyard.api import meta
 from diskyard.api.meta import CDI, DATA_VOLUME, STORAGE_CLASS, STORAGE_PROFILE, Key, Obj
-from diskyard.api.names import kubernetes
 from diskyard.api.storage import StorageClass, storage_class
 from diskyard.kube.cache import counts_by
 from diskyard.kube.client import Client
@@ -18,13 +18,6 @@ from diskyard.kube.memory import Index
 INFO_LABELS: Final = (
     "storageclass", "provisioner", "complete", "default", "virtdefault", "rwx", "smartclone", "degraded",
 )  # fmt: skip
-NEVER_COMPLETE: Final = frozenset(
-    {
-        "openshift-storage.noobaa.io/obc", "openshift-storage.ceph.rook.io/bucket",
-        "rook-ceph.ceph.rook.io/bucket", "stork-snapshot", kubernetes.NO_PROVISIONER,
-    }
-)  # fmt: skip
-"""Provisioners of things that are no disks: nobody is to be told that their profiles lack something."""
 _NO_CLASS: Final = Key("")
 _INITIAL: Final = -1
 
@@ -81,7 +74,7 @@ def described(chosen: StorageClass, profile: Obj) -> tuple[str, ...]:
     """The labels of one StorageProfile, in the order of INFO_LABELS."""
     status = meta.status(profile)
     sets = status.get("claimPropertySets") or ()
-    complete = bool(sets) or chosen.provisioner in NEVER_COMPLETE
+    complete = bool(sets) or chosen.provisioner in UNSUPPORTED
     shared = any("ReadWriteMany" in (each.get("accessModes") or ()) for each in sets)
     strategy = status.get("cloneStrategy")
     smart = strategy == "csi-clone" or (strategy == "snapshot" and bool(status.get("snapshotClass")))

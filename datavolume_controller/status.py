@@ -4,63 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from datavolume_controller.attempt import FAILED
-from datavolume_controller.claim import Refusal, Storage, unknown_class
-from datavolume_controller.refusal import QUOTA
+from datavolume_controller.aspect import conditions, in_tree
+from datavolume_controller.claim import Refusal
+from datavolume_controller.world import World
 from diskyard.api.condition import timed
-from diskyard.api.config import Config
-from diskyard.api.datavolume import DataVolume, Phase
-from diskyard.api.meta import Condition, Obj
+from diskyard.api.datavolume import Phase
+from diskyard.api.meta import Obj
 from diskyard.api.names import cdi
-from diskyard.api.progress import COMPLETE, Figures, percentage
+from diskyard.api.progress import COMPLETE, percentage
 from diskyard.api.storage import Claim
-
-NOT_SERVED: Final = "SourceNotServed"
-NO_CLASS: Final = "StorageClassNotFound"
-IN_THE_WAY: Final = "ErrResourceExists"
-_BEFORE_THE_CLAIM: Final = (Phase.UNSET, Phase.PENDING)
-
-
-@dataclass(frozen=True)
-class World:
-    """One DataVolume and what surrounds it, as they stand."""
-
-    obj: Obj
-    dv: DataVolume
-    claim_obj: Obj | None
-    claim: Claim | None
-    storage: Storage
-    config: Config
-    figures: Figures | None
-    """How far its importer is; None: not running, or it has not said."""
-    now: str
-
-    @property
-    def owns(self) -> bool:
-        """Whether the claim is this DataVolume's."""
-        return self.claim is not None and self.claim.controller_uid == self.dv.uid
-
-    @property
-    def filled_before(self) -> bool:
-        """Whether the claim holds its contents without our work: restored from a backup, or adopted."""
-        if self.claim is None:
-            return False
-        if self.claim.annotations.get(cdi.POPULATED_FOR) == self.dv.key.name:
-            return True
-        return self.claim.annotations.get(cdi.CREATED_FOR) != self.dv.uid and adopts(self.dv, self.config)
-
-    @property
-    def foreign(self) -> bool:
-        """Whether the claim belongs to somebody else."""
-        return self.claim is not None and not self.owns and not self.filled_before
-
-    @property
-    def waits(self) -> bool:
-        """Whether the claim is bound only when a pod needs it, and we honour that."""
-        if self.claim is None or self.claim.immediate or self.dv.immediate:
-            return False
-        storage_class = self.storage.named(self.claim.storage_class)
-        return self.config.honours_waiting and storage_class is not None and storage_class.waits
 
 
 @dataclass(frozen=True)
@@ -83,12 +35,6 @@ class Outcome:
 Rule = Callable[[World], Outcome | None]
 
 
-def adopts(dv: DataVolume, config: Config) -> bool:
-    """Whether the DataVolume takes a claim of its name over: its own word, else the feature gate."""
-    said = dv.annotations.get(cdi.ALLOW_ADOPTION)
-    return config.adopts if said is None else said.lower() == "true"
-
-
 def outcome(world: World) -> Outcome:
     """The phase."""
     return next(found for rule in RULES if (found := rule(world)) is not None)
@@ -99,13 +45,11 @@ def _unserved(world: World) -> Outcome | None:
 
 
 def _no_claim(world: World) -> Outcome | None:
-    if world.claim is not None:
-        return None
-    return Outcome(world.dv.phase or Phase.PENDING)
+    return _as_before(world) if world.claim is None else None
 
 
 def _foreign(world: World) -> Outcome | None:
-    return Outcome(world.dv.phase or Phase.PENDING) if world.foreign else None
+    return _as_before(world) if world.foreign else None
 
 
 def _lost(world: World) -> Outcome | None:
@@ -119,35 +63,85 @@ def _nothing_to_do(world: World) -> Outcome | None:
     return Outcome(Phase.SUCCEEDED) if world.filled_before else None
 
 
-def _succeeded(world: World) -> Outcome | None:
-    claim = _claim(world)
-    if claim.pod_phase != "Succeeded":
+def _by_hand(world: World) -> Outcome | None:
+    return Outcome(Phase.PENDING) if world.by_hand else None
+
+
+def _external(world: World) -> Outcome | None:
+    """Somebody else's populator: a claim that is bound is filled."""
+    populator, claim = world.dv.external, _claim(world)
+    if populator is None:
         return None
-    message = f"Successfully imported into PVC {claim.key.name}"
-    return Outcome(Phase.SUCCEEDED, Event("ImportSucceeded", message))
+    if claim.bound:
+        message = f"PVC {claim.key.name} successfully populated by {populator.kind}"
+        return Outcome(Phase.SUCCEEDED, Event("ExternalPopulationSucceeded", message))
+    if world.waits:
+        return Outcome(
+            Phase.POPULATING, Event("PendingPopulation", f"PVC {claim.key.name} Pending Population")
+        )
+    chosen = world.storage.named(claim.storage_class)
+    if chosen is not None and in_tree(chosen.provisioner):
+        message = (
+            f"No CSI driver makes the volumes of StorageClass {chosen.name} ({chosen.provisioner}), so "
+            f"{populator.kind} {populator.name} cannot fill PVC {claim.key.name}: name a class of a CSI driver"
+        )
+        return Outcome(Phase.PENDING, Event("NoCSIDriverForExternalPopulation", message, warning=True))
+    return Outcome(Phase.PENDING)
+
+
+def _succeeded(world: World) -> Outcome | None:
+    """Filled; a populator's claim is done only when it has the volume, too."""
+    claim, dv = _claim(world), world.dv
+    if claim.pod_phase != "Succeeded" or (world.populated and not claim.bound):
+        return None
+    name = claim.key.name
+    if dv.uploads:
+        return Outcome(Phase.SUCCEEDED, Event("UploadSucceeded", f"Successfully uploaded into {name}"))
+    if dv.checkpoints and claim.annotations.get(cdi.CHECKPOINTS_DONE) != "true":
+        return Outcome(Phase.PAUSED, Event("ImportPaused", f"Multistage import into PVC {name} is paused"))
+    return Outcome(Phase.SUCCEEDED, Event("ImportSucceeded", f"Successfully imported into PVC {name}"))
 
 
 def _failed(world: World) -> Outcome | None:
     claim = _claim(world)
     if claim.pod_phase != "Failed":
         return None
+    if world.dv.uploads:
+        phase = Phase.FAILED if claim.fatal else Phase.UPLOAD_SCHEDULED
+        return Outcome(phase, Event("UploadFailed", f"Upload into {claim.key.name} failed", warning=True))
     phase = Phase.FAILED if claim.fatal else Phase.SCHEDULED
     return Outcome(phase, Event("ImportFailed", f"Failed to import into PVC {claim.key.name}", warning=True))
 
 
 def _unbound(world: World) -> Outcome | None:
-    if _claim(world).bound:
+    """Without a volume; a populator's claim is worked on all the same, once it may be."""
+    claim = _claim(world)
+    if claim.bound:
         return None
+    name = claim.key.name
+    if world.populated:
+        if world.waits:
+            return Outcome(Phase.POPULATING, Event("PendingPopulation", f"PVC {name} Pending Population"))
+        return None if claim.pod_phase else _as_before(world)
     if world.waits:
-        message = f"PVC {_claim(world).key.name} Pending"
-        return Outcome(Phase.WAITING, Event("WaitForFirstConsumer", message))
+        return Outcome(Phase.WAITING, Event("WaitForFirstConsumer", f"PVC {name} Pending"))
     return Outcome(Phase.PENDING)
 
 
 def _not_begun(world: World) -> Outcome | None:
-    if cdi.IMPORT_POD in _claim(world).annotations:
+    said = _claim(world).annotations
+    begun = cdi.POD_PHASE in said or (cdi.IMPORT_POD in said and not world.dv.uploads)
+    return None if begun else _as_before(world)
+
+
+def _uploading(world: World) -> Outcome | None:
+    claim = _claim(world)
+    if not world.dv.uploads:
         return None
-    return Outcome(world.dv.phase or Phase.PENDING)
+    name = claim.key.name
+    if claim.pod_phase == "Running" and claim.annotations.get(cdi.POD_READY) == "true":
+        return Outcome(Phase.UPLOAD_READY, Event("UploadReady", f"Upload into {name} ready"))
+    return Outcome(Phase.UPLOAD_SCHEDULED, Event("UploadScheduled", f"Upload into {name} scheduled"))
 
 
 def _running(world: World) -> Outcome | None:
@@ -164,8 +158,8 @@ def _scheduled(world: World) -> Outcome | None:
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    _unserved, _no_claim, _foreign, _lost, _nothing_to_do, _succeeded, _failed, _unbound, _not_begun, _running,
-    _scheduled,
+    _unserved, _no_claim, _foreign, _lost, _nothing_to_do, _by_hand, _external, _succeeded, _failed, _unbound,
+    _not_begun, _uploading, _running, _scheduled,
 )  # fmt: skip
 
 
@@ -182,12 +176,6 @@ def status(world: World, phase: str, refusal: Refusal | None = None) -> Obj:
     }
 
 
-def conditions(world: World, phase: str, refusal: Refusal | None = None) -> tuple[Condition, ...]:
-    """Bound, Ready and Running."""
-    running = _running_condition(world)
-    return (_bound_condition(world, refusal), _ready_condition(phase, running), running)
-
-
 def _progress(world: World, phase: str) -> str:
     if phase == Phase.SUCCEEDED:
         return COMPLETE
@@ -196,57 +184,10 @@ def _progress(world: World, phase: str) -> str:
     return percentage(world.figures.percent if world.figures else None, before)
 
 
-def _bound_condition(world: World, refusal: Refusal | None) -> Condition:
-    claim, held = world.claim, world.dv.conditions.get("Bound")
-    if claim is None:
-        if refusal:
-            return Condition("Bound", "False", refusal.reason, refusal.message)
-        if held and held.reason == QUOTA:
-            return held
-        return Condition("Bound", "False", "NotFound", "No PVC found")
-    name, said = claim.key.name, claim.annotations
-    reason, message = said.get(cdi.BOUND_REASON, ""), said.get(cdi.BOUND_MESSAGE, "")
-    denied = said.get(cdi.BOUND_CONDITION) == "false"
-    if world.foreign:
-        return Condition("Bound", "False", IN_THE_WAY, in_the_way(name))
-    if claim.phase == "Lost":
-        return Condition("Bound", "False", "ClaimLost", "Claim Lost")
-    if claim.bound:
-        bound = Condition("Bound", "True", "Bound", f"PVC {name} Bound")
-        return Condition("Bound", "False", reason, message) if denied else bound
-    if denied:
-        return Condition("Bound", "False", reason, f"target PVC {name} Pending and {message}")
-    if claim.storage_class and not world.storage.knows(claim.storage_class):
-        field = f"spec.{'pvc' if world.dv.pvc is not None else 'storage'}.storageClassName"
-        return Condition("Bound", "False", NO_CLASS, unknown_class(claim.storage_class, field, world.storage))
-    return Condition("Bound", "False", "Pending", f"PVC {name} Pending")
-
-
-def _running_condition(world: World) -> Condition:
-    if not world.dv.served and not world.filled_before:
-        return Condition("Running", "False", NOT_SERVED, world.dv.unserved)
-    if world.claim is None or world.foreign:
-        return Condition("Running", "False")
-    said = world.claim.annotations
-    return Condition(
-        type="Running",
-        status="True" if said.get(cdi.RUNNING_CONDITION) == "true" else "False",
-        reason=said.get(cdi.RUNNING_REASON, ""),
-        message=said.get(cdi.RUNNING_MESSAGE, ""),
-    )
-
-
-def _ready_condition(phase: str, running: Condition) -> Condition:
-    if phase == Phase.SUCCEEDED:
-        return Condition("Ready", "True")
-    if running.status == "True":
-        return Condition("Ready", "False", "TransferRunning")
-    return Condition("Ready", "False", FAILED if phase == Phase.FAILED else "")
-
-
-def in_the_way(claim: str) -> str:
-    """The message about a claim that is somebody else's."""
-    return f'Resource "{claim}" already exists and is not managed by DataVolume'
+def _as_before(world: World) -> Outcome:
+    """Nothing has happened to the phase; what was over once begins again."""
+    over = world.dv.phase in (Phase.UNSET, Phase.SUCCEEDED, Phase.FAILED)
+    return Outcome(Phase.PENDING if over else world.dv.phase)
 
 
 def _claim(world: World) -> Claim:

@@ -8,10 +8,10 @@ from typing import Final
 from diskyard.api import meta
 from diskyard.api.meta import Condition, Key, Obj
 from diskyard.api.names import cdi
-from diskyard.api.origin import Imageio, Origin, Registry, Vddk, origin, present
+from diskyard.api.origin import Imageio, Origin, Registry, Upload, Vddk, origin, present
+from diskyard.api.storage import Reference, populator
 
-SERVED: Final = ("http", "s3", "gcs", "registry", "imageio", "vddk", "blank")
-"""The sources that we can serve."""
+CLONES: Final = ("pvc", "snapshot")
 
 
 class Phase(StrEnum):
@@ -25,6 +25,19 @@ class Phase(StrEnum):
     IMPORTING = "ImportInProgress"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    PAUSED = "Paused"
+    POPULATING = "PendingPopulation"
+    UPLOAD_SCHEDULED = "UploadScheduled"
+    UPLOAD_READY = "UploadReady"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One stage of an import: what changed between two snapshots."""
+
+    previous: str
+    """Empty: everything."""
+    current: str
 
 
 @dataclass(frozen=True)
@@ -39,11 +52,13 @@ class DataVolume:
     sources: tuple[str, ...]
     """Which entries `spec.source` has; exactly one in what admission has let in."""
     origin: Origin | None = None
-    """What that source says; None where it is none that an importer reads."""
-    refers: bool = False
-    """Whether it names a DataSource instead."""
-    stages: bool = False
-    """Whether it is to be filled in stages (`checkpoints`)."""
+    """What that source says; None where it is cloned, or filled by somebody else."""
+    refers: Key | None = None
+    """The DataSource that it names instead."""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """Its stages; none: it is filled at once."""
+    final: bool = False
+    """Whether the last of them completes the disk."""
     pvc: Obj | None = None
     """The claim's spec, to be taken as it is."""
     storage: Obj | None = None
@@ -63,17 +78,36 @@ class DataVolume:
         return self.sources[0] if len(self.sources) == 1 else ""
 
     @property
+    def target(self) -> Obj:
+        """What is asked for of the claim: `spec.pvc` or `spec.storage`."""
+        return self.pvc if self.pvc is not None else self.storage or {}
+
+    @property
+    def uploads(self) -> bool:
+        """Whether a client sends what is to be in it."""
+        return isinstance(self.origin, Upload)
+
+    @property
+    def external(self) -> Reference | None:
+        """Whose populator fills it, where neither a source nor a sourceRef says what is in it."""
+        return None if self.sources or self.refers else populator(self.target)
+
+    @property
     def served(self) -> bool:
-        """Whether we can fill it."""
+        """Whether we can fill it, or have it filled."""
         return not self.unserved
 
     @property
     def unserved(self) -> str:
         """Which field is more than we can serve, and what to write instead; empty where we can."""
-        if self.source not in SERVED:
-            named = f"spec.source.{self.source}" if self.source else "somebody else's populator"
-            known = f"{', '.join(SERVED[:-1])} and {SERVED[-1]}"
-            return f"{'spec.sourceRef' if self.refers else named} is not served by this version; it serves {known}"
+        if self.refers or self.source in CLONES:
+            field = "spec.sourceRef" if self.refers else f"spec.source.{self.source}"
+            return (
+                f"{field} is not served by this version: claims and snapshots are not cloned yet, and the DataVolume "
+                "waits for a version that does. Until then import or upload the image"
+            )
+        if not self.source and not self.external:
+            return f"spec.source names {len(self.sources)} sources: keep exactly one of them"
         if isinstance(self.origin, Registry) and not self.origin.url:
             return (
                 "spec.source.registry.imageStream is not served by this version: name the image itself in "
@@ -81,7 +115,7 @@ class DataVolume:
             )
         if self.content_type == "archive" and isinstance(self.origin, Imageio | Vddk):
             return f"spec.contentType archive is not served for {self.source}, which gives disks only: leave it out"
-        if self.stages:
+        if self.checkpoints:
             return (
                 "spec.checkpoints is not served by this version: leave it out, and switch the machine off, to import "
                 "its whole disk at once"
@@ -106,7 +140,7 @@ class DataVolume:
     @property
     def storage_class(self) -> str:
         """The storage class that is asked for by name; empty where none is."""
-        return str((self.pvc or self.storage or {}).get("storageClassName") or "")
+        return str(self.target.get("storageClassName") or "")
 
 
 def datavolume(obj: Obj) -> DataVolume:
@@ -122,8 +156,12 @@ def datavolume(obj: Obj) -> DataVolume:
         annotations=meta.annotations(obj),
         sources=present(source),
         origin=origin(source),
-        refers=spec.get("sourceRef") is not None,
-        stages=bool(spec.get("checkpoints")),
+        refers=_data_source(spec.get("sourceRef"), meta.namespace(obj)),
+        checkpoints=tuple(
+            Checkpoint(str(each.get("previous") or ""), str(each.get("current") or ""))
+            for each in spec.get("checkpoints") or ()
+        ),
+        final=spec.get("finalCheckpoint") is True,
         pvc=spec.get("pvc"),
         storage=spec.get("storage"),
         content_type=str(spec.get("contentType") or "kubevirt"),
@@ -142,3 +180,7 @@ def datavolume(obj: Obj) -> DataVolume:
             for each in status.get("conditions") or ()
         },
     )
+
+
+def _data_source(said: Mapping[str, str] | None, namespace: str) -> Key | None:
+    return None if said is None else Key(str(said.get("name") or ""), str(said.get("namespace") or namespace))

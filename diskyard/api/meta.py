@@ -130,6 +130,12 @@ INSTANCE: Final = Kind(
     older=("v1alpha3",), categories=("all",),
 )  # fmt: skip
 
+SNAPSHOT_CLASS: Final = Kind(
+    "snapshot.storage.k8s.io", "v1", "VolumeSnapshotClass", "volumesnapshotclasses", namespaced=False
+)
+SNAPSHOT: Final = Kind("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots")
+"""These two come with the storage of a cluster, or not at all."""
+
 CORE_KINDS: Final[tuple[Kind, ...]] = (
     NAMESPACE, NODE, POD, CLAIM, VOLUME, EVENT, CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT,
     RESOURCE_QUOTA, STORAGE_CLASS, CSI_DRIVER, LEASE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CRD,

@@ -1,4 +1,4 @@
-"""Where the contents of a claim come from: what `spec.source` says, one value for each kind that an importer reads."""
+"""Where the contents of a claim come from: what `spec.source` says, one value for each kind that we serve."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +13,11 @@ SOURCES: Final = (
 @dataclass(frozen=True)
 class Blank:
     """Nothing: an empty disk."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Whatever a client sends."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,11 @@ class Vddk:
     """A ConfigMap with options for that library."""
 
 
-Origin = Blank | Http | S3 | Gcs | Registry | Imageio | Vddk
+Origin = Blank | Upload | Http | S3 | Gcs | Registry | Imageio | Vddk
 
 
 def origin(source: Any) -> Origin | None:
-    """What a `spec.source` says; None where it names none, several, or one that no importer reads."""
+    """What a `spec.source` says; None where it names none, several, or one that is cloned."""
     found = present(source)
     read = _READ.get(found[0]) if len(found) == 1 else None
     return read(source[found[0]]) if read else None
@@ -106,6 +111,10 @@ def present(source: Any) -> tuple[str, ...]:
 
 def _blank(_: Mapping[str, Any]) -> Blank:
     return Blank()
+
+
+def _upload(_: Mapping[str, Any]) -> Upload:
+    return Upload()
 
 
 def _http(said: Mapping[str, Any]) -> Http:
@@ -167,6 +176,7 @@ def _text(said: Mapping[str, Any], name: str) -> str:
 
 _READ: Final[Mapping[str, Callable[[Mapping[str, Any]], Origin]]] = {
     "blank": _blank,
+    "upload": _upload,
     "http": _http,
     "s3": _s3,
     "gcs": _gcs,

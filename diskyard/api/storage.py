@@ -1,12 +1,13 @@
-"""What we read of storage classes, claims and storage profiles."""
+"""What we read of storage classes, volumes, claims and storage profiles."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from diskyard.api import meta
+from diskyard.api import meta, quantity
 from diskyard.api.meta import Key, Obj
 from diskyard.api.names import cdi
+from diskyard.errors import InvalidRequest
 
 FILESYSTEM: Final = "Filesystem"
 BLOCK: Final = "Block"
@@ -25,6 +26,9 @@ class StorageClass:
     default: bool = False
     virt_default: bool = False
     created: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    clone_strategy: str = ""
+    """The operator's hint."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,39 @@ class PropertySet:
 
     access_modes: tuple[str, ...]
     volume_mode: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a StorageProfile says of its class."""
+
+    sets: tuple[PropertySet, ...] = ()
+    minimum: int = 0
+    """Bytes below which the class gives no volume."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A PersistentVolume."""
+
+    name: str
+    phase: str
+    storage_class: str
+    capacity: int
+    access_modes: tuple[str, ...]
+    block: bool
+    claim: Key | None = None
+    """For which claim it is kept, or whose it is."""
+    claim_uid: str = ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a claim's `dataSourceRef` or `dataSource` names."""
+
+    group: str
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +89,10 @@ class Claim:
     block: bool
     request: str
     """The size that is asked for, a quantity."""
+    volume: str = ""
+    """The PersistentVolume that it has."""
+    populator: Reference | None = None
+    """What is to fill it, where that is neither storage nor us by annotations."""
 
     @property
     def bound(self) -> bool:
@@ -73,6 +114,16 @@ class Claim:
         """Whether it is to be bound without waiting for a consumer."""
         return cdi.IMMEDIATE_BINDING in self.annotations
 
+    @property
+    def node(self) -> str:
+        """The node that the scheduler chose for its first consumer; empty: none yet."""
+        return self.annotations.get(cdi.SELECTED_NODE, "")
+
+    @property
+    def retained(self) -> bool:
+        """Whether what worked on it is to stay when it has ended."""
+        return self.annotations.get(cdi.RETAIN_POD) == "true"
+
 
 def storage_class(obj: Obj) -> StorageClass:
     """What an object of the kind StorageClass says."""
@@ -84,6 +135,24 @@ def storage_class(obj: Obj) -> StorageClass:
         default=annotations.get(cdi.DEFAULT_CLASS) == "true",
         virt_default=annotations.get(cdi.DEFAULT_VIRT_CLASS) == "true",
         created=str(meta.meta(obj).get("creationTimestamp") or ""),
+        parameters={str(key): str(text) for key, text in (obj.get("parameters") or {}).items()},
+        clone_strategy=annotations.get(cdi.CLONE_STRATEGY, ""),
+    )
+
+
+def volume(obj: Obj) -> Volume:
+    """What an object of the kind PersistentVolume says."""
+    spec = meta.spec(obj)
+    held = spec.get("claimRef") or {}
+    return Volume(
+        name=meta.name(obj),
+        phase=meta.phase(obj),
+        storage_class=str(spec.get("storageClassName") or ""),
+        capacity=_bytes((spec.get("capacity") or {}).get("storage")),
+        access_modes=tuple(spec.get("accessModes") or ()),
+        block=spec.get("volumeMode") == BLOCK,
+        claim=Key(str(held.get("name", "")), str(held.get("namespace", ""))) if held else None,
+        claim_uid=str(held.get("uid") or ""),
     )
 
 
@@ -105,6 +174,18 @@ def claim(obj: Obj) -> Claim:
         storage_class=str(spec.get("storageClassName") or ""),
         block=spec.get("volumeMode") == BLOCK,
         request=str(requests.get("storage", "")),
+        volume=str(spec.get("volumeName") or ""),
+        populator=populator(spec),
+    )
+
+
+def populator(spec: Mapping[str, Obj]) -> Reference | None:
+    """What the spec of a claim names to be filled by; None where it names nothing."""
+    said = spec.get("dataSourceRef") or spec.get("dataSource")
+    if not said:
+        return None
+    return Reference(
+        str(said.get("apiGroup") or ""), str(said.get("kind") or ""), str(said.get("name") or "")
     )
 
 
@@ -124,10 +205,24 @@ def choices(classes: Iterable[StorageClass]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def property_sets(profile: Obj) -> tuple[PropertySet, ...]:
-    """What a StorageProfile says that its class gives: its owner's word, else what we know."""
-    said = meta.spec(profile).get("claimPropertySets") or meta.status(profile).get("claimPropertySets") or ()
+def profile(obj: Obj) -> Profile:
+    """What an object of the kind StorageProfile says that its class gives: its owner's word, else what we know."""
+    said = meta.spec(obj).get("claimPropertySets") or meta.status(obj).get("claimPropertySets") or ()
+    return Profile(property_sets(said), _bytes(meta.annotations(obj).get(cdi.MINIMUM_SIZE)))
+
+
+def property_sets(said: Iterable[Obj]) -> tuple[PropertySet, ...]:
+    """`claimPropertySets` of a StorageProfile; a set that lacks a half is none."""
     return tuple(
-        PropertySet(tuple(each.get("accessModes") or ()), str(each.get("volumeMode") or FILESYSTEM))
+        PropertySet(tuple(each["accessModes"]), str(each["volumeMode"]))
         for each in said
+        if each.get("accessModes") and each.get("volumeMode")
     )
+
+
+def _bytes(text: object) -> int:
+    """What a quantity says; 0 where it says none."""
+    try:
+        return quantity.parse(str(text)) if text else 0
+    except InvalidRequest:
+        return 0

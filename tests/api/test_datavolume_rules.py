@@ -298,6 +298,30 @@ def test_the_spec_stays_as_it_was() -> None:
     assert [each.message for each in found] == ["Cannot update DataVolume Spec"]
 
 
+def failing(phase: str, reason: str = "") -> Obj:
+    """A DataVolume whose import stands so."""
+    running = {"type": "Running", "status": "False", "reason": reason}
+    return {**dv(), "status": {"phase": phase, "conditions": [running]}}
+
+
+@pytest.mark.parametrize(
+    "old", [failing("Failed"), failing("ImportInProgress", "Error")], ids=["failed", "retried"]
+)
+def test_another_source_may_be_named_where_an_import_fails(old: Obj) -> None:
+    assert causes(http("https://images.example/b.img"), old, Facts()) == ()
+
+
+@pytest.mark.parametrize("old", [failing("Succeeded", "Error"), failing("ImportInProgress", "Pending")])
+def test_but_not_where_it_does_not(old: Obj) -> None:
+    assert causes(http("https://images.example/b.img"), old, Facts())
+
+
+def test_and_nothing_else_may_change_then() -> None:
+    other = dv(priorityClassName="high")
+    assert causes(other, failing("Failed"), Facts())
+    assert causes(dv(source={"pvc": {"namespace": "n", "name": "c"}}), failing("Failed"), Facts())
+
+
 def test_metadata_may_change() -> None:
     later = dv()
     later["metadata"]["labels"] = {"team": "blue"}

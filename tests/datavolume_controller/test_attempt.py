@@ -45,7 +45,9 @@ def test_a_failure_says_what_to_change() -> None:
 def test_advice_names_the_field_of_the_source() -> None:
     said = TerminationMessage("wrong key", "AccessDenied", fatal=True)
     found = attempt.attempt("a", NOW, said, 3, "s3")
-    assert found.advice == "Check the Secret that spec.source.s3.secretRef names."
+    assert found.advice == (
+        "Check the Secret that spec.source.s3.secretRef names, then annotate diskyard.io/retry."
+    )
 
 
 def test_success_is_recorded_too() -> None:

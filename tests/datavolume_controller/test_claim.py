@@ -4,18 +4,22 @@ from typing import Any
 
 import pytest
 
-from datavolume_controller.claim import Refusal, Storage, claim
+from datavolume_controller.claim import Refusal, Storage
+from datavolume_controller.population import claim
 from diskyard.api import meta
 from diskyard.api.config import Config
 from diskyard.api.datavolume import datavolume
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi, kubernetes
-from diskyard.api.storage import PropertySet, StorageClass
+from diskyard.api.quantity import GIB
+from diskyard.api.storage import Profile, PropertySet, StorageClass, Volume
 from tests import builders
 from tests.datavolume_controller.worlds import LOCAL, STORAGE, WAITING
 
 BLOCKS = StorageClass("blocks", "blocks.example", virt_default=True)
-WITH_BLOCKS = Storage((LOCAL, BLOCKS), profiles={"blocks": (PropertySet(("ReadWriteMany",), "Block"),)})
+WITH_BLOCKS = Storage(
+    (LOCAL, BLOCKS), profiles={"blocks": Profile((PropertySet(("ReadWriteMany",), "Block"),))}
+)
 
 
 def made(
@@ -116,7 +120,8 @@ REFUSALS = {
     ),
     "a class that we know nothing of": (
         Storage((StorageClass("odd", "odd.example", default=True),)), asked(),
-        "no accessMode specified in StorageProfile odd",
+        "Spec is missing accessMode and volumeMode, cannot get access mode from StorageProfile odd: say them in "
+        "spec.storage, or claimPropertySets in that StorageProfile",
     ),
     "a mode that the class does not give": (
         STORAGE, asked(volumeMode="Block"), "no matching accessMode specified in StorageProfile local",
@@ -141,7 +146,7 @@ def test_an_archive_wants_a_file_system() -> None:
 def test_a_class_without_an_object_is_one_when_a_volume_has_it() -> None:
     found = given(
         asked(storageClassName="manual", accessModes=["ReadWriteOnce"]),
-        Storage(volume_classes=frozenset({"manual"})),
+        Storage(volumes=(Volume("v", "Available", "manual", GIB, ("ReadWriteOnce",), block=False),)),
     )
     assert not isinstance(found, Refusal)
     assert meta.spec(found)["storageClassName"] == "manual"

@@ -181,3 +181,53 @@ def test_a_claim_that_was_deleted_is_made_and_filled_again(node: Node) -> None:
     assert eventually(lambda: node.gone(POD, "importer-disk"))
     node.client.patch(CLAIM, Key("disk", "default"), {"metadata": {"finalizers": None}})
     assert eventually(lambda: meta.uid(node.claim()) != first)
+
+
+def test_what_failed_is_tried_again_when_the_user_says_so(node: Node) -> None:
+    node.apply(data_volume("disk"))
+    node.bind()
+    node.report(ended(1, '{"message":"the server says 404","reason":"SourceMissing","fatal":true}'))
+    node.until("Failed")
+    eventually(lambda: node.gone(POD, "importer-disk"))
+    node.client.patch(DATA_VOLUME, Key("disk", "default"), {"metadata": {"annotations": {cdi.RETRY: "1"}}})
+    node.until("ImportScheduled")
+    node.report(ended(0, '{"message":"Import Complete"}', "2026-11-21T12:01:00Z"), "Succeeded")
+    done = node.until("Succeeded")
+    assert meta.annotations(done)[cdi.ATTEMPTS].count('"run"') == 2
+
+
+def test_a_changed_url_is_fetched_at_once_while_the_old_one_fails(node: Node) -> None:
+    node.apply(data_volume("disk"))
+    node.bind()
+    broke = ended(1, '{"message":"no such host","reason":"SourceUnavailable"}')
+    node.report({"waiting": {"reason": "CrashLoopBackOff"}}, lastState=broke)
+    eventually(lambda: condition(node.dv(), "Running")[1] == "Error")
+    first = meta.uid(node.pod())
+    node.client.patch(
+        DATA_VOLUME, Key("disk", "default"), {"spec": {"source": {"http": {"url": "http://right/disk"}}}}
+    )
+    node.client.delete(POD, Key("importer-disk", "default"), Deletion(grace=0))
+    pod = eventually(lambda: (pod := node.pod()) and meta.uid(pod) != first and pod)
+    env = {each["name"]: each.get("value") for each in pod["spec"]["containers"][0]["env"]}
+    assert env[cdi.ENV_ENDPOINT] == "http://right/disk"
+
+
+def test_an_upload_waits_for_its_pod_and_then_for_its_bytes(node: Node) -> None:
+    node.apply(data_volume("disk", source={"upload": {}}))
+    node.bind()
+
+    def say(**said: str) -> None:
+        names = {getattr(cdi, name): text for name, text in said.items()}
+        node.client.patch(CLAIM, Key("disk", "default"), {"metadata": {"annotations": names}})
+
+    say(POD_PHASE="Pending")
+    node.until("UploadScheduled")
+    say(POD_PHASE="Running", POD_READY="false")
+    say(POD_READY="true")
+    node.until("UploadReady")
+    say(POD_PHASE="Succeeded")
+    node.until("Succeeded")
+    assert {
+        "UploadReady: Upload into disk ready",
+        "UploadSucceeded: Successfully uploaded into disk",
+    } <= node.told("DataVolume")

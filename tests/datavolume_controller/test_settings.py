@@ -107,7 +107,7 @@ def test_the_owners_word_comes_first() -> None:
     own = [{"accessModes": ["ReadWriteMany"], "volumeMode": "Block"}]
     said = a_profile("diskyard.io/local", claimPropertySets=own)
     assert said["claimPropertySets"] == own
-    assert property_sets({"status": said})[0].volume_mode == "Block"
+    assert property_sets(said["claimPropertySets"])[0].volume_mode == "Block"
 
 
 def test_an_unknown_provisioner_is_said_so() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from datavolume_controller import status
 from datavolume_controller.claim import Refusal
-from datavolume_controller.status import World, outcome
+from datavolume_controller.status import outcome
+from datavolume_controller.world import World
 from diskyard.api.meta import Condition
 from diskyard.api.names import cdi
 from tests import builders

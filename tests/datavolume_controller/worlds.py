@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from datavolume_controller import imports, status
+from datavolume_controller import imports
 from datavolume_controller.claim import Storage
+from datavolume_controller.world import World
 from diskyard.api import meta
 from diskyard.api.config import Config
 from diskyard.api.datavolume import datavolume
@@ -34,7 +35,7 @@ def a_claim(
     return obj
 
 
-def dv_world(claim_obj: Obj | None = None, dv: Obj | None = None, **fields: Any) -> status.World:
+def dv_world(claim_obj: Obj | None = None, dv: Obj | None = None, **fields: Any) -> World:
     """A DataVolume and its claim; the claim gets the DataVolume as its owner unless it has one."""
     obj = dv or builders.stored(builders.data_volume("disk"), uid="dv-uid")
     found: Claim | None = claim(claim_obj) if claim_obj else None
@@ -45,10 +46,10 @@ def dv_world(claim_obj: Obj | None = None, dv: Obj | None = None, **fields: Any)
         "now": NOW,
         **fields,
     }
-    return status.World(obj=obj, dv=datavolume(obj), claim_obj=claim_obj, claim=found, **given)
+    return World(obj=obj, dv=datavolume(obj), claim_obj=claim_obj, claim=found, **given)
 
 
-def owned(phase: str = "Bound", storage_class: str = "local", **said: str | None) -> status.World:
+def owned(phase: str = "Bound", storage_class: str = "local", **said: str | None) -> World:
     """A DataVolume with a claim of its own."""
     dv = builders.stored(builders.data_volume("disk"), uid="dv-uid")
     return dv_world(a_claim(phase, storage_class, dv, **said), dv)

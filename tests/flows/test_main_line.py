@@ -19,7 +19,7 @@ def converted(image: Path, to: Path) -> Path:
 
 def condition(obj: dict[str, Any], kind: str) -> tuple[str, str]:
     found = next(c for c in obj["status"]["conditions"] if c["type"] == kind)
-    return found["status"], found["reason"]
+    return found["status"], found.get("reason", "")
 
 
 def test_the_disk_is_byte_for_byte_the_image_and_holes_are_holes(

@@ -17,6 +17,8 @@ NAME_LIMIT: Final = 253
 CONTENT_TYPES: Final = ("", "kubevirt", "archive")
 SHAPES: Final = {"pvc": "PVC", "storage": "Storage"}
 CLONES: Final = ("pvc", "snapshot")
+FAILURES: Final = ("Error", "ImagePullFailed", "ChecksumError")
+"""Reasons of the condition Running that say that an import fails."""
 _TOO_LONG: Final = "Name cannot be longer than 253 characters"
 
 
@@ -67,12 +69,28 @@ def _unchanged(asked: _Asked) -> Sequence[Cause]:
     if asked.old is None:
         return ()
     stages = ("checkpoints", "finalCheckpoint") if {"vddk", "imageio"} & set(asked.sources) else ()
+    corrected = _fails(asked.old) and _imported(asked.spec)
+    may_change = {*stages, *(("source",) if corrected else ())}
     before, after = (
-        {k: v for k, v in meta.spec(o).items() if k not in stages} for o in (asked.old, asked.obj)
+        {k: v for k, v in meta.spec(o).items() if k not in may_change} for o in (asked.old, asked.obj)
     )
     if before == after:
         return ()
     return (Cause("Cannot update DataVolume Spec", "DataVolume", "FieldValueDuplicate"),)
+
+
+def _fails(old: Obj) -> bool:
+    """Whether its import has failed, or fails and is tried again: then another source may be named, unlike in CDI."""
+    running = meta.condition(old, "Running") or {}
+    tried = running.get("status") == "False" and running.get("reason") in FAILURES
+    fails = meta.phase(old) == "Failed" or (tried and meta.phase(old) != "Succeeded")
+    return fails and _imported(meta.spec(old))
+
+
+def _imported(spec: Mapping[str, Any]) -> bool:
+    """Whether an importer fills it."""
+    found = present(spec.get("source") or {})
+    return bool(found) and not set(found) & {*CLONES, "upload"}
 
 
 def _name(asked: _Asked) -> Sequence[Cause]:

@@ -1,0 +1,160 @@
+"""How a DataVolume's claim gets its contents: by annotations, by a populator, from a volume made by hand. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from datavolume_controller.asked import PASSED, asked, corrected
+from datavolume_controller.claim import Refusal, Storage, rendered
+from diskyard.api import meta
+from diskyard.api.config import Config
+from diskyard.api.datavolume import DataVolume
+from diskyard.api.meta import CLAIM, DATA_VOLUME, IMPORT_SOURCE, UPLOAD_SOURCE, Key, Kind, Obj
+from diskyard.api.names import cdi, derived, kubernetes
+from diskyard.api.storage import BLOCK, Claim, Reference, Volume, default_class
+
+POPULATORS: Final[Mapping[str, Kind]] = {each.kind: each for each in (IMPORT_SOURCE, UPLOAD_SOURCE)}
+"""Kind, as a claim's dataSourceRef names it -> ours."""
+_NOT_COPIED: Final = frozenset(
+    {
+        kubernetes.LAST_APPLIED, cdi.POPULATED_FOR, cdi.PRE_POPULATED, cdi.ATTEMPTS, cdi.IMPORT_PROGRESS,
+        cdi.USE_POPULATOR,
+    }
+)  # fmt: skip
+
+
+def claim(owner: Obj, dv: DataVolume, storage: Storage, config: Config) -> Obj | Refusal:
+    """The PersistentVolumeClaim of a DataVolume."""
+    spec = dv.pvc if dv.pvc is not None else rendered(dv.storage or {}, dv.content_type, storage, config)
+    if isinstance(spec, Refusal):
+        return spec
+    by_hand = static_volumes(dv, storage.volumes)
+    populated = not by_hand and populates(dv, spec, storage)
+    return {
+        "apiVersion": CLAIM.api_version,
+        "kind": CLAIM.kind,
+        "metadata": {
+            "name": dv.claim.name,
+            "namespace": dv.claim.namespace,
+            "labels": _labels(dv, filesystem=spec.get("volumeMode") != BLOCK),
+            "annotations": {**_annotations(dv, config, populated), **_filling(dv, by_hand, populated)},
+            "ownerReferences": [meta.owner_reference(DATA_VOLUME, owner)],
+        },
+        "spec": {**spec, "dataSourceRef": _reference(dv)} if populated else spec,
+    }
+
+
+def populates(dv: DataVolume, spec: Obj, storage: Storage) -> bool:
+    """Whether our populators are to fill the claim: as the user says, else wherever a CSI driver makes its volume."""
+    if dv.external or not dv.served:
+        return False
+    said = dv.annotations.get(cdi.USE_POPULATOR)
+    if said is not None:
+        return said == "true"
+    chosen = str(spec.get("storageClassName") or "")
+    if not chosen:
+        found = default_class(storage.classes, virt=False)
+        chosen = found.name if found else ""
+    return storage.driven(chosen)
+
+
+def ours(reference: Reference | None) -> Kind | None:
+    """Which of our populators a claim names; None where it names none of them."""
+    if reference is None or reference.group != cdi.GROUP:
+        return None
+    return POPULATORS.get(reference.kind)
+
+
+def source_key(dv: DataVolume) -> tuple[Kind, Key]:
+    """Which object says to our populators what fills the DataVolume's claim."""
+    if dv.uploads:
+        return UPLOAD_SOURCE, Key(derived.upload_source(dv.uid), dv.key.namespace)
+    return IMPORT_SOURCE, Key(derived.import_source(dv.uid), dv.key.namespace)
+
+
+def source(owner: Obj, dv: DataVolume) -> tuple[Kind, Obj]:
+    """That object."""
+    kind, key = source_key(dv)
+    spec = {
+        "contentType": dv.content_type,
+        "preallocation": dv.preallocation,
+        "source": None if dv.uploads else meta.spec(owner).get("source"),
+    }
+    return kind, {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "ownerReferences": [meta.owner_reference(DATA_VOLUME, owner)],
+        },
+        "spec": {name: said for name, said in spec.items() if said is not None},
+    }
+
+
+def static_volumes(dv: DataVolume, volumes: Iterable[Volume]) -> tuple[str, ...]:
+    """The volumes, made by hand, that are kept for the DataVolume's claim, where it says to look for them."""
+    if cdi.CHECK_STATIC not in dv.annotations:
+        return ()
+    return tuple(
+        sorted(each.name for each in volumes if each.claim == dv.claim and each.phase == "Available")
+    )
+
+
+def repeated(dv: DataVolume, held: Claim) -> dict[str, str | None]:
+    """What a claim that is not filled yet has to be told anew: another source than before, or to try again now."""
+    if dv.origin is None or cdi.VOLUME_LIST in held.annotations:
+        return {}
+    passed: dict[str, str | None] = {
+        key: dv.annotations[key]
+        for key in PASSED
+        if key in dv.annotations and dv.annotations[key] != held.annotations.get(key)
+    }
+    return passed if ours(held.populator) else passed | corrected(held.annotations, asked(dv.origin))
+
+
+def transfer(claim_: Claim) -> Key:
+    """The claim that pods work on: the one that is filled in its place, else itself."""
+    prime = claim_.annotations.get(cdi.PRIME)
+    return Key(prime, claim_.key.namespace) if prime else claim_.key
+
+
+def _reference(dv: DataVolume) -> Obj:
+    kind, key = source_key(dv)
+    return {"apiGroup": kind.group, "kind": kind.kind, "name": key.name}
+
+
+def _filling(dv: DataVolume, by_hand: tuple[str, ...], populated: bool) -> dict[str, str]:
+    """What says how the claim is filled."""
+    if by_hand:
+        names = ", ".join(f'"{name}"' for name in by_hand)
+        return {cdi.VOLUME_LIST: f"[{names}]"}
+    if dv.external:
+        return {cdi.EXTERNAL_POPULATION: "true"}
+    return asked(dv.origin) if dv.origin and not populated else {}
+
+
+def _labels(dv: DataVolume, filesystem: bool) -> dict[str, str]:
+    """The DataVolume's, without the one that has claims completed: this one is complete."""
+    copied = {key: text for key, text in dv.labels.items() if key != cdi.APPLY_PROFILE_LABEL}
+    return {
+        **copied,
+        cdi.APP_LABEL: cdi.APP,
+        cdi.MANAGED_BY_LABEL: cdi.MANAGED_BY,
+        cdi.COMPONENT_OF_LABEL: cdi.STORAGE,
+        **({cdi.FILLING_UP_LABEL: "disabled"} if filesystem else {}),
+    }
+
+
+def _annotations(dv: DataVolume, config: Config, populated: bool) -> dict[str, str]:
+    copied = {key: text for key, text in dv.annotations.items() if key not in _NOT_COPIED}
+    preallocation = config.preallocation if dv.preallocation is None else dv.preallocation
+    said = {
+        cdi.CREATED_FOR: dv.uid,
+        cdi.CONTENT_TYPE: dv.content_type,
+        cdi.USE_POPULATOR: "true" if populated else "false",
+        cdi.POD_RESTARTS: "0",
+        cdi.PREALLOCATION_REQUESTED: "true" if preallocation else "false",
+        cdi.POD_PRIORITY: dv.priority_class,
+        cdi.POD_SERVICE_ACCOUNT: dv.service_account,
+    }
+    return copied | {key: text for key, text in said.items() if text}
