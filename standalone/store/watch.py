@@ -77,6 +77,11 @@ class Stream:
                 raise Expired(f"too old resource version: this watch fell {LIMIT} changes behind; list again")
         return [sent for event in events if (sent := self._seen(event))]
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take now: changes, or the news that there were too many."""
+        return bool(self._waiting) or self._late
+
     def bookmark(self) -> Sent | None:
         """How far this reader has seen; None while something still waits for it."""
         revision = self._log.revision

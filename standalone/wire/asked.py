@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from aiohttp import web
@@ -77,7 +78,7 @@ class Asked:
         agent = self.request.headers.get("User-Agent", "").partition("/")[0]
         return name or "".join(char for char in agent if char.isprintable())[:LONGEST_NAME] or "unknown"
 
-    @property
+    @cached_property
     def form(self) -> Form:
         """How the answer is wanted."""
         return form(self.request.headers.get("Accept", ""))

@@ -5,8 +5,10 @@ A watch costs a queue in the store and a coroutine here, no thread.
 
 import asyncio
 import random
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import orjson
@@ -35,13 +37,15 @@ class Watches:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._open: set[Stream] = set()
+        self._bell: Bell | None = None
 
     async def watch(self, asked: Asked) -> web.StreamResponse:
         """Changes after `resourceVersion`; with none, or with `sendInitialEvents`, first all that is there."""
         if len(self._open) >= LIMIT:
             raise TooManyRequests(f"{LIMIT} watches are open already; close some, or come back later")
+        self._bell = self._bell or Bell(asyncio.get_running_loop())
         ready = asyncio.Event()
-        stream = await call(self._begun, asked, asyncio.get_running_loop(), ready)
+        stream = await call(self._begun, asked, partial(self._bell.ring, ready))
         self._open.add(stream)
         try:
             if websocket.wanted(asked.request.headers):
@@ -56,11 +60,7 @@ class Watches:
         for stream in tuple(self._open):
             stream.close()
 
-    def _begun(self, asked: Asked, loop: asyncio.AbstractEventLoop, ready: asyncio.Event) -> Stream:
-        def wake() -> None:
-            with suppress(RuntimeError):  # the loop has ended: nobody listens any more
-                loop.call_soon_threadsafe(ready.set)
-
+    def _begun(self, asked: Asked, wake: Callable[[], None]) -> Stream:
         kind, asking = asked.resource.kind, asked.asking
         page.check(asking, watching=True)
         body.number(asked.request, "timeoutSeconds")  # what is wrong is said before the answer begins
@@ -71,6 +71,30 @@ class Watches:
         elif asking.initial is False and since in ("", "0"):
             since = str(self._objects.revision)
         return self._objects.stream(kind, since, asked.selection, wake)
+
+
+class Bell:
+    """Wakes many watches from other threads with one call: one for each would cost as much as to tell them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._due: list[asyncio.Event] = []
+
+    def ring(self, ready: asyncio.Event) -> None:
+        """Set that event, soon."""
+        with self._lock:
+            self._due.append(ready)
+            first = len(self._due) == 1
+        if first:
+            with suppress(RuntimeError):  # the loop has ended: nobody listens any more
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        with self._lock:
+            due, self._due = self._due, []
+        for ready in due:
+            ready.set()
 
 
 class _Reader(Protocol):
@@ -143,28 +167,36 @@ class _Telling:
         seconds = body.number(asked.request, "timeoutSeconds") or random.randint(_SHORTEST, _LONGEST)
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + seconds
+        self._mark_at = self._loop.time() + BOOKMARK if self._marks else self._end
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Tell until the time is over, the stream is closed or the client has gone."""
-        mark_at = self._loop.time() + BOOKMARK
         initial = self._marks and self._asked.asking.initial is True
-        while not self._stream.closed and self._loop.time() < self._end:
-            self._ready.clear()
-            try:
-                sent = self._stream.take()
-            except ApiError as error:
-                await self._reader.tell([_event("ERROR", encoded(error.status()))])
-                return
-            await self._tell(sent)
-            if initial:
-                initial = not await self._mark({INITIAL_EVENTS_END: "true"})
-            elif self._marks and self._loop.time() >= mark_at:
-                await self._mark({})
-                mark_at = self._loop.time() + BOOKMARK
-            elif not sent:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(min(self._end, mark_at)):
-                        await self._ready.wait()
+        try:
+            while not self._stream.closed and self._loop.time() < self._end:
+                self._ready.clear()
+                await self._tell(self._stream.take())
+                if initial:
+                    initial = not await self._mark({INITIAL_EVENTS_END: "true"})
+                elif self._marks and self._loop.time() >= self._mark_at:
+                    await self._mark({})
+                    self._mark_at = self._loop.time() + BOOKMARK
+                elif not self._stream.waiting:
+                    await self._wait(min(self._end, self._mark_at))
+        except ApiError as error:
+            await self._reader.tell([_event("ERROR", encoded(error.status()))])
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    async def _wait(self, until: float) -> None:
+        """Until there is something to tell, or until then: one timer for many changes."""
+        if self._alarm is None or self._alarm.when() != until:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_at(until, self._ready.set)
+        await self._ready.wait()
 
     async def _tell(self, sent: Iterable[Sent]) -> None:
         events = [_event(one.type, self._shown(one.body)) for one in sent]
