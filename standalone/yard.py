@@ -59,6 +59,8 @@ class Yard(AbstractContextManager["Yard"]):
         self._machine = Machine(heartbeat.name(), devices)
         self._node = Node(self._machine, directory.pods, self._place)
         stack.callback(self._node.close)
+        self._agent = Agent(self._machine.name, directory.pods, self._wake)
+        stack.callback(self._agent.close)
 
     @classmethod
     def open(
@@ -98,7 +100,7 @@ class Yard(AbstractContextManager["Yard"]):
         pki, now = self._directory.pki, datetime.now(UTC)
         authority = tls.authority(pki, "diskyard", now)
         pair = tls.server(authority, pki, reach.names, now)
-        app = application(objects, self._node.logs, door)
+        app = application(objects, self._node.logs, door, self._agent.doors)
         place = server.Place(LOOPBACK, reach.port, tls.context(pair), reach.further)
         running = server.start(app, place)
         self._stack.callback(running.stop)
@@ -121,8 +123,6 @@ class Yard(AbstractContextManager["Yard"]):
 
     def _work(self, objects: Objects) -> None:
         scraper = self._stack.enter_context(Scraper())
-        self._agent = Agent(self._machine.name, self._directory.pods, self._wake)
-        self._stack.callback(self._agent.close)
         collector = Collector(objects)
         self._stack.callback(collector.close)
         self._controllers = Controllers(

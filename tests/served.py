@@ -54,7 +54,7 @@ def served(
         door = Door(store, known)
         if rules:
             rules.serve(store, door.policy)
-        running = start(application(store, logs, door, most), Place(LOCALHOST, 0, context))
+        running = start(application(store, logs, door, most=most), Place(LOCALHOST, 0, context))
         kubeconfig = folder / "kubeconfig"
         write_kubeconfig(kubeconfig, running.url, authority.certificate, known.admin)
         client = connect(kubeconfig)

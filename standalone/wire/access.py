@@ -11,6 +11,7 @@ from aiohttp import web
 from diskyard.api.meta import Kind, Obj
 from diskyard.errors import ApiError, BadRequest, MethodNotAllowed
 from diskyard.kube.reconcile import find
+from diskyard.web import websocket
 from diskyard.web.bridge import call
 from standalone.access import reviews
 from standalone.access.account import REQUEST
@@ -89,7 +90,7 @@ async def token(door: Door, asked: Asked) -> web.StreamResponse:
 
 def _lasts(request: web.Request) -> bool:
     """Whether it stays open for as long as the client listens."""
-    return body.flag(request, "watch") or body.flag(request, "follow")
+    return body.flag(request, "watch") or body.flag(request, "follow") or websocket.wanted(request.headers)
 
 
 async def _arrived(request: web.Request) -> None:

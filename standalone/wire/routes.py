@@ -18,6 +18,7 @@ from standalone.wire.answer import refusal, reply, warn
 from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogue, Catalogues, missing
 from standalone.wire.crowd import MOST, Crowd, Most
+from standalone.wire.doors import Doors, Guests
 from standalone.wire.logs import Logs, LogStreams
 from standalone.wire.target import target
 from standalone.wire.verbs import Verbs
@@ -33,9 +34,13 @@ _WARNING = web.RequestKey("warning", str)
 log = logger("wire")
 
 
-def application(objects: Objects, logs: Logs, door: Door, most: Most = MOST) -> web.Application:
-    """The API server over that store, for whoever comes through the door."""
+def application(
+    objects: Objects, logs: Logs, door: Door, guests: Guests | None = None, most: Most = MOST
+) -> web.Application:
+    """The API server over that store, for whoever comes through the door; `guests` are those that run here."""
     server = _Server(objects, logs, door)
+    if guests:
+        server.doors = Doors(objects, guests)
     guarded = access.guarded(door, Crowd(most))
     app = web.Application(middlewares=[_errors, guarded], client_max_size=body.BODY_LIMIT)
     for path in ("/healthz", "/livez", "/readyz"):
@@ -67,6 +72,7 @@ class _Server:
         self._logs = LogStreams(objects, logs)
         self._objects = objects
         self._door = door
+        self.doors: Doors | None = None
 
     async def close(self, _: web.Application) -> None:
         self._watches.close()
@@ -134,6 +140,8 @@ class _Server:
             raise missing()
         if kind := access.review_kind(wanted):
             return await access.review(self._door, request, kind, wanted)
+        if self.doors and self.doors.asked(wanted):
+            return await self.doors.answer(request, wanted)
         asked = Asked(request, self._catalogues.now().find(wanted), wanted)
         request[_WARNING] = asked.resource.warning
         access.check_making(self._door, self._objects, asked)

@@ -7,6 +7,7 @@ from typing import Any
 from diskyard.api.meta import POD, Key, Kind
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import Reconciler
+from vm_runtime.agent.doors import Doors
 from vm_runtime.agent.heartbeat import Heartbeat
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.agent.launchers import Launchers
@@ -20,6 +21,7 @@ class Agent:
         self._node = node
         self._observer = Observer(lambda key: wake(POD, key))
         self._heartbeat: Heartbeat | None = None
+        self.doors = Doors(pods)
         self.reconcilers: tuple[Reconciler[Any], ...] = (Launchers(node, pods, self._observer),)
 
     def start(self, client: Client, acceleration: Acceleration) -> None:

@@ -51,16 +51,16 @@ class Mailbox:
                 file.write(content)
             os.rename(name, kubevirt.INSTANCE_FILE, src_dir_fd=directory, dst_dir_fd=directory)
 
-    def connect(self) -> socket.socket:
-        """A connection to the launcher's control socket. Raises OSError."""
+    def connect(self, name: str = kubevirt.CONTROL_SOCKET) -> socket.socket:
+        """A connection to one of the launcher's sockets. Raises OSError."""
         with self._directory() as directory:
             # By the inode that was checked, not by its name: that could be exchanged meanwhile, and would be too
             # long for an address (107 bytes).
             flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-            handle = os.open(kubevirt.CONTROL_SOCKET, flags, dir_fd=directory)
+            handle = os.open(name, flags, dir_fd=directory)
         try:
             if not stat.S_ISSOCK(os.fstat(handle).st_mode):
-                raise FileNotFoundError(f"{self.path / kubevirt.CONTROL_SOCKET} is not a socket")
+                raise FileNotFoundError(f"{self.path / name} is not a socket")
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 connection.connect(f"/proc/self/fd/{handle}")

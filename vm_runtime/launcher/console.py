@@ -7,10 +7,14 @@ import re
 import select
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 LINE_LIMIT: Final = 4096
+MOST_VIEWERS: Final = 32
+TYPED_LIMIT: Final = 64 << 10
+"""Bytes that wait for a guest that does not read; what is typed beyond them is lost."""
 IDLE: Final = 1.0
 """Seconds after which a line without an end, such as a login prompt, is passed on."""
 
@@ -44,12 +48,18 @@ def plain(line: bytes) -> bytes:
 
 
 class Console:
-    """The one connection to the serial port's socket."""
+    """The one connection to the serial port's socket, shared: its lines go to the log, its bytes to all who look."""
 
-    def __init__(self, path: Path, out: BinaryIO) -> None:
+    def __init__(self, port: Path, shared: Path, out: BinaryIO) -> None:
         self._out = out
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(str(path))
+        self._port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._port.connect(str(port))
+        shared.unlink(missing_ok=True)
+        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._door.bind(str(shared))
+        self._door.listen()
+        self._viewers: list[socket.socket] = []
+        self._typed = bytearray()
         self._thread = threading.Thread(target=self._relay, name="console", daemon=True)
         self._thread.start()
 
@@ -59,21 +69,72 @@ class Console:
 
     def _relay(self) -> None:
         lines = Lines()
-        with self._socket:
-            while True:
-                ready, _, _ = select.select([self._socket], [], [], IDLE)
-                chunk = self._read() if ready else None
-                self._write(lines.feed(chunk) if chunk else lines.rest())
-                if chunk == b"":
-                    return
+        with self._port, self._door:
+            chunk: bytes | None = None
+            while chunk != b"":
+                wanted = [self._port] if self._typed else []
+                heard = [self._port, self._door, *self._viewers]
+                ready, free, _ = select.select(heard, wanted, [], IDLE)
+                chunk = _received(self._port) if self._port in ready else None
+                if chunk:
+                    self._write(lines.feed(chunk))
+                    self._show(chunk)
+                elif chunk == b"" or not (ready or free):
+                    self._write(lines.rest())
+                if self._door in ready:
+                    self._welcome()
+                for viewer in [each for each in self._viewers if each in ready]:
+                    self._listen(viewer)
+                if free:
+                    self._type()
+        for viewer in self._viewers:
+            viewer.close()
 
-    def _read(self) -> bytes:
-        try:
-            return self._socket.recv(65536)
-        except OSError:
-            return b""
+    def _welcome(self) -> None:
+        viewer, _ = self._door.accept()
+        if len(self._viewers) >= MOST_VIEWERS:
+            viewer.close()
+            return
+        viewer.setblocking(False)
+        self._viewers.append(viewer)
+
+    def _listen(self, viewer: socket.socket) -> None:
+        keys = _received(viewer)
+        if keys == b"":
+            self._dismiss(viewer)
+        elif keys and len(self._typed) < TYPED_LIMIT:
+            self._typed += keys
+
+    def _type(self) -> None:
+        """Pass on what was typed, as fast as the guest takes it."""
+        with suppress(OSError):  # the guest is gone: what is read says so
+            del self._typed[: self._port.send(self._typed, socket.MSG_DONTWAIT)]
+
+    def _show(self, chunk: bytes) -> None:
+        """Whoever does not read in time is let go: no viewer holds up the guest, the log or the others."""
+        for viewer in tuple(self._viewers):
+            try:
+                whole = viewer.send(chunk) == len(chunk)
+            except OSError:
+                whole = False
+            if not whole:
+                self._dismiss(viewer)
+
+    def _dismiss(self, viewer: socket.socket) -> None:
+        self._viewers.remove(viewer)
+        viewer.close()
 
     def _write(self, lines: list[bytes]) -> None:
         if lines:
             self._out.write(b"".join(line + b"\n" for line in lines))
             self._out.flush()
+
+
+def _received(end: socket.socket) -> bytes | None:
+    """What has come; empty: the other side is gone; None: nothing yet."""
+    try:
+        return end.recv(65536)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""

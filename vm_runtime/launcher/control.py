@@ -2,17 +2,19 @@
 
 {"do": "observe"}   answered by the present report, and by each one that follows
 {"do": "stop"}      shuts the guest down gracefully, as SIGTERM does
+{"do": ORDER}       something else that can be done to the guest; answered by {"done": ORDER} or {"error": TEXT}
 """
 
 import json
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 from diskyard.api.job import Report
+from diskyard.errors import GuestFailed
 
 LINE_LIMIT: Final = 4096
 SEND_TIMEOUT: Final = 2.0
@@ -25,6 +27,7 @@ class Control:
     def __init__(self, path: Path, on_stop: Callable[[], None]) -> None:
         self._path = path
         self._on_stop = on_stop
+        self._orders: Mapping[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
         self._report = Report("Preparing")
         self._observers: list[socket.socket] = []
@@ -46,6 +49,10 @@ class Control:
             for client in self._observers:
                 _shut(client)
             self._observers.clear()
+
+    def take(self, orders: Mapping[str, Callable[[], None]]) -> None:
+        """Take these orders from now on; each raises GuestFailed."""
+        self._orders = orders
 
     def publish(self, report: Report) -> None:
         """Say it to every observer, and to those to come; on return the present ones have been sent it."""
@@ -80,10 +87,20 @@ class Control:
             case "stop":
                 self._on_stop()
             case verb:
+                answer = self._obeyed(verb)
                 with self._lock:
-                    _sent(
-                        client, json.dumps({"error": f"unknown request {verb!r}: expected observe or stop"})
-                    )
+                    _sent(client, json.dumps(answer))
+
+    def _obeyed(self, verb: str) -> Mapping[str, str]:
+        order = self._orders.get(verb)
+        if order is None:
+            known = ", ".join(["observe", "stop", *self._orders])
+            return {"error": f"unknown request {verb!r}: expected one of {known}"}
+        try:
+            order()
+        except GuestFailed as failure:
+            return {"error": str(failure)}
+        return {"done": verb}
 
 
 def _verb(line: bytes) -> str:

@@ -81,6 +81,21 @@ class Hypervisor:
         with _Spoken("libvirt did not let the guest run"):
             self._domain.resume()
 
+    def pause(self) -> None:
+        """Halt the processors. Raises GuestFailed."""
+        with _Spoken("libvirt did not pause the guest"):
+            self._domain.suspend()
+
+    def reboot(self) -> None:
+        """Ask the guest to boot anew, by its agent or its power button. Raises GuestFailed."""
+        with _Spoken("libvirt did not ask the guest to reboot"):
+            self._domain.reboot()
+
+    def reset(self) -> None:
+        """Push the reset button: the guest has no say. Raises GuestFailed."""
+        with _Spoken("libvirt did not reset the guest"):
+            self._domain.reset()
+
     def find(self, name: str) -> Turn:
         """The state of the domain of that name: `Off` and crashed when there is none."""
         try:

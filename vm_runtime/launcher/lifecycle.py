@@ -91,6 +91,12 @@ class Launcher:
                 return TerminationMessage("asked to stop before the guest was started")
             hypervisor = stack.enter_context(Hypervisor(daemon.uri, self._happenings.put))
             console = self._start(instance, daemon, hypervisor)
+            control.take({
+                "pause": hypervisor.pause,
+                "unpause": hypervisor.resume,
+                "softreboot": hypervisor.reboot,
+                "reset": hypervisor.reset,
+            })  # fmt: skip
             end = self._follow(control, daemon, hypervisor)
             if console:
                 console.drain(LAST_WORDS)
@@ -133,7 +139,8 @@ class Launcher:
         _log.debug(hypervisor.xml())
         console = None
         if instance.attached("autoattachSerialConsole"):
-            console = Console(self.place.private / kubevirt.SERIAL_SOCKET, self.out)
+            private = self.place.private
+            console = Console(private / kubevirt.SERIAL_SOCKET, private / kubevirt.CONSOLE_SOCKET, self.out)
         hypervisor.resume()
         return console
 

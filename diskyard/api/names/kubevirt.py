@@ -27,6 +27,8 @@ KVM_RESOURCE: Final = "devices.kubevirt.io/kvm"
 INSTANCE_TYPES: Final = (P + "cluster-instancetype-name", P + "instancetype-name")
 """Annotations that name the instance type that an instance was made from."""
 
+DOORS: Final = "subresources.kubevirt.io"
+DOOR_VERSIONS: Final = ("v1", "v1alpha3")
 NAMESPACE: Final = "kubevirt"
 CR_NAME: Final = "kubevirt"
 
@@ -48,6 +50,8 @@ CONTROL_SOCKET: Final = "control.sock"
 QEMU_UID: Final = 107
 VM_NETWORK: Final = "10.0.2.0/24"
 SERIAL_SOCKET: Final = "virt-serial0"
+CONSOLE_SOCKET: Final = "console"
+"""Ours: where the launcher shares the serial port with all who look."""
 VNC_SOCKET: Final = "virt-vnc"
 AGENT_SOCKET: Final = "virt-agent"
 

@@ -1,0 +1,187 @@
+"""`subresources.kubevirt.io` on the wire: what virtctl does to machines and guests. On a cluster virt-api answers."""
+
+import socket
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
+
+import orjson
+from aiohttp import web
+
+from diskyard import VERSION
+from diskyard.api import meta
+from diskyard.api.meta import INSTANCE, MACHINE, POD, Key, Kind, Obj
+from diskyard.api.names import derived, kubevirt
+from diskyard.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    DiskyardError,
+    MethodNotAllowed,
+    NotFound,
+    ServerError,
+)
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import find
+from diskyard.web import websocket
+from diskyard.web.bridge import call
+from diskyard.web.relay import relay
+from standalone.wire.answer import reply
+from standalone.wire.catalogue import missing
+from standalone.wire.target import Target
+from vm_runtime.controller import subresources
+
+TRIES: Final = 5
+"""How often a change is tried on an object that changes meanwhile."""
+ORDERS: Final = ("pause", "unpause", "softreboot", "reset")
+STREAMS: Final = ("console", "vnc")
+ACCEPTED: Final = 202
+
+
+T = TypeVar("T")
+
+
+class Guests(Protocol):
+    """The ways to guests, by the uid of their launcher's pod; vm_runtime.agent.doors is one."""
+
+    def order(self, pod: str, verb: str) -> None: ...
+    def stream(self, pod: str, door: str) -> socket.socket: ...
+
+
+class Doors:
+    """Answers below `/apis/subresources.kubevirt.io`."""
+
+    def __init__(self, client: Client, guests: Guests) -> None:
+        self._client = client
+        self._guests = guests
+
+    @staticmethod
+    def asked(wanted: Target) -> bool:
+        """Whether a path leads here. Raises NotFound for one that leads nowhere."""
+        if wanted.group != kubevirt.DOORS:
+            return False
+        if wanted.version not in kubevirt.DOOR_VERSIONS:
+            served = ", ".join(kubevirt.DOOR_VERSIONS)
+            raise NotFound(f"{kubevirt.DOORS} is served in {served}, found {wanted.version[:32]}")
+        return True
+
+    async def answer(self, request: web.Request, wanted: Target) -> web.StreamResponse:
+        """The answer to a request that leads here. Raises ApiError."""
+        match wanted.plural, wanted.subresource:
+            case "version", "":
+                _only(request, "GET")
+                return reply({"gitVersion": f"v{VERSION}", "platform": "linux/amd64"})
+            case MACHINE.plural, verb if verb in subresources.VERBS:
+                return await self._changed(request, wanted)
+            case INSTANCE.plural, verb if verb in ORDERS:
+                return await self._ordered(request, wanted)
+            case INSTANCE.plural, door if door in STREAMS:
+                return await self._streamed(request, wanted)
+            case ((MACHINE.plural | INSTANCE.plural), part) if part:
+                raise NotFound(
+                    f"{wanted.plural}/{part} is not supported yet: {', '.join(_served(wanted.plural))} are"
+                )
+        raise missing()
+
+    async def _changed(self, request: web.Request, wanted: Target) -> web.StreamResponse:
+        _only(request, "PUT")
+        options = await _options(request)
+        await call(self._change, wanted, options)
+        return web.Response(status=ACCEPTED)
+
+    def _change(self, wanted: Target, options: Obj) -> None:
+        for left in reversed(range(TRIES)):
+            obj = _found(self._client, MACHINE, wanted.key)
+            instance = find(self._client, INSTANCE, wanted.key)
+            mine = instance if instance is not None and meta.owned_by(instance, obj) else None
+            actions = subresources.VERBS[wanted.subresource](subresources.world(obj, mine), options)
+            if options.get("dryRun"):
+                return
+            try:
+                for action in actions:
+                    action.carry_out(self._client)
+            except Conflict:
+                if left:
+                    continue
+                raise
+            return
+
+    async def _ordered(self, request: web.Request, wanted: Target) -> web.StreamResponse:
+        _only(request, "PUT")
+        options = await _options(request)
+        await call(self._order, wanted, options)
+        return web.Response(status=ACCEPTED)
+
+    def _order(self, wanted: Target, options: Obj) -> None:
+        obj = _found(self._client, INSTANCE, wanted.key)
+        subresources.check_order(obj, wanted.subresource)
+        if not options.get("dryRun"):
+            _told(lambda: self._guests.order(self._launcher(obj), wanted.subresource))
+
+    async def _streamed(self, request: web.Request, wanted: Target) -> web.StreamResponse:
+        _only(request, "GET")
+        if not websocket.wanted(request.headers):
+            raise BadRequest(
+                f"{wanted.subresource} is a stream: expected an upgrade to a WebSocket, found none"
+            )
+        stream = await call(self._stream, wanted)
+        return await relay(request, stream)
+
+    def _stream(self, wanted: Target) -> socket.socket:
+        obj = _found(self._client, INSTANCE, wanted.key)
+        phase = meta.phase(obj) or "Pending"
+        if phase != "Running":
+            # virtctl tries again for as long as this is a 400.
+            raise BadRequest(
+                f"Unable to connect to {wanted.subresource} because phase is {phase} instead of Running"
+            )
+        _check_attached(obj, wanted.subresource)
+        return _told(lambda: self._guests.stream(self._launcher(obj), wanted.subresource))
+
+    def _launcher(self, obj: Obj) -> str:
+        key = Key(derived.launcher_pod(meta.name(obj), meta.uid(obj)), meta.namespace(obj))
+        return meta.uid(_found(self._client, POD, key))
+
+
+def _found(client: Client, kind: Kind, key: Key) -> Obj:
+    found = find(client, kind, key)
+    if found is None:
+        details = {"name": key.name, "group": kind.group, "kind": kind.plural}
+        raise NotFound(f'{kind.singular}.{kind.group} "{key.name}" not found', details=details)
+    return found
+
+
+def _check_attached(obj: Obj, door: str) -> None:
+    switch = {"console": "autoattachSerialConsole", "vnc": "autoattachGraphicsDevice"}[door]
+    devices = ((meta.spec(obj).get("domain") or {}).get("devices")) or {}
+    if devices.get(switch) is False:
+        raise BadRequest(f"the guest has no {door}: its spec.domain.devices.{switch} is false")
+
+
+def _told(ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except ApiError:
+        raise
+    except DiskyardError as failure:
+        raise ServerError(str(failure)) from failure
+
+
+def _served(plural: str) -> tuple[str, ...]:
+    return tuple(subresources.VERBS) if plural == MACHINE.plural else (*ORDERS, *STREAMS)
+
+
+def _only(request: web.Request, method: str) -> None:
+    if request.method != method:
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+
+
+async def _options(request: web.Request) -> Obj:
+    """The body, which old clients leave out, and new ones send without saying what it is. Raises BadRequest."""
+    text = await request.read()
+    try:
+        said = orjson.loads(text) if text.strip() else {}
+    except orjson.JSONDecodeError as wrong:
+        raise BadRequest(f"the options in the body are not JSON: {wrong}") from wrong
+    if not isinstance(said, dict):
+        raise BadRequest("the options in the body are not an object")
+    return said
