@@ -4,6 +4,7 @@ Only its configuration (kubeconfig, service account, exec plugins) and its conne
 dicts that orjson reads.
 """
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 import urllib3
+import websocket
 from kubernetes import config
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
@@ -21,7 +23,7 @@ from urllib3.response import BaseHTTPResponse
 from diskyard import VERSION
 from diskyard.api import meta
 from diskyard.api.meta import POD, Key, Kind, Obj
-from diskyard.errors import Expired, InvalidRequest, ServerError, api_error
+from diskyard.errors import ApiError, Expired, InvalidRequest, ServerError, api_error
 from diskyard.kube.client import ALL, DELETE, Change, Deletion, Listing, Patch, Selection
 
 POOL: Final = 32
@@ -176,6 +178,29 @@ class HttpClient:
             "metadata": {name: value for name, value in metadata.items() if value},
         }
 
+    def order(self, path: str, options: Obj) -> None:
+        """Have something done by a subresource that answers with no object. Raises ApiError."""
+        self._ask(_Request("PUT", path, body=options))
+
+    def stream(self, path: str, protocol: str) -> websocket.WebSocket:
+        """A WebSocket to a subresource, for the caller to close. Raises ApiError where the server says no."""
+        said = self._settings
+        checked = {} if said.verify_ssl else {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+        known = {"ca_certs": said.ssl_ca_cert, "certfile": said.cert_file, "keyfile": said.key_file}
+        try:
+            return websocket.create_connection(
+                f"ws{self.url.removeprefix('http')}{path}",
+                header={"User-Agent": AGENT, **self._credentials()},
+                subprotocols=[protocol],
+                sslopt={**{name: text for name, text in known.items() if text}, **checked},
+                timeout=_CONNECT,
+                enable_multithread=True,
+            )
+        except websocket.WebSocketBadStatusException as error:
+            raise _refusal(error.status_code, error.resp_body or b"") from error
+        except (websocket.WebSocketException, OSError) as error:
+            raise self._unreachable(error) from error
+
     def logs(self, key: Key, wish: LogWish) -> Iterator[bytes]:
         """A container's log in pieces as they come. Raises NotFound, BadRequest before the first piece."""
         request = _Request("GET", _path(POD, key.namespace, key.name, "log"), wish.query())
@@ -272,13 +297,22 @@ def _change(line: bytes) -> Change:
 
 
 def _read(code: int, content: bytes) -> Obj:
-    try:
-        found = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        found = {"message": content[:500].decode(errors="replace")}
+    found = _said(content)
     if code >= 300 or not isinstance(found, dict):
-        raise api_error(found if isinstance(found, dict) else {}, code)
+        raise _refusal(code, content)
     return found
+
+
+def _refusal(code: int, content: bytes) -> ApiError:
+    found = _said(content)
+    return api_error(found if isinstance(found, dict) else {}, code)
+
+
+def _said(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return {"message": content[:500].decode(errors="replace")}
 
 
 def _path(kind: Kind, namespace: str, name: str = "", subresource: str = "") -> str:

@@ -1,0 +1,66 @@
+"""What the commands about machines do, each told in virtctl's words."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cli.manifest import SUFFIXES, wanted
+from diskyard.api.meta import INSTANCE, MACHINE, Key, Kind, Obj
+from diskyard.api.names import kubevirt
+from diskyard.errors import BadRequest, InvalidRequest, NotFound
+from diskyard.kube.http import HttpClient
+
+if TYPE_CHECKING:
+    from websocket import WebSocket
+
+PROTOCOL: Final = "plain.kubevirt.io"
+AGAIN: Final = 1.0
+"""Seconds between two tries to join a guest that does not run yet."""
+_DONE: Final = {"pause": "paused", "unpause": "unpaused"}
+
+
+def machines(names: Iterable[str], file: str | None, namespace: str) -> list[Key]:
+    """The machines that are meant, by name or by a file that describes them. Raises InvalidRequest."""
+    found = [Key(name, namespace) for name in names if not _is_file(name)]
+    for source in (*(name for name in names if _is_file(name)), *((file,) if file else ())):
+        described = [each.key for each in wanted(source, namespace) if each.kind == MACHINE]
+        if not described:
+            raise InvalidRequest(f"{source} describes no VirtualMachine")
+        found += described
+    if not found:
+        raise InvalidRequest("which machine? Expected its NAME, or -f FILE")
+    return found
+
+
+def changed(client: HttpClient, key: Key, verb: str, options: Obj) -> str:
+    """Start, stop or restart a machine. Raises ApiError."""
+    client.order(_path(MACHINE, key, verb), options)
+    return f"VM {key.name} was scheduled to {verb}"
+
+
+def ordered(client: HttpClient, key: Key, verb: str) -> str:
+    """Pause or unpause a guest. Raises ApiError."""
+    client.order(_path(INSTANCE, key, verb), {})
+    return f"VMI {key.name} was {_DONE[verb]}"
+
+
+def console(client: HttpClient, key: Key, patience: float) -> "WebSocket":
+    """The guest's console, as soon as it runs. Raises ApiError."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return client.stream(_path(INSTANCE, key, "console"), PROTOCOL)
+        except (BadRequest, NotFound):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN)
+
+
+def _path(kind: Kind, key: Key, verb: str) -> str:
+    version = kubevirt.DOOR_VERSIONS[0]
+    return f"/apis/{kubevirt.DOORS}/{version}/namespaces/{key.namespace}/{kind.plural}/{key.name}/{verb}"
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(SUFFIXES) and Path(name).is_file()

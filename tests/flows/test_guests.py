@@ -1,0 +1,138 @@
+"""A guest's life as its user commands it: by the command line, and by virtctl's wire."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diskyard.errors import BadRequest, Conflict, NotFound
+from diskyard.kube.http import HttpClient, connect
+from tests.builders import eventually
+from tests.flows.yard import Yard, data_volume, machine
+from tests.guest import GREETING
+
+DOORS = "/apis/subresources.kubevirt.io/v1alpha3/namespaces/default"
+PLAIN = "plain.kubevirt.io"
+
+
+@pytest.fixture(scope="module")
+def guest(yard: Yard, guest_url: str) -> Iterator[Yard]:
+    """The yard, with a stopped machine `worker`."""
+    yard.create(data_volume("worker", {"http": {"url": guest_url}}, "1Gi"))
+    made = machine("worker", "worker")
+    made["spec"].pop("runStrategy", None)
+    yard.create({**made, "spec": {**made["spec"], "running": False}})
+    yard.wait("datavolumes", "worker", "Succeeded")
+    yield yard
+    yard.delete("virtualmachines", "worker")
+    yard.gone("virtualmachines", "worker")
+    yard.delete("datavolumes", "worker")
+
+
+@pytest.fixture
+def server(guest: Yard) -> Iterator[HttpClient]:
+    found = connect(guest.directory / "kubeconfig")
+    yield found
+    found.close()
+
+
+def diskyard(yard: Yard, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The command line, against that yard."""
+    command = [sys.executable, "-m", "cli", *arguments]
+    surroundings = {**os.environ, "KUBECONFIG": str(yard.directory / "kubeconfig")}
+    return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=False)
+
+
+def becomes(yard: Yard, word: str) -> dict[str, Any]:
+    return yard.until(
+        "virtualmachines", "worker", lambda vm: vm["status"].get("printableStatus") == word, 120
+    )
+
+
+def test_a_guest_is_started_joined_paused_and_stopped(
+    guest: Yard, server: HttpClient, tmp_path: Path
+) -> None:
+    started = diskyard(guest, "start", "worker")
+    assert (started.returncode, started.stdout) == (0, "VM worker was scheduled to start\n")
+    becomes(guest, "Running")
+    guest.console_says("worker", GREETING.decode(), 120)
+    guest.console_says("worker", "This is a shell", 120)
+
+    assert "x7y" in typed(guest, "echo x$((3 + 4))y\n", "x7y")
+    greeting = server.stream(f"{DOORS}/virtualmachineinstances/worker/vnc", PLAIN)
+    assert greeting.recv() == b"RFB 003.008\n"
+    greeting.close()
+
+    assert diskyard(guest, "pause", "worker").stdout == "VMI worker was paused\n"
+    becomes(guest, "Paused")
+    again = diskyard(guest, "pause", "worker")
+    assert (again.returncode, again.stderr) == (
+        1,
+        'diskyard: Operation cannot be fulfilled on virtualmachineinstance.kubevirt.io "worker": VMI is already '
+        "paused\n",
+    )
+    diskyard(guest, "unpause", "worker")
+    becomes(guest, "Running")
+
+    manifest = tmp_path / "worker.yaml"
+    manifest.write_text("apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: worker}\n")
+    stopped = diskyard(guest, "stop", str(manifest))
+    assert (stopped.returncode, stopped.stdout) == (0, "VM worker was scheduled to stop\n")
+    becomes(guest, "Stopped")
+    assert guest.get("virtualmachines", "worker")["spec"]["running"] is False
+
+
+def test_what_cannot_be_is_said_as_the_real_server_says_it(guest: Yard, server: HttpClient) -> None:
+    becomes(guest, "Stopped")
+    with pytest.raises(Conflict, match=r'on virtualmachine\.kubevirt\.io "worker": VM is not running'):
+        server.order(f"{DOORS}/virtualmachines/worker/stop", {})
+    with pytest.raises(NotFound, match=r'virtualmachine\.kubevirt\.io "win10-vm\.yaml" not found'):
+        server.order(f"{DOORS}/virtualmachines/win10-vm.yaml/start", {})
+    with pytest.raises(NotFound, match=r'virtualmachineinstance\.kubevirt\.io "worker" not found'):
+        server.stream(f"{DOORS}/virtualmachineinstances/worker/console", PLAIN)
+    with pytest.raises(
+        NotFound, match=r"virtualmachines/migrate is not supported yet: start, stop, restart are"
+    ):
+        server.order(f"{DOORS}/virtualmachines/worker/migrate", {})
+    with pytest.raises(BadRequest, match="the options in the body are not an object"):
+        server.order(f"{DOORS}/virtualmachines/worker/start", [])
+
+
+def test_a_dry_run_changes_nothing(guest: Yard, server: HttpClient) -> None:
+    becomes(guest, "Stopped")
+
+    server.order(f"{DOORS}/virtualmachines/worker/start", {"dryRun": ["All"]})
+
+    assert guest.get("virtualmachines", "worker")["spec"]["running"] is False
+
+
+def typed(yard: Yard, keys: str, until: str) -> str:
+    """What the terminal shows of the guest's console after those keys, up to these words; Ctrl-] leaves it."""
+    ours, theirs = pty.openpty()
+    surroundings = {**os.environ, "KUBECONFIG": str(yard.directory / "kubeconfig")}
+    command = [sys.executable, "-m", "cli", "console", "worker"]
+    shown = ""
+
+    def check() -> bool:
+        nonlocal shown
+        shown += os.read(ours, 4096).decode(errors="replace")
+        return until in shown
+
+    with subprocess.Popen(command, env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs) as joined:
+        eventually(lambda: read(ours, "Ctrl-] leaves"), 60)
+        os.write(ours, keys.encode())
+        eventually(check, 60)
+        os.write(ours, b"\x1d")
+        assert joined.wait(60) == 0
+    os.close(ours)
+    os.close(theirs)
+    return shown
+
+
+def read(terminal: int, words: str) -> bool:
+    return words in os.read(terminal, 4096).decode(errors="replace")
