@@ -21,7 +21,7 @@ from diskyard.disk.target import Result
 from diskyard.errors import AccessDenied, DiskyardError, SourceMissing, SourceUnavailable
 from importer.report import Report
 from importer.transfer import host_of, transfer
-from importer.volume import target
+from diskyard.volume import target
 
 DONE: Final = 0
 FATAL: Final = 3

@@ -90,7 +90,7 @@ class _Visit:
     def source(self, source: Source) -> Result:
         """Fetch, verify, convert where that is needed, publish."""
         try:
-            return self._through(source, spool=False)
+            return self._through(source, spool=self._expect.whole)
         except Fragmented:
             log.info("the image is not laid out in order: it is fetched as a whole, then converted")
             self._spot.discard()
@@ -118,10 +118,11 @@ class _Visit:
         digest = self._expect.computed()
         headed = Headed(self._meter.source(source))
         plan, body = unwrapped(headed, digest, self._room)
-        self._resumable = bool(source.validator) and source.ranged and body is headed
+        goes_on = source.ranged or self._expect.goes_on
+        self._resumable = bool(source.validator) and goes_on and body is headed
         entry = record(self._expect.origin, source.validator or "", plan.route)
         held = self._held(entry)
-        if spool or (held and held.route == Route.SPOOL):
+        if (spool and plan.route is Route.DECODE) or (held and held.route == Route.SPOOL):
             plan, entry = replace(plan, route=Route.SPOOL), replace(entry, route=Route.SPOOL)
         if held and (said := self._finished(held)) is not None:
             return self._taken_over(plan, said, headed.fetched)

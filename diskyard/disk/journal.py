@@ -63,6 +63,25 @@ def record(origin: str, validator: str, route: str) -> Record:
     return Record(_hash(origin), _hash(validator), route)
 
 
+def peek(path: Path) -> Record | None:
+    """What a journal says, without its lock; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return _parsed(file.read(_SECTOR))
+    except FileNotFoundError:
+        return None
+
+
+def _parsed(sector: bytes) -> Record | None:
+    try:
+        checksum, text = sector.rstrip(b"\0 ").split(b" ", 1)
+        if int(checksum, 16) != zlib.crc32(text):
+            return None
+        return Record.from_text(text.decode())
+    except ValueError:
+        return None
+
+
 class Journal:
     """The journal of one target, held by one process at a time."""
 
@@ -73,13 +92,7 @@ class Journal:
 
     def read(self) -> Record | None:
         """What was written last; None where there is nothing, or half of something."""
-        try:
-            checksum, text = os.pread(self._fd, _SECTOR, 0).rstrip(b"\0 ").split(b" ", 1)
-            if int(checksum, 16) != zlib.crc32(text):
-                return None
-            return Record.from_text(text.decode())
-        except ValueError:
-            return None
+        return _parsed(os.pread(self._fd, _SECTOR, 0))
 
     def write(self, entry: Record) -> None:
         """Replace the record, durably."""

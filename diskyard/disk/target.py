@@ -61,6 +61,10 @@ class Expect:
     digest: Expected | None = None
     algorithm: str = ""
     """Of a digest that is only to be said; hashing costs as much as unpacking does, so it is asked for."""
+    goes_on: bool = False
+    """A source that only goes forward goes on from wherever it is asked next: its sender is there to send again."""
+    whole: bool = False
+    """Keep the image until all of it is here: an earlier try has shown that it cannot be decoded on its way."""
 
     def computed(self) -> Digest | None:
         """A digest that takes the source's bytes, where one is promised or asked for."""

@@ -1,4 +1,4 @@
-"""The volume of an importer's pod as a target: what fits, how large the disk becomes, where it lies.
+"""The volume of a worker's pod as a target: what fits, how large the disk becomes, where it lies.
 
 The arithmetic is CDI's: its claims and ours must come to the same sizes.
 """

@@ -1,0 +1,236 @@
+"""The upload pod: one image comes in, by CDI's single requests or by tus, and becomes the disk of one claim.
+
+Exit codes: 0 done (or the deadline has passed and nobody uploads), 3 can never work as asked, 4 may work when tried
+again, 143 told to stop.
+"""
+
+import json
+import os
+import signal
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from aiohttp import BodyPartReader, web
+
+from diskyard import log, volume
+from diskyard.api.job import TerminationMessage
+from diskyard.api.names import cdi, upload
+from diskyard.api.upload import UploadJob
+from diskyard.disk.target import Result
+from diskyard.errors import DiskyardError
+from diskyard.web import server, tls
+from uploadproxy import promise, tus
+from uploadproxy.receiver import Receiver
+from uploadproxy.session import Place, Session, refusal
+
+DONE: Final = 0
+FATAL: Final = 3
+PASSING: Final = 4
+STOPPED: Final = 128 + signal.SIGTERM
+DEADLINE: Final = "Deadline Passed"
+GRACE: Final = 10.0
+_LAST_ANSWER: Final = 1.0
+"""Seconds for which a server that is done still answers who asks how it went."""
+_CLONE: Final = "x-cdi-content-type"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+logger = log.logger("upload")
+
+
+@dataclass(frozen=True)
+class End:
+    """How the server ends."""
+
+    code: int
+    text: str
+
+
+def main() -> int:
+    """Serve the job that the environment says; the process's exit code."""
+    log.start()
+    ends: SimpleQueue[End] = SimpleQueue()
+    signal.signal(
+        signal.SIGTERM,
+        lambda *_: ends.put(End(STOPPED, _text("stopped before the upload was complete", "Stopped"))),
+    )
+    try:
+        end = _serve(os.environ, ends)
+    except DiskyardError as error:
+        logger.error("cannot begin", error=str(error))  # noqa: TRY400  the user's own doing: no traceback
+        end = End(
+            FATAL if error.fatal else PASSING,
+            TerminationMessage(str(error), error.reason, error.fatal).to_text(),
+        )
+    with suppress(OSError):
+        Path(os.environ.get(cdi.ENV_TERMINATION_LOG, cdi.TERMINATION_LOG)).write_text(end.text)
+    return end.code
+
+
+def _serve(env: Mapping[str, str], ends: "SimpleQueue[End]") -> End:
+    job = UploadJob.from_env(env)
+    place = Place(volume.target(job.volume, env), job.archive)
+    receiver = Receiver(place, job.expiry, lambda session: ends.put(_end(job, session)))
+    app = application(receiver, job)
+    listening = server.Place(job.address, job.port, tls=_context(Path(job.folder)))
+    running = server.start(app, listening)
+    logger.info("waiting for an upload", url=running.url)
+    try:
+        end = _awaited(ends, receiver, job.deadline)
+        if end.code == DONE:
+            time.sleep(_LAST_ANSWER)
+        return end
+    finally:
+        running.stop(GRACE)
+
+
+def _awaited(ends: "SimpleQueue[End]", receiver: Receiver, deadline: str) -> End:
+    """How it ends; at the deadline, as soon as nobody sends."""
+    while True:
+        left = (datetime.fromisoformat(deadline) - datetime.now(UTC)).total_seconds() if deadline else None
+        try:
+            return ends.get(timeout=max(1.0, left) if left is not None else None)
+        except Empty:
+            if not receiver.busy:
+                return End(DONE, json.dumps({"deadlinePassed": True, "message": DEADLINE}))
+
+
+def application(receiver: Receiver, job: UploadJob) -> web.Application:
+    """CDI's paths and ours, for the one client that may come in."""
+    app = web.Application(middlewares=[_admitted(job.client_name)])
+    app.router.add_get("/healthz", _alive)
+    single = _Single(receiver, job.idle)
+    for version in upload.VERSIONS:
+        path = f"/{version}/"
+        app.router.add_post(path + upload.SYNC, single.sync)
+        app.router.add_post(path + upload.ARCHIVE, single.sync)
+        app.router.add_post(path + upload.ASYNC, single.background)
+        app.router.add_head(path + upload.ASYNC, _alive)
+        app.router.add_post(path + upload.FORM, single.form)
+        app.router.add_post(path + upload.FORM_ASYNC, single.form_background)
+    tus.add_routes(app.router, receiver, job.idle)
+    app.on_shutdown.append(receiver.close)
+    return app
+
+
+def _admitted(name: str) -> Any:
+    """Lets in who has a certificate of that name; whether it is signed rightly, the TLS handshake has checked."""
+
+    @web.middleware
+    async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path != "/healthz" and _common_name(request) != name:
+            return web.Response(status=401)
+        try:
+            return await handler(request)
+        except web.HTTPMethodNotAllowed:
+            return web.Response(status=404)
+
+    return admitted
+
+
+def _common_name(request: web.Request) -> str:
+    certificate = request.transport.get_extra_info("peercert") if request.transport else None
+    subject = (certificate or {}).get("subject", ())
+    return next((str(text) for part in subject for key, text in part if key == "commonName"), "")
+
+
+async def _alive(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="OK")
+
+
+class _Single:
+    """CDI's requests: the whole image in one."""
+
+    def __init__(self, receiver: Receiver, idle: float) -> None:
+        self._receiver = receiver
+        self._idle = idle
+
+    async def sync(self, request: web.Request) -> web.StreamResponse:
+        return await self._taken(request, request.content.iter_any(), request.content_length, wait=True)
+
+    async def background(self, request: web.Request) -> web.StreamResponse:
+        return await self._taken(request, request.content.iter_any(), request.content_length, wait=False)
+
+    async def form(self, request: web.Request) -> web.StreamResponse:
+        return await self._taken(request, _file(request), None, wait=True)
+
+    async def form_background(self, request: web.Request) -> web.StreamResponse:
+        return await self._taken(request, _file(request), None, wait=False)
+
+    async def _taken(
+        self, request: web.Request, body: AsyncIterator[bytes], length: int | None, *, wait: bool
+    ) -> web.StreamResponse:
+        if self._receiver.done:
+            return web.Response(status=409)
+        if self._receiver.busy:
+            return web.Response(status=503)
+        if _CLONE in request.headers:
+            return web.Response(status=400, text=f"{_CLONE}: this version takes images and archives only")
+        try:
+            promised = promise.of_headers(request.headers)
+            session = await self._receiver.single(length, promised)
+            await session.take(body, 0, self._idle)
+            await (session.outcome() if wait else session.processed())
+            if session.error:
+                raise session.error
+        except DiskyardError as error:
+            status, text = refusal(error)
+            return web.Response(status=status, text=text)
+        except TimeoutError:
+            return web.Response(status=408, text=f"no byte came for {self._idle:g} s: send it again")
+        finally:
+            await self._receiver.put_down()
+        return web.Response()
+
+
+async def _file(request: web.Request) -> AsyncIterator[bytes]:
+    """The part of a form that is named `file`."""
+    async for part in await request.multipart():
+        if isinstance(part, BodyPartReader) and part.name == "file":
+            while chunk := await part.read_chunk(1 << 18):
+                yield chunk
+            return
+
+
+def _end(job: UploadJob, session: Session) -> End:
+    """What the pod says when an upload has come to its end and no client waits for the answer."""
+    error = session.error
+    if error is None:
+        return End(DONE, _success(job, session.task.result()))
+    fatal = isinstance(error, DiskyardError) and error.fatal
+    reason = error.reason if isinstance(error, DiskyardError) else "InternalError"
+    said = TerminationMessage(refusal(error)[1], reason=reason, fatal=fatal, bytes_fetched=session.received)
+    return End(FATAL if fatal else PASSING, said.to_text())
+
+
+def _success(job: UploadJob, result: Result) -> str:
+    return TerminationMessage(
+        "Upload Complete",
+        preallocation_applied=job.preallocation,
+        bytes_fetched=result.bytes_fetched,
+        bytes_written=result.bytes_written,
+        digest=result.digest,
+    ).to_text()
+
+
+def _text(message: str, reason: str) -> str:
+    return TerminationMessage(message, reason=reason).to_text()
+
+
+def _context(folder: Path) -> ssl.SSLContext:
+    """TLS with our certificate; a client that shows one must have it from our authority."""
+    context = tls.context(tls.Pair(folder / "tls.crt", folder / "tls.key"))
+    context.load_verify_locations(folder / "ca.crt")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+if __name__ == "__main__":
+    sys.exit(main())
