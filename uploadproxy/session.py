@@ -113,22 +113,25 @@ class Session:
 
     async def _feed(self, body: AsyncIterator[bytes], turn: int, idle: float) -> int:
         """Bytes that were handed over."""
-        count = 0
+        count, chunks = 0, aiter(body)
+        with suppress(Closed):
+            while chunk := await self._next(chunks, idle):
+                self._heard = self._loop.time()
+                await self._pipe.write(chunk, turn)
+                count += len(chunk)
+        return count
+
+    async def _next(self, chunks: AsyncIterator[bytes], idle: float) -> bytes:
+        """The client's next bytes; none at the end, or when the work is over."""
         try:
             async with asyncio.timeout(idle) as self._patience:
-                async for chunk in body:
-                    self._heard = self._loop.time()
-                    self._patience.reschedule(self._heard + idle)
-                    await self._pipe.write(chunk, turn)
-                    count += len(chunk)
-        except Closed:
-            return count
+                return await anext(chunks, b"")
         except TimeoutError:
-            if not self.task.done():
-                raise
+            if self.task.done():
+                return b""
+            raise
         finally:
             self._patience = None
-        return count
 
     async def _drained(self, turn: int) -> None:
         try:

@@ -31,6 +31,20 @@ _FINISH: Final = 20.0
 """Seconds in which the last request waits for what becomes of the image."""
 _BODY: Final = "application/offset+octet-stream"
 
+ABILITIES: Final = {
+    "Tus-Resumable": VERSION,
+    "Tus-Version": VERSION,
+    "Tus-Extension": EXTENSIONS,
+    "Tus-Max-Size": str(LARGEST),
+    "Tus-Checksum-Algorithm": ",".join(promise.CHECKED),
+}
+"""The answer to OPTIONS."""
+EXPOSED: Final = (
+    "Location, Upload-Offset, Upload-Length, Upload-Expires, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, "
+    "Tus-Checksum-Algorithm, Retry-After"
+)
+"""Headers that a page may read."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -90,15 +104,7 @@ class _Uploads:
         self._idle = idle
 
     async def options(self, _: web.Request) -> web.StreamResponse:
-        return web.Response(
-            status=204,
-            headers={
-                "Tus-Version": VERSION,
-                "Tus-Extension": EXTENSIONS,
-                "Tus-Max-Size": str(LARGEST),
-                "Tus-Checksum-Algorithm": ",".join(promise.CHECKED),
-            },
-        )
+        return web.Response(status=204, headers=ABILITIES)
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         receiver = self._receiver
