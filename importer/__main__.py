@@ -19,9 +19,9 @@ from diskyard.api.job import ImportJob, TerminationMessage, Vddk
 from diskyard.api.names import cdi
 from diskyard.disk.target import Result
 from diskyard.errors import AccessDenied, DiskyardError, SourceMissing, SourceUnavailable
+from diskyard.volume import target
 from importer.report import Report
 from importer.transfer import host_of, transfer
-from diskyard.volume import target
 
 DONE: Final = 0
 FATAL: Final = 3
