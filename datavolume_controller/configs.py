@@ -7,13 +7,17 @@ from typing import Any, Final
 
 from diskyard.api import meta
 from diskyard.api.config import DEFAULT_RESOURCES
-from diskyard.api.meta import CDI, CDI_CONFIG, STORAGE_CLASS, Key, Kind, Obj
-from diskyard.api.names import cdi
+from diskyard.api.meta import CDI, CDI_CONFIG, CONFIG_MAP, SERVICE, STORAGE_CLASS, Key, Kind, Obj
+from diskyard.api.names import cdi, upload
 from diskyard.api.quantity import DEFAULT_OVERHEAD
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Create, Merge, Plan, find
 
 KEY: Final = Key(cdi.CONFIG_NAME)
+PROXY: Final = Key(upload.PROXY, cdi.NAMESPACE)
+AUTHORITY_PAUSE: Final = 30.0
+"""Seconds until it is looked again for the upload proxy's authority: ConfigMaps are not watched for it."""
+AUTHORITY: Final = Key(upload.PROXY_SIGNER + upload.BUNDLE, cdi.NAMESPACE)
 _FRACTION: Final = re.compile(r"0(?:\.\d{1,3})?|1")
 
 
@@ -24,17 +28,30 @@ class World:
     config: Obj | None
     cdi: Obj | None
     classes: tuple[str, ...]
+    proxy: Obj | None = None
+    """The upload proxy's Service."""
+    authority: Obj | None = None
+    """The ConfigMap with the certificates by which the upload proxy is known."""
 
 
 def _the_one(_: Obj) -> Iterable[Key]:
     yield KEY
 
 
+def named(key: Key) -> Callable[[Obj], Iterable[Key]]:
+    """For `wakes`: the config, when that one object changes."""
+    return lambda obj: (KEY,) if meta.key(obj) == key else ()
+
+
 class Configs:
     """Keeps the CDIConfig `config`."""
 
     kind: Kind = CDI_CONFIG
-    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {CDI: _the_one, STORAGE_CLASS: _the_one}
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
+        CDI: _the_one,
+        STORAGE_CLASS: _the_one,
+        SERVICE: named(PROXY),
+    }
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The config and what it follows from; None: another name."""
@@ -45,6 +62,8 @@ class Configs:
             config=find(client, CDI_CONFIG, KEY),
             cdi=owners[0] if owners else None,
             classes=tuple(meta.name(each) for each in client.list(STORAGE_CLASS).items),
+            proxy=find(client, SERVICE, PROXY),
+            authority=find(client, CONFIG_MAP, AUTHORITY),
         )
 
     def decide(self, world: World) -> Plan:
@@ -53,12 +72,13 @@ class Configs:
             return Plan((Create(CDI_CONFIG, _made(world.cdi)),)) if world.cdi else NOTHING
         asked = meta.spec(world.cdi).get("config") if world.cdi else None
         spec = meta.spec(world.config) if asked is None else asked
-        said = status(spec, world.classes)
+        said = status(spec, world.classes) | _upload(spec, world)
         patch = {
             **_replaced("spec", meta.spec(world.config), spec),
             **_replaced("status", meta.status(world.config), said),
         }
-        return Plan((Merge(CDI_CONFIG, KEY, patch),)) if patch else NOTHING
+        again = None if world.authority else AUTHORITY_PAUSE
+        return Plan((Merge(CDI_CONFIG, KEY, patch),) if patch else (), again)
 
 
 def status(spec: Mapping[str, Any], classes: Iterable[str]) -> Obj:
@@ -69,7 +89,6 @@ def status(spec: Mapping[str, Any], classes: Iterable[str]) -> Obj:
     scratch = str(spec.get("scratchSpaceStorageClass") or "")
     classes = tuple(classes)
     said = {
-        "uploadProxyURL": spec.get("uploadProxyURLOverride"),
         "importProxy": spec.get("importProxy"),
         "imagePullSecrets": spec.get("imagePullSecrets"),
         "scratchSpaceStorageClass": scratch if scratch in classes else "",
@@ -81,6 +100,16 @@ def status(spec: Mapping[str, Any], classes: Iterable[str]) -> Obj:
         "preallocation": spec.get("preallocation") is True,
     }
     return {key: text for key, text in said.items() if text is not None}
+
+
+def _upload(spec: Mapping[str, Any], world: World) -> Obj:
+    """Where the upload proxy is, and whom to trust there."""
+    found = meta.annotations(world.proxy or {}).get(upload.PROXY_URL)
+    said = {
+        "uploadProxyURL": spec.get("uploadProxyURLOverride") or found,
+        "uploadProxyCA": ((world.authority or {}).get("data") or {}).get(upload.BUNDLE_KEY),
+    }
+    return {key: text for key, text in said.items() if text}
 
 
 def resources(asked: Mapping[str, Any]) -> Obj:

@@ -2,10 +2,10 @@
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from diskyard.api import meta
 from diskyard.api.meta import SERVICE, Key, Obj
 from diskyard.errors import AlreadyExists, InvalidRequest
 from diskyard.kube.client import Client
@@ -39,25 +39,37 @@ class Reach:
         return ("localhost", LOOPBACK, *self.further)
 
 
-def publish(client: Client, key: Key, port: int, reach: Reach, labels: dict[str, str] | None = None) -> None:
+@dataclass(frozen=True)
+class Published:
+    """A server of the yard's own, as its Service tells of it."""
+
+    key: Key
+    port: int
+    address: str = LOOPBACK
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def publish(client: Client, what: Published, reach: Reach) -> None:
     """A Service for a server of the yard's own, at addresses that work from this machine and from those let in."""
     spec = {
         "type": "ClusterIP",
-        "clusterIP": LOOPBACK,
-        "clusterIPs": [LOOPBACK],
+        "clusterIP": what.address,
+        "clusterIPs": [what.address],
         "externalIPs": [one for one in reach.further if _is_address(one)] or None,
-        "ports": [{"name": "https", "port": port, "protocol": "TCP", "targetPort": port}],
+        "ports": [{"name": "https", "port": what.port, "protocol": "TCP", "targetPort": what.port}],
     }
+    metadata = {"labels": dict(what.labels), "annotations": dict(what.annotations)}
     wanted: Obj = {
         "apiVersion": SERVICE.api_version,
         "kind": SERVICE.kind,
-        "metadata": {"name": key.name, "namespace": key.namespace, "labels": labels or {}},
-        "spec": {field: value for field, value in spec.items() if value},
+        "metadata": {"name": what.key.name, "namespace": what.key.namespace, **metadata},
+        "spec": {name: value for name, value in spec.items() if value},
     }
     try:
         client.create(SERVICE, wanted)
     except AlreadyExists:
-        client.patch(SERVICE, key, {"metadata": {"labels": meta.labels(wanted)}, "spec": spec})
+        client.patch(SERVICE, what.key, {"metadata": metadata, "spec": spec})
 
 
 def _address(text: str) -> str:

@@ -17,6 +17,7 @@ from diskyard.api.meta import KUBEVIRT, POD, STORAGE_CLASS, Key, Kind
 from diskyard.api.names import kubernetes, kubevirt
 from diskyard.kube.controller import Controllers
 from diskyard.web import server, tls
+from standalone import uploads
 from standalone.access.accounts import DefaultAccounts
 from standalone.access.aggregates import Aggregates, provide
 from standalone.access.door import Door
@@ -27,7 +28,7 @@ from standalone.directory import Directory, Hold
 from standalone.node import heartbeat
 from standalone.node.heartbeat import Machine
 from standalone.node.node import Node
-from standalone.reach import LOOPBACK, Reach, publish
+from standalone.reach import LOOPBACK, Published, Reach, publish
 from standalone.seed import seed
 from standalone.storage import volumes
 from standalone.storage.place import Place
@@ -109,7 +110,9 @@ class Yard(AbstractContextManager["Yard"]):
         for address in reach.further:
             path, url = self._directory.kubeconfig_at(address), running.at(address)
             write_kubeconfig(path, url, authority.certificate, door.admin)
-        publish(objects, KUBERNETES, running.port, reach)
+        publish(objects, Published(KUBERNETES, running.port), reach)
+        proxy = uploads.start(objects, pki, authority, reach)
+        self._stack.callback(proxy.stop)
 
     def _warn(self, reach: Reach, say: Say) -> None:
         """Say who can now do what."""

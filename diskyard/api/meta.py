@@ -117,6 +117,11 @@ DATA_SOURCE: Final = Kind(
 )
 IMPORT_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeImportSource", "volumeimportsources")
 UPLOAD_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeUploadSource", "volumeuploadsources")
+UPLOAD_TOKEN: Final = Kind(
+    "upload.cdi.kubevirt.io", "v1beta1", "UploadTokenRequest", "uploadtokenrequests", short=("utr", "utrs"),
+    older=("v1alpha1",),
+)  # fmt: skip
+"""Answered, never kept."""
 KUBEVIRT: Final = Kind(
     "kubevirt.io", "v1", "KubeVirt", "kubevirts", short=("kv", "kvs"), older=("v1alpha3",),
     categories=("all",),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from diskyard.api.meta import Kind, Obj
+from diskyard.api.meta import UPLOAD_TOKEN, Kind, Obj
 from standalone.access import reviews
 from standalone.access.account import REQUEST
 from standalone.store import binding
@@ -24,11 +24,12 @@ _ELSEWHERE = {
     SUBRESOURCE: SCALE,
 }
 """The kinds of subresources that do not speak their object's."""
+_ANSWERED = (*reviews.KINDS, UPLOAD_TOKEN)
 REVIEWS: dict[str, tuple[Kind, ...]] = {
-    group: tuple(kind for kind in reviews.KINDS if kind.group == group)
-    for group in dict.fromkeys(kind.group for kind in reviews.KINDS)
+    group: tuple(kind for kind in _ANSWERED if kind.group == group)
+    for group in dict.fromkeys(kind.group for kind in _ANSWERED)
 }
-"""Questions that are answered and not kept, all in v1."""
+"""Questions that are answered and not kept."""
 
 
 def versions(host: str) -> Obj:
@@ -58,7 +59,7 @@ def group(name: str, served: tuple[str, ...]) -> Obj:
 def resources(catalogue: Catalogue, name: str, version: str) -> Obj | None:
     """`/api/v1` and `/apis/GROUP/VERSION`; None: no such version."""
     found = [entry for resource in catalogue.of(name, version) for entry in _entries(resource)]
-    found += [_review(kind) for kind in REVIEWS.get(name, ()) if version == "v1"]
+    found += [_review(kind) for kind in _asked(name, version)]
     if not found:
         return None
     spoken = f"{name}/{version}" if name else version
@@ -88,7 +89,15 @@ def aggregated(catalogue: Catalogue, version: str, *, core: bool) -> Obj:
 
 def _named(catalogue: Catalogue) -> tuple[tuple[str, tuple[str, ...]], ...]:
     served = {name: versions for name, versions in catalogue.versions().items() if name}
-    return (*served.items(), *((name, ("v1",)) for name in REVIEWS if name not in served))
+    return (*served.items(), *((name, _spoken_in(kinds)) for name, kinds in REVIEWS.items() if name not in served))
+
+
+def _spoken_in(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(version for kind in kinds for version in (kind.version, *kind.older)))
+
+
+def _asked(name: str, version: str) -> list[Kind]:
+    return [kind for kind in REVIEWS.get(name, ()) if version in (kind.version, *kind.older)]
 
 
 def _entries(resource: Resource) -> list[dict[str, Any]]:
@@ -131,6 +140,7 @@ def _review(kind: Kind) -> dict[str, Any]:
         "namespaced": kind.namespaced,
         "kind": kind.kind,
         "verbs": ["create"],
+        **({"shortNames": list(kind.short)} if kind.short else {}),
     }
 
 
@@ -144,7 +154,7 @@ def _discovered(catalogue: Catalogue, name: str, version: str) -> list[dict[str,
             "singularResource": kind.singular,
             "verbs": ["create"],
         }
-        for kind in REVIEWS.get(name, ())
+        for kind in _asked(name, version)
     ]
 
 

@@ -13,7 +13,7 @@ from standalone.access.door import Door
 from standalone.store import binding
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
-from standalone.wire import access, body, discovery, openapi
+from standalone.wire import access, body, discovery, openapi, uploads
 from standalone.wire.answer import refusal, reply, warn
 from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogue, Catalogues, missing
@@ -142,6 +142,8 @@ class _Server:
             return await access.review(self._door, request, kind, wanted)
         if self.doors and self.doors.asked(wanted):
             return await self.doors.answer(request, wanted)
+        if uploads.asked(wanted):
+            return await uploads.token(self._objects, request, wanted)
         asked = Asked(request, self._catalogues.now().find(wanted), wanted)
         request[_WARNING] = asked.resource.warning
         access.check_making(self._door, self._objects, asked)

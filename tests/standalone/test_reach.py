@@ -8,7 +8,7 @@ from diskyard.api import meta
 from diskyard.api.meta import SERVICE, Key
 from diskyard.errors import InvalidRequest
 from standalone.directory import Directory
-from standalone.reach import Reach, publish
+from standalone.reach import Published, Reach, publish
 from standalone.store.objects import Objects
 
 
@@ -48,8 +48,8 @@ def test_a_kubeconfig_for_others_has_no_colon_in_its_name() -> None:
 def test_a_service_of_the_yard_follows_its_port_and_addresses(tmp_path: Path) -> None:
     key = Key("kubernetes", "default")
     with Objects.open(tmp_path / "store.db") as store:
-        publish(store, key, 1111, Reach(0, "192.0.2.7"))
-        publish(store, key, 2222, Reach(0), {"a": "b"})
+        publish(store, Published(key, 1111), Reach(0, "192.0.2.7"))
+        publish(store, Published(key, 2222, labels={"a": "b"}), Reach(0))
 
         service = store.get(SERVICE, key)
 

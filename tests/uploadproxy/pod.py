@@ -1,9 +1,11 @@
 """An upload server as its pod runs it: a process of its own, and a client that has the proxy's certificate."""
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -103,6 +105,18 @@ class Pod:
         answer = self.session.head(url, headers=TUS, timeout=60)
         assert answer.status_code == 200, answer.status_code
         return int(answer.headers["Upload-Offset"])
+
+    def early(self, path: str, first: bytes, length: int) -> tuple[int, str]:
+        """What is answered to a body of `length` bytes of which only the first are sent."""
+        context = ssl.create_default_context(cafile=str(self.session.verify))
+        context.load_cert_chain(*self.session.cert)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.job.port, timeout=60, context=context)
+        with contextlib.closing(connection):
+            connection.putrequest("POST", path)
+            connection.putheader("Content-Length", str(length))
+            connection.endheaders(first)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
 
     def left(self) -> list[str]:
         """What lies in the volume."""

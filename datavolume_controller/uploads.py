@@ -1,0 +1,261 @@
+"""Claims that wait for an upload: their server comes, takes an image in, is told about, and goes.
+
+Everything is kept in the claim's annotations, as CDI's clients read it; DataVolumes take it from there.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from datavolume_controller import attempt, uploader
+from datavolume_controller.attempt import Attempt
+from datavolume_controller.imports import USERS
+from datavolume_controller.refusal import CreateOrExplain
+from diskyard.api import meta
+from diskyard.api import pod as pods
+from diskyard.api.config import Config, config
+from diskyard.api.job import TerminationMessage
+from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, SECRET, SERVICE, Key, Kind, Obj
+from diskyard.api.names import cdi, upload
+from diskyard.api.pod import Facts
+from diskyard.api.storage import Claim, claim
+from diskyard.kube.cache import found_by
+from diskyard.kube.client import Client, Deletion
+from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything, find
+from diskyard.web.issue import Pem
+
+RUNNING: Final = "Pod is running"
+DONE: Final = "Upload Complete"
+NO_KEYS_PAUSE: Final = 1.0
+IN_USE_PAUSE: Final = 2.0
+
+
+@dataclass(frozen=True)
+class World:
+    """One claim and its upload server, as they stand."""
+
+    obj: Obj
+    claim: Claim
+    config: Config
+    pod: Obj | None
+    service: Obj | None
+    signer: Pem | None
+    """Of servers' certificates; None: not made yet."""
+    clients: bytes
+    """The certificate of the authority that signs the proxy's."""
+    users: tuple[Key, ...]
+    """Other pods that use the claim and have not ended."""
+    now: datetime
+
+    @property
+    def facts(self) -> Facts:
+        """What has happened to the pod."""
+        return pods.facts(self.pod or {})
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The uploads that have ended."""
+        return attempt.attempts(self.claim.annotations.get(cdi.ATTEMPTS, ""))
+
+
+def _claims(pod: Obj) -> Iterable[Key]:
+    return (Key(name, meta.namespace(pod)) for name in pods.claims(pod))
+
+
+class Uploads:
+    """Gives each claim that waits for an upload its server."""
+
+    kind: Kind = CLAIM
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: _claims, CDI_CONFIG: everything}
+
+    def gather(self, client: Client, key: Key) -> World | None:
+        """The claim, its server and who else uses it; None: not a claim for us."""
+        obj = find(client, CLAIM, key)
+        found = claim(obj) if obj else None
+        if obj is None or found is None or not _ours(found):
+            return None
+        here = Key(uploader.name(found), key.namespace)
+        pod = find(client, POD, here)
+        others = found_by(client, USERS, key) if pod is None else ()
+        clients = uploader.pair(find(client, SECRET, Key(upload.CLIENT_SIGNER, cdi.NAMESPACE)))
+        return World(
+            obj=obj,
+            claim=found,
+            config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
+            pod=pod,
+            service=find(client, SERVICE, here),
+            signer=uploader.pair(find(client, SECRET, Key(upload.SERVER_SIGNER, cdi.NAMESPACE))),
+            clients=clients.certificate if clients else b"",
+            users=tuple(meta.key(each) for each in others if meta.phase(each) not in ("Succeeded", "Failed")),
+            now=datetime.now(UTC),
+        )
+
+    def decide(self, world: World) -> Plan:
+        """What to do next."""
+        return next(plan for rule in RULES if (plan := rule(world)) is not None)
+
+
+def _ours(claim: Claim) -> bool:
+    return upload.TARGET in claim.annotations and cdi.EXTERNAL_POPULATION not in claim.annotations
+
+
+def _leaving(world: World) -> Plan | None:
+    return Plan(_gone(world)) if world.claim.deleting else None
+
+
+def _foreign(world: World) -> Plan | None:
+    """A pod of that name that is not this claim's: of a claim that has gone, or somebody's own."""
+    if world.pod is None or meta.owned_by(world.pod, world.obj):
+        return None
+    return NOTHING
+
+
+def _over(world: World) -> Plan | None:
+    return Plan(_gone(world)) if world.claim.pod_phase == "Succeeded" else None
+
+
+def _absent(world: World) -> Plan | None:
+    """No server: make one, as soon as it may be."""
+    if world.pod is not None:
+        return None
+    if world.config.honours_waiting and not world.claim.immediate and not world.claim.bound:
+        return NOTHING
+    if world.users:
+        message = f"pod {world.users[0]} using PersistentVolumeClaim {world.claim.key.name}"
+        return Plan((Tell(CLAIM, world.obj, "UploadTargetInUse", message, warning=True),), IN_USE_PAUSE)
+    if world.signer is None or not world.clients:
+        return Plan(requeue_after=NO_KEYS_PAUSE)
+    name = uploader.name(world.claim)
+    made = uploader.pod(world.obj, world.claim, world.config, world.now)
+    return Plan(
+        (
+            *_annotated(world, {upload.POD_NAME: name}),
+            uploader.Certify(world.obj, world.claim, world.signer, world.clients, world.now),
+            Create(SERVICE, uploader.service(world.obj, world.claim)),
+            CreateOrExplain(Create(POD, made), CLAIM, world.obj, _refused(name)),
+        )
+    )
+
+
+def _ended(world: World) -> Plan | None:
+    """The server has ended well: the claim is filled, or its certificate gets old."""
+    end = world.facts.end
+    if end is None or end.code or world.facts.phase != "Succeeded":
+        return None
+    said = TerminationMessage.from_text(end.message)
+    if said.message != DONE:
+        return Plan((*_annotated(world, {cdi.POD_PHASE: "", cdi.POD_READY: "false"}), *_gone(world)))
+    success = {
+        cdi.POD_PHASE: "Succeeded",
+        cdi.POD_READY: "false",
+        cdi.PREALLOCATION_APPLIED: "true" if said.preallocation_applied else None,
+        **_recorded(world),
+        **_running("false", attempt.SUCCEEDED, said.message),
+    }
+    told = Tell(CLAIM, world.obj, "UploadSucceeded", "Upload Successful")
+    return Plan((told, *_annotated(world, success), *_gone(world)))
+
+
+def _lost(world: World) -> Plan | None:
+    """The pod has failed as a whole: another one goes on from what is durable."""
+    if world.facts.phase != "Failed":
+        return None
+    return Plan((*_failures(world), *_annotated(world, _state(world)), *_gone(world)))
+
+
+def _working(world: World) -> Plan | None:
+    """The server waits, works, or is started again by its node."""
+    return Plan((*_failures(world), *_annotated(world, _state(world))))
+
+
+RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
+    _leaving, _foreign, _over, _absent, _ended, _lost, _working,
+)  # fmt: skip
+
+
+def _state(world: World) -> dict[str, str | None]:
+    """The pod's phase, what the Running condition is made of, and the tries so far."""
+    facts = world.facts
+    before = world.claim.annotations.get(cdi.POD_RESTARTS, "0")
+    restarts = max(facts.restarts, int(before) if before.isdecimal() else 0)
+    return {
+        cdi.POD_PHASE: facts.phase or "Pending",
+        cdi.POD_READY: "true" if facts.ready and facts.running else "false",
+        cdi.POD_RESTARTS: str(restarts),
+        cdi.POD_SCHEDULABLE: "false" if facts.unschedulable else None,
+        **_recorded(world),
+        **_condition(world),
+    }
+
+
+def _condition(world: World) -> dict[str, str | None]:
+    facts, last = world.facts, _last(world)
+    failed = last.message if last and last.failed else ""
+    if facts.running:
+        return _running("true", RUNNING, failed)
+    if facts.unschedulable:
+        return _running("false", "Unschedulable", "Upload server pod cannot be scheduled")
+    if failed:
+        return _running("false", attempt.FAILED, failed)
+    return _running("false", *facts.waiting) if facts.waiting else {}
+
+
+def _last(world: World) -> Attempt | None:
+    """The upload that failed last after its client was told that all was well, or whose server was killed."""
+    end = world.facts.end or world.facts.last_end
+    if end is None:
+        return None
+    run = f"{meta.uid(world.pod or {})}/{end.finished}"
+    said = TerminationMessage.from_text(end.message)
+    return attempt.attempt(run, end.finished or meta.timestamp(world.now), said, end.code, upload.SYNC)
+
+
+def _recorded(world: World) -> dict[str, str | None]:
+    one = _last(world)
+    if one is None or any(each.run == one.run for each in world.attempts):
+        return {}
+    return {cdi.ATTEMPTS: attempt.text(attempt.recorded(world.attempts, one))}
+
+
+def _failures(world: World) -> tuple[Action, ...]:
+    """A try that failed is told when it is recorded, and before: told twice is better than never."""
+    one = _last(world)
+    if one is None or not one.failed or not _recorded(world):
+        return ()
+    return (Tell(CLAIM, world.obj, "ErrUploadFailed", one.message, warning=True),)
+
+
+def _running(status: str, reason: str, message: str) -> dict[str, str | None]:
+    return {cdi.RUNNING_CONDITION: status, cdi.RUNNING_REASON: reason, cdi.RUNNING_MESSAGE: message}
+
+
+def _refused(name: str) -> Callable[[str, str], Obj]:
+    """What a claim says when its server's pod may not be made."""
+
+    def patch(reason: str, message: str) -> Obj:
+        quota = reason == "ErrExceededQuota"
+        text = message if quota else f"Error starting pod '{name}': {message}"
+        said = _running("false", reason if quota else "ErrStartingPod", text)
+        return {"metadata": {"annotations": said}}
+
+    return patch
+
+
+def _annotated(world: World, said: Mapping[str, str | None]) -> tuple[Action, ...]:
+    """The patch that makes the claim say that; none where it does."""
+    changed = {key: text for key, text in said.items() if world.claim.annotations.get(key) != text}
+    if not changed:
+        return ()
+    return (Merge(CLAIM, world.claim.key, {"metadata": {"annotations": changed}}),)
+
+
+def _gone(world: World) -> tuple[Action, ...]:
+    """The server's pod, Service and Secret go, where they are this claim's."""
+    name = Key(uploader.name(world.claim), world.claim.key.namespace)
+    found = []
+    if world.pod is not None and not meta.deleting(world.pod):
+        found.append(Delete(POD, name, Deletion(uid=meta.uid(world.pod))))
+    if world.service is not None and meta.owned_by(world.service, world.obj):
+        found += [Delete(SERVICE, name), Delete(SECRET, name)]
+    return tuple(found)

@@ -1,0 +1,73 @@
+"""The yard's upload proxy: at an address of its own, on the port of all uploads, where that can be had."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from ssl import SSLContext
+from typing import Final
+
+from diskyard.api import meta
+from diskyard.api.meta import CONFIG_MAP, SERVICE, Key, Obj
+from diskyard.api.names import cdi, upload
+from diskyard.errors import AlreadyExists, Busy, InvalidRequest
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import find
+from diskyard.web import server, tls
+from diskyard.web.server import Running
+from standalone.reach import LOOPBACK, Published, Reach, publish
+from uploadproxy import proxy
+from uploadproxy.trust import Trust
+
+KEY: Final = Key(upload.PROXY, cdi.NAMESPACE)
+PORT: Final = 443
+ADDRESSES: Final = tuple(f"127.32.0.{number}" for number in range(10, 18))
+"""Loopback addresses of which one becomes the Service's: several yards on one machine each find one."""
+NAMES: Final = tuple(f"{upload.PROXY}{rest}" for rest in ("", f".{cdi.NAMESPACE}", f".{cdi.NAMESPACE}.svc"))
+
+
+def start(client: Client, pki: Path, authority: tls.Pair, reach: Reach) -> Running:
+    """Serve, and tell everybody where. Raises Busy, InvalidRequest."""
+    places = tuple(_places(find(client, SERVICE, KEY)))
+    names = dict.fromkeys((*reach.names, *(host for host, _ in places), *NAMES))
+    pair = tls.server(authority, pki / upload.PROXY, tuple(names), datetime.now(UTC))
+    running = _listening(Trust(client), tls.context(pair), places, reach)
+    _trusted(client, authority.certificate.read_text())
+    host = reach.address or running.host
+    where = running.at(host).removesuffix(f":{PORT}")
+    found = Published(
+        KEY, running.port, running.host, {cdi.COMPONENT_LABEL: upload.PROXY}, {upload.PROXY_URL: where}
+    )
+    publish(client, found, reach)
+    return running
+
+
+def _listening(trust: Trust, context: SSLContext, places: Iterable[tuple[str, int]], reach: Reach) -> Running:
+    """At the first place that can be had; the last is any free port."""
+    refusal: Exception | None = None
+    for host, port in places:
+        try:
+            return server.start(proxy.application(trust), server.Place(host, port, context, reach.further))
+        except (Busy, InvalidRequest) as error:
+            refusal = error
+    raise refusal or Busy("no address for the upload proxy")
+
+
+def _places(before: Obj | None) -> Iterator[tuple[str, int]]:
+    """Where it was, where it should be, where it can be."""
+    spec = meta.spec(before or {})
+    if spec.get("clusterIP") and spec.get("ports"):
+        yield str(spec["clusterIP"]), int(spec["ports"][0]["port"])
+    yield from ((address, PORT) for address in ADDRESSES)
+    yield LOOPBACK, 0
+
+
+def _trusted(client: Client, certificate: str) -> None:
+    """Whom to trust: the yard's own authority."""
+    key = Key(upload.PROXY_SIGNER + upload.BUNDLE, cdi.NAMESPACE)
+    content = {"data": {upload.BUNDLE_KEY: certificate}}
+    metadata = {"name": key.name, "namespace": key.namespace}
+    made = {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "metadata": metadata}
+    try:
+        client.create(CONFIG_MAP, {**made, **content})
+    except AlreadyExists:
+        client.patch(CONFIG_MAP, key, content)

@@ -1,0 +1,40 @@
+"""`upload.cdi.kubevirt.io` on the wire: requests for tokens, which CDI's API server answers on a cluster."""
+
+from aiohttp import web
+
+from datavolume_controller import uploadapi
+from diskyard.api import meta
+from diskyard.api.meta import UPLOAD_TOKEN
+from diskyard.api.names import upload
+from diskyard.errors import BadRequest, MethodNotAllowed
+from diskyard.web.bridge import call
+from standalone.store.objects import Objects
+from standalone.wire import body
+from standalone.wire.answer import reply
+from standalone.wire.catalogue import missing
+from standalone.wire.target import Target
+
+
+def asked(wanted: Target) -> bool:
+    """Whether a path leads here. Raises NotFound for one that leads nowhere."""
+    if wanted.group != upload.GROUP:
+        return False
+    if wanted.plural != UPLOAD_TOKEN.plural or wanted.version not in upload.VERSIONS or wanted.subresource:
+        raise missing()
+    return True
+
+
+async def token(objects: Objects, request: web.Request, wanted: Target) -> web.StreamResponse:
+    """The answer to a request for a token. Raises MethodNotAllowed, BadRequest, ServerError."""
+    if request.method != "POST" or wanted.name or not wanted.namespace:
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+    came = await body.obj(request)
+    for field, expected in (("apiVersion", f"{upload.GROUP}/{wanted.version}"), ("kind", UPLOAD_TOKEN.kind)):
+        if came.get(field, expected) != expected:
+            raise BadRequest(f"the {field} of the object ({str(came[field])[:100]}) is not {expected}")
+    if meta.namespace(came) not in ("", wanted.namespace):
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    said = {"apiVersion": f"{upload.GROUP}/{wanted.version}", "kind": UPLOAD_TOKEN.kind, **came}
+    return reply(await call(uploadapi.answered, objects, said, wanted.namespace))

@@ -1,0 +1,213 @@
+"""The upload pod by CDI's requests: their codes, their words, and what lies in the volume afterwards."""
+
+import base64
+import gzip
+import hashlib
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.builders import eventually
+from tests.uploadproxy.images import MIB, holds, noise, qcow2
+from tests.uploadproxy.pod import Pod, Stalled, upload_pod
+
+RAW = noise(3 * MIB) + bytes(4 * MIB) + noise(MIB)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1beta1/upload", "/v1alpha1/upload", "/v1beta1/upload-async", "/v1alpha1/upload-async"]
+)
+def test_a_raw_image_becomes_the_disk_and_the_pod_ends(pod: Pod, path: str) -> None:
+    answer = pod.post(path, RAW)
+
+    assert (answer.status_code, answer.text) == (200, "")
+    code, said = pod.ended()
+    assert code == 0
+    assert json.loads(said)["message"] == "Upload Complete"
+    assert holds(pod.disk, RAW)
+    assert pod.left() == ["disk.img"]
+
+
+@pytest.mark.parametrize("pack", ["qcow2", "gz", "zst", "xz"])
+def test_images_are_unpacked_on_their_way_without_scratch(pod: Pod, tmp_path: Path, pack: str) -> None:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(RAW)
+    tools = {"gz": "gzip -c", "zst": "zstd -qc", "xz": "xz -c1"}
+    body = (
+        qcow2(tmp_path, RAW)
+        if pack == "qcow2"
+        else subprocess.run([*tools[pack].split(), file], capture_output=True, check=True).stdout
+    )
+
+    assert pod.post("/v1beta1/upload", body).status_code == 200
+
+    assert pod.ended()[0] == 0
+    assert holds(pod.disk, RAW)
+
+
+def test_a_form_has_the_image_in_the_part_named_file(pod: Pod) -> None:
+    parts = {"note": (None, "not this one"), "file": ("disk.img", RAW)}
+
+    answer = pod.session.post(pod.url + "/v1beta1/upload-form", files=parts, timeout=60)
+
+    assert answer.status_code == 200
+    assert pod.ended()[0] == 0
+    assert holds(pod.disk, RAW)
+
+
+def test_a_qcow2_that_was_written_out_of_order_is_asked_for_again(pod: Pod, tmp_path: Path) -> None:
+    """As `qemu-img create` and a guest leave it: tables come behind what they map."""
+    image = tmp_path / "guest.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "40M"], check=True)
+    writes = [f"write -P {7 + at} {at}M 64k" for at in (31, 1, 12)]
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", *(part for each in writes for part in ("-c", each)), image],
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run(
+        ["qemu-img", "convert", "-W", "-m", "8", "-f", "qcow2", "-O", "qcow2", image, tmp_path / "w.qcow2"],
+        check=True,
+    )
+    expected = tmp_path / "expected"
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, expected], check=True)
+
+    answers = [pod.post("/v1beta1/upload", image.read_bytes()) for _ in range(2)]
+
+    codes = [each.status_code for each in answers]
+    assert codes in ([200, 409], [200, 503], [503, 200]), [each.text for each in answers]
+    assert pod.ended()[0] == 0
+    assert holds(pod.disk, expected.read_bytes())
+
+
+def test_what_is_no_post_or_has_no_place_is_not_found(pod: Pod) -> None:
+    assert pod.session.head(pod.url + "/v1beta1/upload-async", timeout=60).status_code == 200
+    assert pod.session.head(pod.url + "/v1beta1/upload", timeout=60).status_code == 404
+    assert pod.session.get(pod.url + "/v1beta1/upload", timeout=60).status_code == 404
+    assert pod.session.put(pod.url + "/v1beta1/upload-async", timeout=60).status_code == 404
+
+
+def test_nobody_but_the_proxy_comes_in(pod: Pod) -> None:
+    for certificate in ("other", None):
+        with requests.Session() as stranger:
+            stranger.trust_env = False
+            stranger.verify = pod.session.verify
+            if certificate:
+                folder = pod.folder / certificate
+                stranger.cert = (str(folder / "tls.crt"), str(folder / "tls.key"))
+            assert stranger.post(pod.url + "/v1beta1/upload", data=RAW, timeout=60).status_code == 401
+            assert stranger.get(pod.url + "/healthz", timeout=60).status_code == 200
+
+    assert pod.left() == []
+
+
+def test_an_image_that_does_not_fit_is_refused_before_the_rest_is_sent(pod: Pod, tmp_path: Path) -> None:
+    image = tmp_path / "large.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "40G"], check=True)
+    first = image.read_bytes()[:MIB].ljust(MIB, b"\0")
+
+    code, text = pod.early("/v1beta1/upload", first, 40 << 30)
+
+    assert code == 400
+    assert text.startswith(
+        "Saving stream failed: effective image size is larger than the reported available storage: "
+        "virtual image size 42949672960 is larger than the reported available storage"
+    )
+    assert pod.left() == []
+    assert pod.post("/v1beta1/upload", RAW).status_code == 200
+
+
+def test_what_is_no_image_says_so_and_leaves_nothing(pod: Pod) -> None:
+    answer = pod.post("/v1beta1/upload-async", b"<!DOCTYPE html><html>Please log in</html>" * 100)
+
+    assert answer.status_code == 500
+    assert answer.text.startswith("Saving stream failed: ")
+    assert pod.left() == []
+
+
+@pytest.mark.parametrize("header", ["Content-Digest", "Repr-Digest", "Digest"])
+def test_a_promised_digest_is_verified_before_anything_is_visible(pod: Pod, header: str) -> None:
+    digest = base64.b64encode(hashlib.sha256(RAW).digest()).decode()
+    wrong = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
+    form = "SHA-256={}" if header == "Digest" else "sha-256=:{}:"
+
+    refused = pod.post("/v1beta1/upload", RAW, **{header: form.format(wrong)})
+    left = pod.left()
+    taken = pod.post("/v1beta1/upload", RAW, **{header: form.format(digest)})
+
+    assert refused.status_code == 500
+    assert hashlib.sha256(RAW).hexdigest() in refused.text
+    assert left == []
+    assert taken.status_code == 200
+
+
+def test_one_upload_at_a_time(pod: Pod) -> None:
+    body = Stalled(RAW[:MIB], RAW[MIB:])
+    first: list[requests.Response] = []
+    thread = threading.Thread(target=lambda: first.append(pod.post("/v1beta1/upload", iter(body))))
+    thread.start()
+    assert body.sent.wait(60)
+
+    with requests.Session() as other:
+        other.trust_env, other.verify, other.cert = False, pod.session.verify, pod.session.cert
+        eventually(
+            lambda: other.post(pod.url + "/v1beta1/upload", data=b"x", timeout=60).status_code == 503, 60
+        )
+    body.go.set()
+    thread.join(60)
+
+    assert first[0].status_code == 200
+    assert holds(pod.disk, RAW)
+
+
+def test_an_earlier_disk_is_replaced_and_a_foreign_file_stays(tmp_path: Path) -> None:
+    with upload_pod(tmp_path) as pod:
+        pod.disk.write_bytes(b"an earlier disk" * 10_000_000)
+        (pod.volume / "notes.txt").write_text("mine")
+        pod.start()
+
+        assert pod.post("/v1beta1/upload", RAW).status_code == 200
+
+        assert holds(pod.disk, RAW)
+        assert pod.left() == ["disk.img", "notes.txt"]
+
+
+def test_an_archive_is_unpacked(tmp_path: Path) -> None:
+    source = tmp_path / "files"
+    source.mkdir()
+    (source / "a.txt").write_text("one")
+    tar = subprocess.run(["tar", "-C", source, "-c", "a.txt"], capture_output=True, check=True).stdout
+    with upload_pod(tmp_path, content_type="archive") as pod:
+        pod.start()
+
+        assert pod.post("/v1beta1/upload-archive", gzip.compress(tar)).status_code == 200
+
+        assert pod.ended()[0] == 0
+        assert (pod.volume / "a.txt").read_text() == "one"
+
+
+def test_a_client_that_goes_away_leaves_room_for_the_next(pod: Pod) -> None:
+    def breaking() -> Iterator[bytes]:
+        yield RAW[:MIB]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pod.post("/v1beta1/upload", breaking())
+
+    eventually(lambda: pod.post("/v1beta1/upload", RAW).status_code == 200, 60)
+    assert holds(pod.disk, RAW)
+
+
+def test_at_its_deadline_an_idle_server_ends(tmp_path: Path) -> None:
+    with upload_pod(tmp_path, deadline="2026-01-01T00:00:00Z") as pod:
+        pod.start()
+
+        code, said = pod.ended()
+
+    assert code == 0
+    assert json.loads(said) == {"deadlinePassed": True, "message": "Deadline Passed"}
