@@ -89,7 +89,10 @@ def aggregated(catalogue: Catalogue, version: str, *, core: bool) -> Obj:
 
 def _named(catalogue: Catalogue) -> tuple[tuple[str, tuple[str, ...]], ...]:
     served = {name: versions for name, versions in catalogue.versions().items() if name}
-    return (*served.items(), *((name, _spoken_in(kinds)) for name, kinds in REVIEWS.items() if name not in served))
+    return (
+        *served.items(),
+        *((name, _spoken_in(kinds)) for name, kinds in REVIEWS.items() if name not in served),
+    )
 
 
 def _spoken_in(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
