@@ -10,7 +10,7 @@ from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
 from diskyard.api.meta import CLAIM, SECRET, SERVICE, Key, Obj
-from diskyard.api.names import cdi, upload
+from diskyard.api.names import cdi, kubernetes, upload
 from diskyard.api.storage import Claim
 from diskyard.api.upload import UploadJob
 from diskyard.errors import AlreadyExists
@@ -22,7 +22,6 @@ COMMAND: Final = ("diskyard-uploadserver",)
 LIFE: Final = timedelta(hours=24)
 DEADLINE: Final = timedelta(hours=12)
 """After which a server ends as soon as nobody uploads: its certificate is renewed long before its end."""
-TLS: Final = "kubernetes.io/tls"
 
 
 def name(claim: Claim) -> str:
@@ -128,7 +127,7 @@ def secret(metadata: Obj, pair: Pem, more: Mapping[str, bytes] | None = None) ->
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
         "metadata": metadata,
-        "type": TLS,
+        "type": kubernetes.TLS,
         "data": {key: base64.b64encode(entry).decode() for key, entry in entries.items()},
     }
 
