@@ -127,7 +127,7 @@ def secret(metadata: Obj, pair: Pem, more: Mapping[str, bytes] | None = None) ->
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
         "metadata": metadata,
-        "type": kubernetes.TLS,
+        "type": kubernetes.TLS_SECRET,
         "data": {key: base64.b64encode(entry).decode() for key, entry in entries.items()},
     }
 
