@@ -50,6 +50,10 @@ _LEVELS: Final = ("WARNING", "INFO", "DEBUG")
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Threads a controller."
 )
+@click.option(
+    "--drain", type=click.FloatRange(0, 60), default=0.0,
+    help="With --part admission: seconds to serve on when told to stop.",
+)  # fmt: skip
 @click.option("-v", "verbosity", count=True, help="Say more; twice: every step.")
 def command(kubeconfig: Path | None, verbosity: int, names: tuple[str, ...], **options: Any) -> None:
     """Run the controllers and webhooks of DataVolumes until told to stop."""

@@ -3,6 +3,7 @@
 import ssl
 import tempfile
 import threading
+import time
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,8 @@ class Settings:
     hosts: tuple[str, ...] = ()
     """Names and addresses that webhooks are called at, besides the Service's."""
     workers: int = 3
+    drain: float = 0.0
+    """Seconds to serve on when told to stop: until nobody calls any more."""
     terms: Terms = TERMS
 
     @property
@@ -95,6 +98,7 @@ class Program(AbstractContextManager["Program"]):
         """Work until `stop` is set; False: another replica leads now."""
         if self._settings.part == ADMISSION:
             stop.wait()
+            time.sleep(self._settings.drain)
             return True
         if not self._settings.elect:
             self._work(stop)
