@@ -59,6 +59,27 @@ def built() -> Path:
     return target
 
 
+def installed(name: str, package: str) -> Path:
+    """One more program, by package and version (`x/cmd/y@v1.2.3`), built where it is missing. Raises Unbuilt."""
+    target = folder().parent / f"{name}-{package.rpartition('@')[2]}"
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target / name).exists():
+            command = [
+                _go(target.parent / "go"),
+                "install",
+                "-p",
+                "2",
+                "-trimpath",
+                "-ldflags",
+                "-s -w",
+                package,
+            ]
+            _run(command, f"{package} cannot be built", {"GOBIN": str(target), "GOFLAGS": "-buildvcs=false"})
+    return target / name
+
+
 def _build(go: str, package: str, target: Path) -> None:
     began = monotonic()
     half = target.with_suffix(".half")
@@ -73,12 +94,13 @@ def _build(go: str, package: str, target: Path) -> None:
     print(f"built {target.name} in {monotonic() - began:.0f} s", flush=True)
 
 
-def _run(command: list[str], failed: str) -> None:
+def _run(command: list[str], failed: str, env: Mapping[str, str] = {}) -> None:
     env = {
         **os.environ,
         "CGO_ENABLED": "0",
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=readonly -buildvcs=false",
+        **env,
     }
     done = subprocess.run(command, cwd=HERE, env=env, capture_output=True, text=True, check=False)
     if done.returncode:

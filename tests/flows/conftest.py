@@ -1,4 +1,4 @@
-"""A yard and a web server of images, for as long as the flows of one worker run."""
+"""The places where flows run, and a web server of images, for as long as the flows of one worker run."""
 
 import os
 import shutil
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.server import Cluster
+from tests.flows.cluster import installed
+from tests.flows.place import Place
 from tests.flows.yard import Yard, running
 from tests.imageserver import ImageServer, image_server
 
@@ -15,25 +18,39 @@ SIZE = 64 << 20
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where this worker's yard and images lie."""
     return tmp_path_factory.mktemp("flows")
 
 
 @pytest.fixture(scope="session")
-def yard(place: Path) -> Iterator[Yard]:
+def yard(folder: Path) -> Iterator[Yard]:
     """One yard for every test that does not stop it."""
-    with running(place / "yard") as found:
+    with running(folder / "yard") as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def images(place: Path) -> Iterator[ImageServer]:
+def cluster(real: Cluster, folder: Path) -> Iterator[Place]:
+    """A real cluster with our chart, controllers, webhooks and node."""
+    with installed(real, folder / "cluster") as found:
+        yield found
+
+
+@pytest.fixture(scope="session", params=["yard", pytest.param("cluster", marks=pytest.mark.cluster)])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Each place in turn: what is said of it holds in all of them."""
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def images(folder: Path) -> Iterator[ImageServer]:
     """nginx, with what the fixtures below put there."""
-    root = place / "images"
+    root = folder / "images"
     root.mkdir(mode=0o755)
-    place.chmod(0o755)
-    with image_server(root, place / "nginx") as server:
+    folder.chmod(0o755)
+    with image_server(root, folder / "nginx") as server:
         yield server
 
 

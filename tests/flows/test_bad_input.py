@@ -5,16 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.client.exceptions import ApiException
 
+from tests.flows.place import Place
 from tests.flows.yard import Yard, data_volume
-
-
-def refused(yard: Yard, obj: dict[str, Any]) -> str:
-    with pytest.raises(ApiException) as refusal:
-        yard.create(obj)
-    assert refusal.value.status == 422
-    return str(refusal.value.body)
 
 
 def running_message(dv: dict[str, Any]) -> str:
@@ -23,53 +16,53 @@ def running_message(dv: dict[str, Any]) -> str:
     )
 
 
-def failed(yard: Yard, name: str) -> str:
-    dv = yard.wait("datavolumes", name, "Failed")
-    return running_message(dv) + "\n" + "\n".join(yard.events(name))
+def failed(place: Place, name: str) -> str:
+    dv = place.wait("datavolumes", name, "Failed")
+    return running_message(dv) + "\n" + "\n".join(place.events(name))
 
 
-def nothing_visible(yard: Yard, claim: str) -> bool:
-    return not list(yard.volume(claim).glob("*.img"))
+def nothing_visible(place: Place, claim: str) -> bool:
+    return not list(place.volume(claim).glob("*.img"))
 
 
-def test_two_sources_are_refused_with_the_field(yard: Yard) -> None:
-    said = refused(yard, data_volume("two", {"blank": {}, "http": {"url": "http://127.0.0.1/x"}}))
+def test_two_sources_are_refused_with_the_field(place: Place) -> None:
+    said = place.refusal(data_volume("two", {"blank": {}, "http": {"url": "http://127.0.0.1/x"}}))
 
     assert "Multiple Data volume sources" in said
     assert "spec.source" in said
 
 
-def test_a_bad_url_is_refused_with_the_field(yard: Yard) -> None:
-    said = refused(yard, data_volume("url", {"http": {"url": "htp:/nowhere"}}))
+def test_a_bad_url_is_refused_with_the_field(place: Place) -> None:
+    said = place.refusal(data_volume("url", {"http": {"url": "htp:/nowhere"}}))
 
     assert "Invalid source URL" in said
 
 
-def test_a_size_below_the_image_fails_at_once_with_both_numbers(yard: Yard, qcow2: str) -> None:
-    yard.create(data_volume("small", {"http": {"url": qcow2}}, "8Mi"))
+def test_a_size_below_the_image_fails_at_once_with_both_numbers(place: Place, qcow2: str) -> None:
+    place.create(data_volume("small", {"http": {"url": qcow2}}, "8Mi"))
 
-    said = failed(yard, "small")
+    said = failed(place, "small")
 
     assert "DataVolume too small to contain image" in said
     assert str(64 << 20) in said
-    assert nothing_visible(yard, "small")
+    assert nothing_visible(place, "small")
 
 
-def test_an_unknown_storage_class_is_named_with_those_that_exist(yard: Yard) -> None:
+def test_an_unknown_storage_class_is_named_with_those_that_exist(place: Place) -> None:
     dv = data_volume("class", {"blank": {}})
     dv["spec"]["storage"] |= {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}
 
-    yard.create(dv)
+    place.create(dv)
 
-    told = yard.told("class", "fast")
+    told = place.told("class", "fast")
     assert "local" in told
 
 
-def test_a_claim_that_no_disk_can_hold_says_the_numbers_on_the_data_volume(yard: Yard) -> None:
-    yard.create(data_volume("huge", {"blank": {}}, "900Ti"))
+def test_a_claim_that_no_disk_can_hold_says_the_numbers_on_the_data_volume(place: Place) -> None:
+    place.create(data_volume("huge", {"blank": {}}, "900Ti"))
 
-    dv = yard.until("datavolumes", "huge", lambda dv: bool(dv["status"].get("conditions")), 20)
-    bound = yard.until(
+    dv = place.until("datavolumes", "huge", lambda dv: bool(dv["status"].get("conditions")), 20)
+    bound = place.until(
         "datavolumes",
         "huge",
         lambda dv: any("are not promised" in c["message"] for c in dv["status"]["conditions"]),
@@ -80,7 +73,7 @@ def test_a_claim_that_no_disk_can_hold_says_the_numbers_on_the_data_volume(yard:
         next(c for c in bound["status"]["conditions"] if c["type"] == "Bound")["reason"]
         == "ProvisioningFailed"
     )
-    yard.delete("datavolumes", "huge")
+    place.delete("datavolumes", "huge")
 
 
 @pytest.mark.parametrize(
@@ -92,22 +85,22 @@ def test_a_claim_that_no_disk_can_hold_says_the_numbers_on_the_data_volume(yard:
     ],
 )
 def test_an_image_that_cannot_be_used_fails_at_once_and_says_why(
-    yard: Yard, hostile: Callable[[str], str], name: str, path: str, words: str
+    place: Place, hostile: Callable[[str], str], name: str, path: str, words: str
 ) -> None:
-    yard.create(data_volume(name, {"http": {"url": hostile(path)}}))
+    place.create(data_volume(name, {"http": {"url": hostile(path)}}))
 
-    assert words in failed(yard, name)
-    assert nothing_visible(yard, name)
+    assert words in failed(place, name)
+    assert nothing_visible(place, name)
 
 
-def test_a_wrong_checksum_leaves_no_disk(yard: Yard, qcow2: str) -> None:
+def test_a_wrong_checksum_leaves_no_disk(place: Place, qcow2: str) -> None:
     wrong = "sha256:" + "0" * 64
-    yard.create(data_volume("sum", {"http": {"url": qcow2, "checksum": wrong}}))
+    place.create(data_volume("sum", {"http": {"url": qcow2, "checksum": wrong}}))
 
-    said = failed(yard, "sum")
+    said = failed(place, "sum")
 
     assert "0" * 64 in said
-    assert nothing_visible(yard, "sum")
+    assert nothing_visible(place, "sum")
 
 
 def test_a_port_in_use_is_named_with_the_way_out(yard: Yard, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.builders import eventually
+from tests.flows.place import Place
 from tests.flows.yard import Yard, data_volume, machine
 from tests.guest import GREETING
 from tests.imageserver import ImageServer
@@ -23,48 +24,48 @@ def condition(obj: dict[str, Any], kind: str) -> tuple[str, str]:
 
 
 def test_the_disk_is_byte_for_byte_the_image_and_holes_are_holes(
-    yard: Yard, images: ImageServer, qcow2: str, tmp_path: Path
+    place: Place, images: ImageServer, qcow2: str, tmp_path: Path
 ) -> None:
-    yard.create(data_volume("exact", {"http": {"url": qcow2}}))
+    place.create(data_volume("exact", {"http": {"url": qcow2}}))
 
-    yard.wait("datavolumes", "exact", "Succeeded")
+    place.wait("datavolumes", "exact", "Succeeded")
 
-    disk = yard.volume("exact") / "disk.img"
+    disk = place.volume("exact") / "disk.img"
     expected = converted(images.root / "disk.qcow2", tmp_path / "expected.raw")
     assert disk.read_bytes()[: expected.stat().st_size] == expected.read_bytes()
     assert not disk.read_bytes()[expected.stat().st_size :].strip(b"\0")
     assert disk.stat().st_blocks * 512 <= expected.stat().st_blocks * 512 + (1 << 20)
 
 
-def test_the_status_ends_as_clients_expect_it(yard: Yard, qcow2: str) -> None:
-    yard.create(data_volume("status", {"http": {"url": qcow2}}))
+def test_the_status_ends_as_clients_expect_it(place: Place, qcow2: str) -> None:
+    place.create(data_volume("status", {"http": {"url": qcow2}}))
 
-    done = yard.wait("datavolumes", "status", "Succeeded")
+    done = place.wait("datavolumes", "status", "Succeeded")
 
     assert done["status"]["progress"] == "100.0%"
     assert done["status"]["claimName"] == "status"
     assert condition(done, "Bound") == ("True", "Bound")
     assert condition(done, "Running") == ("False", "Completed")
     assert condition(done, "Ready")[0] == "True"
-    claim = yard.core().read_namespaced_persistent_volume_claim("status", "default")
+    claim = place.core().read_namespaced_persistent_volume_claim("status", "default")
     assert claim.metadata.annotations["cdi.kubevirt.io/storage.pod.phase"] == "Succeeded"
 
 
-def test_phases_are_seen_in_their_order(yard: Yard, qcow2: str) -> None:
-    yard.create(data_volume("phases", {"http": {"url": qcow2}}))
+def test_phases_are_seen_in_their_order(place: Place, qcow2: str) -> None:
+    place.create(data_volume("phases", {"http": {"url": qcow2}}))
 
-    yard.wait("datavolumes", "phases", "Succeeded")
+    place.wait("datavolumes", "phases", "Succeeded")
 
-    told = [event.split(":")[0] for event in yard.events("phases")]
+    told = [event.split(":")[0] for event in place.events("phases")]
     assert {"ImportScheduled", "ImportInProgress", "ImportSucceeded"} <= set(told)
 
 
-def test_a_blank_disk_has_the_size_that_was_asked_for(yard: Yard) -> None:
-    yard.create(data_volume("blank", {"blank": {}}, "100Mi"))
+def test_a_blank_disk_has_the_size_that_was_asked_for(place: Place) -> None:
+    place.create(data_volume("blank", {"blank": {}}, "100Mi"))
 
-    yard.wait("datavolumes", "blank", "Succeeded")
+    place.wait("datavolumes", "blank", "Succeeded")
 
-    disk = yard.volume("blank") / "disk.img"
+    disk = place.volume("blank") / "disk.img"
     assert disk.stat().st_size == 100 << 20
     assert disk.stat().st_blocks == 0
 
@@ -88,12 +89,12 @@ def test_a_guest_boots_from_an_imported_disk_and_powers_off(yard: Yard, guest_ur
     yard.gone("virtualmachineinstances", "guest")
 
 
-def test_deleting_a_data_volume_takes_its_claim_and_its_bytes(yard: Yard) -> None:
-    yard.create(data_volume("short-lived", {"blank": {}}))
-    yard.wait("datavolumes", "short-lived", "Succeeded")
-    volume = yard.volume("short-lived")
+def test_deleting_a_data_volume_takes_its_claim_and_its_bytes(place: Place) -> None:
+    place.create(data_volume("short-lived", {"blank": {}}))
+    place.wait("datavolumes", "short-lived", "Succeeded")
+    volume = place.volume("short-lived")
 
-    yard.delete("datavolumes", "short-lived")
+    place.delete("datavolumes", "short-lived")
 
-    yard.gone("datavolumes", "short-lived")
+    place.gone("datavolumes", "short-lived")
     eventually(lambda: not volume.exists(), 30)

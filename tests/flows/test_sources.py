@@ -13,7 +13,8 @@ from kubernetes import client
 
 from tests.builders import eventually
 from tests.disk.tars import entry, tar
-from tests.flows.yard import CDI, Yard, data_volume
+from tests.flows.place import CDI, Place
+from tests.flows.yard import data_volume
 from tests.imageserver import ImageServer
 from tests.importer import engine, oci
 from tests.importer.google import google
@@ -36,11 +37,11 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Store]:
 
 
 @pytest.fixture(scope="module")
-def private(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def private(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry behind a password, over plain HTTP, which the operator allows."""
     folder = tmp_path_factory.mktemp("registry")
     with registry(folder, folder / "store", auth=passwords(folder)) as found:
-        allow_plain_http(yard, found.host)
+        allow_plain_http(place, found.host)
         yield found
 
 
@@ -55,9 +56,9 @@ def image(private: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def allow_plain_http(yard: Yard, host: str) -> None:
+def allow_plain_http(place: Place, host: str) -> None:
     """As an operator does: on the CDI; the controllers carry it on to the CDIConfig."""
-    api = client.CustomObjectsApi(yard.api())
+    api = client.CustomObjectsApi(place.api())
     asked = {"spec": {"config": {"insecureRegistries": [host]}}}
     api.patch_cluster_custom_object(*CDI, "cdis", "cdi", asked)
 
@@ -68,15 +69,15 @@ def allow_plain_http(yard: Yard, host: str) -> None:
     eventually(carried)
 
 
-def secret(yard: Yard, name: str, kind: str = "Opaque", **entries: str) -> None:
+def secret(place: Place, name: str, kind: str = "Opaque", **entries: str) -> None:
     body = {"metadata": {"name": name}, "type": kind, "stringData": entries}
-    yard.core().create_namespaced_secret("default", body)
+    place.core().create_namespaced_secret("default", body)
 
 
-def disk(yard: Yard, name: str) -> bytes:
+def disk(place: Place, name: str) -> bytes:
     """The beginning of the disk that a DataVolume has become."""
-    yard.wait("datavolumes", name, "Succeeded")
-    with (yard.volume(name) / "disk.img").open("rb") as file:
+    place.wait("datavolumes", name, "Succeeded")
+    with (place.volume(name) / "disk.img").open("rb") as file:
         return file.read(len(DISK))
 
 
@@ -84,145 +85,145 @@ def running(dv: dict[str, Any]) -> dict[str, str]:
     return next((c for c in dv["status"].get("conditions", []) if c["type"] == "Running"), {})
 
 
-def test_a_disk_comes_from_s3(yard: Yard, swift: S3Store) -> None:
-    secret(yard, "s3-keys", accessKeyId=USER, secretKey=SECRET)
+def test_a_disk_comes_from_s3(place: Place, swift: S3Store) -> None:
+    secret(place, "s3-keys", accessKeyId=USER, secretKey=SECRET)
 
-    yard.create(data_volume("s3", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-keys"}}))
+    place.create(data_volume("s3", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-keys"}}))
 
-    assert disk(yard, "s3") == DISK
+    assert disk(place, "s3") == DISK
 
 
-def test_a_wrong_key_fails_and_names_the_secret(yard: Yard, swift: S3Store) -> None:
-    secret(yard, "s3-wrong", accessKeyId=USER, secretKey="wrong")
+def test_a_wrong_key_fails_and_names_the_secret(place: Place, swift: S3Store) -> None:
+    secret(place, "s3-wrong", accessKeyId=USER, secretKey="wrong")
 
-    yard.create(data_volume("s3-wrong", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-wrong"}}))
+    place.create(data_volume("s3-wrong", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-wrong"}}))
 
-    failed = yard.wait("datavolumes", "s3-wrong", "Failed")
+    failed = place.wait("datavolumes", "s3-wrong", "Failed")
     assert "secret key" in running(failed)["message"]
-    assert "spec.source.s3.secretRef" in yard.told("s3-wrong", "secretRef")
-    assert not (yard.volume("s3-wrong") / "disk.img").exists()
+    assert "spec.source.s3.secretRef" in place.told("s3-wrong", "secretRef")
+    assert not (place.volume("s3-wrong") / "disk.img").exists()
 
 
-def test_a_secret_that_comes_later_is_waited_for_by_name(yard: Yard, swift: S3Store) -> None:
-    yard.create(data_volume("s3-later", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-later"}}))
-    yard.until("datavolumes", "s3-later", lambda dv: "s3-later" in running(dv).get("message", ""))
+def test_a_secret_that_comes_later_is_waited_for_by_name(place: Place, swift: S3Store) -> None:
+    place.create(data_volume("s3-later", {"s3": {"url": swift.url("disk.img"), "secretRef": "s3-later"}}))
+    place.until("datavolumes", "s3-later", lambda dv: "s3-later" in running(dv).get("message", ""))
 
-    secret(yard, "s3-later", accessKeyId=USER, secretKey=SECRET)
+    secret(place, "s3-later", accessKeyId=USER, secretKey=SECRET)
 
-    assert disk(yard, "s3-later") == DISK
+    assert disk(place, "s3-later") == DISK
 
 
-def test_a_disk_comes_from_google_with_a_service_accounts_key(yard: Yard) -> None:
+def test_a_disk_comes_from_google_with_a_service_accounts_key(place: Place) -> None:
     with google(DISK) as server:
-        secret(yard, "account", **{"credentials.json": server.key})
+        secret(place, "account", **{"credentials.json": server.key})
 
         url = f"{server.endpoint}/bucket/a%20disk"
-        yard.create(data_volume("gcs", {"gcs": {"url": url, "secretRef": "account"}}))
+        place.create(data_volume("gcs", {"gcs": {"url": url, "secretRef": "account"}}))
 
-        assert disk(yard, "gcs") == DISK
+        assert disk(place, "gcs") == DISK
         assert any("authorization" in headers for _, headers in server.seen)
 
 
-def test_a_disk_comes_from_ovirt_whose_authority_is_in_a_config_map(yard: Yard, tmp_path: Path) -> None:
+def test_a_disk_comes_from_ovirt_whose_authority_is_in_a_config_map(place: Place, tmp_path: Path) -> None:
     authority, image = trustme.CA(), tmp_path / "disk.raw"
     image.write_bytes(DISK)
     roots = {"metadata": {"name": "roots"}, "data": {"ca.pem": authority.cert_pem.bytes().decode()}}
-    yard.core().create_namespaced_config_map("default", roots)
-    secret(yard, "ovirt", accessKeyId=engine.USER, secretKey=engine.PASSWORD)
+    place.core().create_namespaced_config_map("default", roots)
+    secret(place, "ovirt", accessKeyId=engine.USER, secretKey=engine.PASSWORD)
     asked = {"diskId": engine.DISK, "secretRef": "ovirt", "certConfigMap": "roots"}
 
     with host(image, tmp_path, authority) as serving, engine.engine(serving, authority) as ovirt:
-        yard.create(data_volume("ovirt", {"imageio": {"url": ovirt.url, **asked}}))
+        place.create(data_volume("ovirt", {"imageio": {"url": ovirt.url, **asked}}))
 
-        assert disk(yard, "ovirt") == DISK
+        assert disk(place, "ovirt") == DISK
 
 
 def test_a_pull_secret_opens_a_registry_and_the_images_labels_arrive(
-    yard: Yard, private: Registry, image: str
+    place: Place, private: Registry, image: str
 ) -> None:
     auth = base64.b64encode(f"{ANN}:{PASSWORD}".encode()).decode()
     auths = json.dumps({"auths": {private.host: {"auth": auth}}})
-    secret(yard, "pull", PULL_SECRET, **{".dockerconfigjson": auths})
+    secret(place, "pull", PULL_SECRET, **{".dockerconfigjson": auths})
 
     asked = {"url": image, "secretRef": "pull", "pullMethod": "node"}
-    yard.create(data_volume("registry", {"registry": asked}))
+    place.create(data_volume("registry", {"registry": asked}))
 
-    assert disk(yard, "registry") == DISK
-    claim = yard.core().read_namespaced_persistent_volume_claim("registry", "default")
+    assert disk(place, "registry") == DISK
+    claim = place.core().read_namespaced_persistent_volume_claim("registry", "default")
     assert claim.metadata.labels[PREFERENCE] == "debian"
-    assert yard.get("datavolumes", "registry")["metadata"]["labels"][PREFERENCE] == "debian"
-    assert yard.told("registry", "PulledByPod")
+    assert place.get("datavolumes", "registry")["metadata"]["labels"][PREFERENCE] == "debian"
+    assert place.told("registry", "PulledByPod")
 
 
-def test_user_and_password_open_a_registry(yard: Yard, image: str) -> None:
-    secret(yard, "ann", accessKeyId=ANN, secretKey=PASSWORD)
+def test_user_and_password_open_a_registry(place: Place, image: str) -> None:
+    secret(place, "ann", accessKeyId=ANN, secretKey=PASSWORD)
 
-    yard.create(data_volume("registry-user", {"registry": {"url": image, "secretRef": "ann"}}))
+    place.create(data_volume("registry-user", {"registry": {"url": image, "secretRef": "ann"}}))
 
-    assert disk(yard, "registry-user") == DISK
+    assert disk(place, "registry-user") == DISK
 
 
-def test_a_registry_that_wants_a_password_says_so(yard: Yard, image: str) -> None:
-    yard.create(data_volume("registry-nobody", {"registry": {"url": image}}))
+def test_a_registry_that_wants_a_password_says_so(place: Place, image: str) -> None:
+    place.create(data_volume("registry-nobody", {"registry": {"url": image}}))
 
-    failed = yard.wait("datavolumes", "registry-nobody", "Failed")
+    failed = place.wait("datavolumes", "registry-nobody", "Failed")
 
     assert "without credentials" in running(failed)["message"]
 
 
-def test_an_archive_becomes_the_files_of_the_volume(yard: Yard, images: ImageServer) -> None:
+def test_an_archive_becomes_the_files_of_the_volume(place: Place, images: ImageServer) -> None:
     (images.root / "files.tar").write_bytes(tar([entry("etc/motd", b"hello"), entry("readme", b"read me")]))
 
-    yard.create(data_volume("archive", {"http": {"url": images.url("files.tar")}}, contentType="archive"))
+    place.create(data_volume("archive", {"http": {"url": images.url("files.tar")}}, contentType="archive"))
 
-    yard.wait("datavolumes", "archive", "Succeeded")
-    volume = yard.volume("archive")
+    place.wait("datavolumes", "archive", "Succeeded")
+    volume = place.volume("archive")
     assert ((volume / "etc/motd").read_text(), (volume / "readme").read_text()) == ("hello", "read me")
 
 
-def summed(yard: Yard, images: ImageServer, name: str, digest: str) -> None:
+def summed(place: Place, images: ImageServer, name: str, digest: str) -> None:
     """A DataVolume whose image is in a file of checksums, with that digest."""
     (images.root / f"{name}.img").write_bytes(DISK)
     (images.root / f"{name}.sums").write_text(f"{digest}  {name}.img\n")
     dv = data_volume(name, {"http": {"url": images.url(f"{name}.img")}})
     dv["metadata"]["annotations"] = {"diskyard.io/checksum-url": images.url(f"{name}.sums")}
-    yard.create(dv)
+    place.create(dv)
 
 
-def test_a_file_of_checksums_vouches_for_a_disk(yard: Yard, images: ImageServer) -> None:
-    summed(yard, images, "sums-right", hashlib.sha256(DISK).hexdigest())
+def test_a_file_of_checksums_vouches_for_a_disk(place: Place, images: ImageServer) -> None:
+    summed(place, images, "sums-right", hashlib.sha256(DISK).hexdigest())
 
-    assert disk(yard, "sums-right") == DISK
+    assert disk(place, "sums-right") == DISK
 
 
-def test_a_disk_that_a_file_of_checksums_does_not_know_fails(yard: Yard, images: ImageServer) -> None:
-    summed(yard, images, "sums-wrong", "0" * 64)
+def test_a_disk_that_a_file_of_checksums_does_not_know_fails(place: Place, images: ImageServer) -> None:
+    summed(place, images, "sums-wrong", "0" * 64)
 
-    failed = yard.wait("datavolumes", "sums-wrong", "Failed")
+    failed = place.wait("datavolumes", "sums-wrong", "Failed")
     assert "0" * 64 in running(failed)["message"]
 
 
-def test_a_yard_says_how_vmwares_library_gets_there(yard: Yard) -> None:
-    secret(yard, "vsphere", accessKeyId="a", secretKey="b")
+def test_a_yard_says_how_vmwares_library_gets_there(place: Place) -> None:
+    secret(place, "vsphere", accessKeyId="a", secretKey="b")
     vddk = {
         "url": "https://127.0.0.1:1/sdk", "uuid": "u", "backingFile": "[d] m/m.vmdk", "thumbprint": "AA:BB",
         "secretRef": "vsphere", "initImageURL": "registry.example/vddk:8",
     }  # fmt: skip
 
-    yard.create(data_volume("vddk", {"vddk": vddk}))
+    place.create(data_volume("vddk", {"vddk": vddk}))
 
-    waits = yard.until(
+    waits = place.until(
         "datavolumes", "vddk", lambda dv: running(dv).get("reason") == "ImagePullFailed", within=30
     )
     assert "registry.example/vddk:8" in running(waits)["message"]
     assert "diskyard.io/vddk-dir" in running(waits)["message"]
 
 
-def test_an_image_stream_is_named_with_what_to_write_instead(yard: Yard) -> None:
+def test_an_image_stream_is_named_with_what_to_write_instead(place: Place) -> None:
     stream = {"registry": {"imageStream": "golden", "pullMethod": "node"}}
-    yard.create(data_volume("stream", stream))
+    place.create(data_volume("stream", stream))
 
-    waits = yard.until("datavolumes", "stream", lambda dv: bool(running(dv)))
+    waits = place.until("datavolumes", "stream", lambda dv: bool(running(dv)))
 
     assert running(waits)["reason"] == "SourceNotServed"
     assert "spec.source.registry.url" in running(waits)["message"]

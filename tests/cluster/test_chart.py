@@ -1,0 +1,101 @@
+"""The chart renders, whatever is switched on, to what a real API server takes and what the yard says, too."""
+
+import re
+from typing import Any
+
+import pytest
+
+from datavolume_controller import program
+from diskyard import VERSION
+from diskyard.api import meta
+from standalone.access import kubevirt
+from tests.cluster.helm import CHART, helm, rendered
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("chart")]
+EVERYTHING = ("monitoring.serviceMonitor=true", "monitoring.rules=true", "networkPolicies.enabled=true")
+ALERTS = {
+    "CDIOperatorDown", "CDINotReady", "CDIDataVolumeUnusualRestartCount", "CDIStorageProfilesIncomplete",
+    "CDIDataImportCronOutdated", "CDINoDefaultStorageClass", "CDIMultipleDefaultVirtStorageClasses",
+    "CDIDefaultStorageClassDegraded",
+}  # fmt: skip
+
+
+def named(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    return {meta.name(each): each for each in objects if each["kind"] == kind}
+
+
+def test_helm_finds_no_fault() -> None:
+    said = helm("lint", "--strict", str(CHART))
+    assert "0 chart(s) failed" in said
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (), EVERYTHING, ("deploy=false",), ("admission.enabled=false",), ("admission.renderClaims=false",),
+        ("admission.url=https://10.0.0.1:8443",), ("cdi.create=false", "roles.create=false"),
+        ("image.pullSecrets[0].name=x", "controllers.priorityClassName=high", "controllers.verbosity=2"),
+    ],
+    ids=lambda values: " ".join(values) or "as it is",
+)  # fmt: skip
+def test_renders_with(values: tuple[str, ...]) -> None:
+    objects = rendered(*values)
+    assert all(each.get("apiVersion") and meta.name(each) for each in objects)
+    assert all("cdi.kubevirt.io" in meta.labels(each) for each in objects)
+
+
+def test_every_alert_has_its_name_and_says_what_is_wrong() -> None:
+    rules = named(rendered(*EVERYTHING), "PrometheusRule")["prometheus-cdi-rules"]["spec"]["groups"][0][
+        "rules"
+    ]
+    alerts = [each for each in rules if "alert" in each]
+    assert {each["alert"] for each in alerts} == ALERTS
+    for each in alerts:
+        assert (
+            each["annotations"]["runbook_url"] == f"https://kubevirt.io/monitoring/runbooks/{each['alert']}"
+        )
+        assert each["labels"]["kubernetes_operator_component"] == "containerized-data-importer"
+        assert each["expr"].count("(") == each["expr"].count(")")
+    incomplete = next(each for each in alerts if each["alert"] == "CDIStorageProfilesIncomplete")
+    assert "{{ $labels.storageclass }}" in incomplete["annotations"]["summary"]
+
+
+def test_alerts_ask_for_metrics_that_there_are() -> None:
+    known = (CHART.parents[1] / "datavolume_controller" / "metrics.py").read_text()
+    asked = set(re.findall(r"\bkubevirt_cdi_\w+", (CHART / "alerts.yaml").read_text()))
+    from_elsewhere = {"kubevirt_cdi_dataimportcron_outdated"}
+    assert {
+        name for name in asked if "restart" not in name and "operator_up" not in name
+    } - from_elsewhere == {name for name in asked if name in known}
+
+
+def test_the_program_looks_after_every_webhook_of_the_chart() -> None:
+    objects = rendered()
+    assert set(named(objects, "ValidatingWebhookConfiguration")) == set(program.VALIDATING)
+    assert set(named(objects, "MutatingWebhookConfiguration")) == set(program.MUTATING)
+
+
+def test_no_account_may_do_everything_with_anything() -> None:
+    for kind in ("ClusterRole", "Role"):
+        for name, role in named(rendered(), kind).items():
+            if not name.startswith("cdi.kubevirt.io:"):
+                assert all("*" not in rule["verbs"] + rule["resources"] for rule in role["rules"]), name
+
+
+def test_people_get_the_roles_that_the_yard_gives_them() -> None:
+    ours = named(rendered(), "ClusterRole")
+    for role in kubevirt.roles():
+        name = meta.name(role)
+        if name.startswith("cdi.kubevirt.io:"):
+            assert _plain(ours[name]) == _plain(role), name
+
+
+def test_the_versions_agree() -> None:
+    assert f"version: {VERSION}\nappVersion: {VERSION}" in (CHART / "Chart.yaml").read_text()
+
+
+def _plain(role: dict[str, Any]) -> Any:
+    aggregated = {key for key in meta.labels(role) if "aggregate-to" in key}
+    fields = ("apiGroups", "resources", "verbs")
+    rules = sorted(tuple(tuple(sorted(rule[field])) for field in fields) for rule in role["rules"])
+    return aggregated, rules

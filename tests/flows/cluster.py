@@ -1,0 +1,145 @@
+"""A real cluster with Diskyard on it, out of this checkout: the chart's accounts, roles and webhooks; our programs."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from diskyard.api.meta import DATA_VOLUME, NAMESPACE, SERVICE_ACCOUNT, STORAGE_CLASS, Key
+from diskyard.api.names import cdi
+from diskyard.errors import ApiError, Invalid
+from standalone.access.tokens import write_kubeconfig
+from tests import builders
+from tests.builders import eventually
+from tests.cluster import programs
+from tests.cluster.helm import rendered
+from tests.cluster.server import Cluster
+from tests.flows.place import Place
+
+READY_WITHIN = 120
+HOUR = 3600
+
+
+@contextmanager
+def installed(real: Cluster, folder: Path) -> Iterator[Place]:
+    """Diskyard on that cluster, as its operator installs it; ended with the block."""
+    folder.mkdir(mode=0o755)
+    place = Place(folder / "node", real.kubeconfig)
+    with ExitStack() as stack:
+        stack.callback(place.close)
+        real.client.create(NAMESPACE, builders.namespace("cdi"))
+        apply(real, rendered("deploy=false", "admission.enabled=false", crds=True))
+        operator = Installation(real, folder, stack)
+        webhooks = operator.program("cdi-apiserver", "--part", "admission", "--name", "127.0.0.1")
+        operator.program("cdi-sa", "--part", "controllers")
+        operator.node(place.directory)
+        default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
+        real.client.patch(STORAGE_CLASS, Key("local"), default)
+        apply(real, rendered("deploy=false", f"admission.url={webhooks}"))
+        eventually(lambda: _refuses_nonsense(real), READY_WITHIN)
+        yield place
+
+
+def apply(real: Cluster, objects: list[dict[str, Any]]) -> None:
+    """As `helm install` does: definitions first."""
+    order = sorted(objects, key=lambda each: each["kind"] != "CustomResourceDefinition")
+    kubectl(real, {"apiVersion": "v1", "kind": "List", "items": order[: _definitions(order)]})
+    for each in order[: _definitions(order)]:
+        name = f"crd/{each['metadata']['name']}"
+        _kubectl(real, "wait", "--for=condition=Established", name, "--timeout=60s")
+    kubectl(real, {"apiVersion": "v1", "kind": "List", "items": order[_definitions(order) :]})
+
+
+def kubectl(real: Cluster, manifest: Mapping[str, Any]) -> None:
+    """`kubectl apply` of a manifest."""
+    if manifest["items"]:
+        _kubectl(real, "apply", "--server-side", "--force-conflicts", "-f", "-", sent=orjson.dumps(manifest))
+
+
+def _kubectl(real: Cluster, *words: str, sent: bytes = b"") -> None:
+    command = [programs.folder() / "kubectl", "--kubeconfig", real.kubeconfig, *words]
+    done = subprocess.run(command, input=sent, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def _definitions(order: list[dict[str, Any]]) -> int:
+    return sum(1 for each in order if each["kind"] == "CustomResourceDefinition")
+
+
+def _refuses_nonsense(real: Cluster) -> bool:
+    """Whether the webhooks are called, and their certificate is believed."""
+    try:
+        real.client.create(DATA_VOLUME, builders.data_volume("nonsense", source={}))
+    except Invalid:
+        return True
+    except ApiError:
+        return False
+    real.client.delete(DATA_VOLUME, Key("nonsense", "default"))
+    return False
+
+
+class Installation:
+    """The programs, each with an account of its own, ended when the stack unwinds."""
+
+    def __init__(self, real: Cluster, folder: Path, stack: ExitStack) -> None:
+        self._real = real
+        self._folder = folder
+        self._stack = stack
+
+    def program(self, account: str, *options: str) -> str:
+        """`diskyard-controller` as that account; its URL."""
+        path = self._folder / f"kubeconfig-{account}"
+        asked = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "metadata": {"name": account, "namespace": "cdi"},
+            "spec": {"expirationSeconds": 10 * HOUR},
+        }
+        token = self._real.client.create(SERVICE_ACCOUNT, asked, "token")["status"]["token"]
+        write_kubeconfig(path, self._real.url, self._real.authority, token)
+        words = [
+            "-m",
+            "datavolume_controller",
+            "--kubeconfig",
+            str(path),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+        ]
+        return self._started(account, words, *options, "-v").rpartition(" ")[2]
+
+    def node(self, directory: Path) -> None:
+        """`diskyard node` as the administrator."""
+        words = ["-m", "cli", "node", "--kubeconfig", str(self._real.kubeconfig), "--port", "0"]
+        self._started("node", words, "--data-dir", str(directory), "--name", "node", "--verbose")
+
+    def _started(self, name: str, words: list[str], *options: str) -> str:
+        """The line with which the program says that it is ready."""
+        log = self._folder / f"{name}.log"
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, *words, *options], stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            )
+        self._stack.callback(_end, process)
+
+        def ready() -> str:
+            assert process.poll() is None, (
+                f"{name} ended with {process.returncode}:\n{log.read_text()[-3000:]}"
+            )
+            return next((line for line in log.read_text().splitlines() if line.startswith("ready")), "")
+
+        return eventually(ready, READY_WITHIN)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
