@@ -36,7 +36,9 @@ _JSON: Final = "application/json"
 _TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 AGENT: Final = f"diskyard/{VERSION}"
 """What comes before the slash is the name of our writes in `managedFields`."""
-_ONCE: Final = urllib3.Retry(connect=2, read=0, redirect=0, status=0, other=0)
+_ONCE: Final = urllib3.Retry(
+    connect=2, read=0, redirect=0, status=0, other=0, respect_retry_after_header=False
+)
 """Try again only what the server cannot have seen."""
 
 _from_file: Final[Callable[..., None]] = config.load_kube_config

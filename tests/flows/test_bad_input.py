@@ -61,7 +61,7 @@ def test_an_unknown_storage_class_is_named_with_those_that_exist(place: Place) -
 def test_a_claim_that_no_disk_can_hold_says_the_numbers_on_the_data_volume(place: Place) -> None:
     place.create(data_volume("huge", {"blank": {}}, "900Ti"))
 
-    dv = place.until("datavolumes", "huge", lambda dv: bool(dv["status"].get("conditions")), 20)
+    dv = place.until("datavolumes", "huge", lambda dv: bool(dv["status"].get("conditions")))
     bound = place.until(
         "datavolumes",
         "huge",
