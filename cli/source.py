@@ -16,10 +16,16 @@ _KINDS: Final = {
     "http://": "http", "https://": "http", "docker://": "registry", "oci-archive:": "registry", "s3://": "s3",
     "gs://": "gcs",
 }  # fmt: skip
-"""How a source begins -> its kind; anything else is a local file."""
+"""How a source begins -> its kind; `-` is standard input, anything else a local file."""
 _OPTIONS: Final = (
     click.option(
         "--user", default="", metavar="NAME[:PASSWORD]", help="For the source; asks for the password."
+    ),
+    click.option(
+        "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Ask an http source with this header."
+    ),
+    click.option(
+        "--ca", default="", metavar="FILE", help="Trust the authorities in this file, or folder, as well (PEM)."
     ),
     click.option(
         "--insecure", is_flag=True, help="Do not check certificates; let a registry speak plain HTTP."
@@ -56,6 +62,7 @@ def job(source: str, options: Mapping[str, Any]) -> "ImportJob":
     from diskyard.api.job import ImportJob
 
     kind = next((kind for start, kind in _KINDS.items() if source.lower().startswith(start)), "file")
+    kind = "stdin" if source == "-" else kind
     endpoint = _endpoint(source, kind, options["endpoint_url"])
     user, colon, password = options["user"].partition(":")
     if user and not colon:
@@ -64,7 +71,8 @@ def job(source: str, options: Mapping[str, Any]) -> "ImportJob":
         kind, endpoint, access_key=user, secret_key=password, insecure_tls=options["insecure"],
         credentials_file=os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "") if kind == "gcs" else "",
         region=options["region"], anonymous=options["anonymous"], architecture=options["architecture"],
-        auth_file=_auth_file(), registry_mirrors=options["mirrors"], allow_addresses=options["allow_addresses"],
+        extra_headers=options["headers"], cert_dir=options["ca"], auth_file=_auth_file(),
+        registry_mirrors=options["mirrors"], allow_addresses=options["allow_addresses"],
         http_proxy=_env("http_proxy"), https_proxy=_env("https_proxy"), no_proxy=_env("no_proxy"),
     )  # fmt: skip
 

@@ -51,10 +51,10 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
     """Import a disk image: SOURCE becomes the raw disk TARGET.
 
     SOURCE is an http:// or https:// URL, an object (s3://BUCKET/KEY or gs://BUCKET/OBJECT), a container image
-    (docker://HOST/NAME:TAG or oci-archive:FILE) with a disk below /disk, or a local file: raw, ISO, qcow2, vmdk, vdi,
-    vhd or vhdx, also inside gz, xz, zst, bz2 or a tar (OVA). TARGET is a file that is not there yet, a block device,
-    or a directory, which gets a disk.img. The disk takes its name when it is complete and verified. Interrupted, the
-    same command goes on where it stopped.
+    (docker://HOST/NAME:TAG or oci-archive:FILE) with a disk below /disk, a local file, or - for standard input: raw,
+    ISO, qcow2, vmdk, vdi, vhd or vhdx, also inside gz, xz, zst, bz2 or a tar (OVA). TARGET is a file that is not
+    there yet, a block device, or a directory, which gets a disk.img. The disk takes its name when it is complete and
+    verified. Interrupted, the same command goes on where it stopped.
 
     \b
     Exit codes:

@@ -11,7 +11,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from importer import address
 from importer.address import Policy
-from importer.request import Access
+from importer.request import Access, certificates
 
 
 def check(access: Access, url: str) -> None:
@@ -37,7 +37,7 @@ def authorities(access: Access, while_open: ExitStack) -> str | bool | None:
     if not access.ca_dir:
         return str(system[0]) if system else None
     _ = access.tls  # says which file is no certificate
-    added = [path for path in sorted(Path(access.ca_dir).glob("[!.]*")) if path.is_file()]
+    added = certificates(access.ca_dir)
     bundle = Path(while_open.enter_context(TemporaryDirectory(prefix="diskyard-")), "authorities.pem")
     bundle.write_bytes(b"\n".join(path.read_bytes() for path in (*system, *added)))
     return str(bundle)

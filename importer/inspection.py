@@ -14,8 +14,7 @@ from diskyard.disk.source import Source
 from diskyard.disk.space import check_room
 from diskyard.disk.unwrap import unwrapped
 from diskyard.errors import AccessDenied, DiskyardError, SourceMissing, SourceUnavailable
-from importer.request import shown
-from importer.transfer import opened
+from importer.transfer import name_of, opened
 
 _FLAT: Final = (Format.RAW, Format.ISO)
 _SECTOR: Final = 512
@@ -77,7 +76,7 @@ class Inspection:
 
 def inspection(job: ImportJob, room: int | None = None) -> Inspection:
     """What would become of a job whose disk may have `room` bytes."""
-    name = shown(job.endpoint)
+    name = name_of(job)
     try:
         with opened(job) as source:
             if isinstance(source, Image):

@@ -47,6 +47,7 @@ class Access:
     password: str = field(default="", repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_dir: str = ""
+    """A folder of authorities' certificates, or one file."""
     insecure: bool = False
     proxies: Mapping[str, str] = field(default_factory=dict)
     """Scheme -> URL of its proxy."""
@@ -343,14 +344,26 @@ def _bypassed(host: str, no_proxy: str) -> bool:
     return any(name in ("*", host) or host.endswith(f".{name}") or within(host, name) for name in names)
 
 
+def certificates(ca: str) -> list[Path]:
+    """The files in a folder of certificates, or the one file that is named. Raises InvalidRequest."""
+    place = Path(ca)
+    if not ca or place.is_file():
+        return [place] if ca else []
+    try:
+        return sorted(path for path in place.glob("[!.]*") if path.is_file()) if place.stat() else []
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot read the certificates in {ca}: {error.strerror}. Correct the path"
+        ) from error
+
+
 @cache
 def _tls(ca_dir: str, insecure: bool) -> ssl.SSLContext:
     """Made once: it takes longer than a request."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for path in sorted(Path(ca_dir).iterdir()) if ca_dir else ():
-        if path.is_file() and not path.name.startswith("."):
-            _trust(context, path)
+    for path in certificates(ca_dir):
+        _trust(context, path)
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

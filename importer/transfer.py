@@ -23,7 +23,7 @@ from diskyard.disk.probe import Format
 from diskyard.disk.source import Source
 from diskyard.disk.target import Expect, OnProgress, Result, Target, silent
 from diskyard.errors import InvalidRequest
-from importer import registry, sums
+from importer import registry, stdin, sums
 from importer.address import networks
 from importer.connection import same_origin
 from importer.file import FileSource
@@ -36,6 +36,8 @@ DISK: Final = "kubevirt"
 ARCHIVE: Final = "archive"
 LOCAL: Final = "file"
 """The source that is a path on this machine; from the command line only."""
+STDIN: Final = "stdin"
+"""The source that comes through a pipe; likewise."""
 
 
 def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -> Result:
@@ -47,12 +49,17 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
     if job.source == BLANK:
         return _blank(target, on_progress)
     with opened(job, patiently) as source:
-        expect = Expect(job.endpoint, shown(job.endpoint), expected, job.digest)
+        expect = Expect(job.endpoint, name_of(job), expected, job.digest)
         if job.content_type == ARCHIVE and not isinstance(source, Image):
             return extract(source, target, expect=expect, on_progress=on_progress)
         result = ingest(source, target, expect=expect, on_progress=on_progress)
         labels = source.labels if isinstance(source, LayerDisk) else {}
         return replace(result, labels=labels, about=source.about if isinstance(source, Flat) else {})
+
+
+def name_of(job: ImportJob) -> str:
+    """What a job's source is called, for people."""
+    return stdin.NAME if job.source == STDIN else shown(job.endpoint)
 
 
 def host_of(endpoint: str) -> str:
@@ -150,12 +157,17 @@ def _file(job: ImportJob) -> Source:
     return FileSource(Path(job.endpoint))
 
 
+def _stdin(_: ImportJob) -> Source:
+    return stdin.PipeSource()
+
+
 OPENERS: Final[Mapping[str, Callable[[ImportJob], Source]]] = {
     "http": _http,
     "s3": _s3,
     "gcs": _gcs,
     "registry": registry.opened,
     LOCAL: _file,
+    STDIN: _stdin,
 }
 """Kind of source -> what opens it."""
 

@@ -66,6 +66,8 @@ class Qcow2Decoder:
         self._ended = True
         if self._noted or (self._places and self._places[-1] >= self._fed):
             raise damaged(f"clusters or tables lie behind its end at {self._fed}")
+        for run in self._crossing:
+            self._check_end(run, self._fed)
         self._missed.sort(key=_host)
         return self._crossed(self._fed, memoryview(b""))
 
@@ -100,10 +102,16 @@ class Qcow2Decoder:
         """Note what a table maps: `done` is the first byte of the image that has not been used yet."""
         for index in self._tables[place]:
             for run in runs(self._header, index, bytes(table)):
-                if self._length is not None and run.host >= self._length:
-                    raise damaged(f"a cluster lies at {run.host}, the image ends at {self._length}")
+                if self._length is not None:
+                    self._check_end(run, self._length)
                 for part in _by_chunks(run):
                     self._note(part, place // CHUNK, done)
+
+    def _check_end(self, run: Run, end: int) -> None:
+        """Nothing where each cluster has begun before the image's end: the rest of the last one is zeros."""
+        last = run.host if run.packed else (run.end - 1) // self._header.cluster * self._header.cluster
+        if last >= end:
+            raise damaged(f"a cluster lies at {last}, the image ends at {end}")
 
     def _note(self, run: Run, known_from: int, done: int) -> None:
         """A run had its turn if its table was known by then, and all of it had come."""

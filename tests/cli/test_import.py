@@ -5,16 +5,18 @@ import json
 import os
 import pty
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.builders import eventually
 from tests.disk.images import MIB, allocated, converted, left_behind, raw, same
-from tests.imageserver import ImageServer, image_server
+from tests.imageserver import ImageServer, fault_server, image_server
 
 IMPORT = [sys.executable, "-c", "from cli.transfer import import_command; import_command()"]
 
@@ -175,3 +177,18 @@ def test_help_documents_the_exit_codes() -> None:
 
     for line in ("0    done", "3    this can never work as asked", "4    this may work"):
         assert line in said
+
+
+def test_a_header_and_an_authority_of_ones_own(images: ImageServer, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with fault_server((images.root / "disk.qcow2").read_bytes(), tls=context) as server:
+        url, target = server.url().replace("http:", "https:"), tmp_path / "disk.img"
+        assert imported(url, target).returncode == 3
+
+        done = imported(url, target, "--ca", tmp_path / "ca.pem", "--header", "X-Token: secret")
+
+        assert done.returncode == 0, done.stderr
+        assert {hit["x-token"] for hit in server.seen} == {"secret"}

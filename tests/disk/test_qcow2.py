@@ -219,15 +219,27 @@ def test_internal_snapshots_are_no_part_of_the_disk(tmp_path: Path) -> None:
     assert same(oracle(image), decoded(image))
 
 
-def test_a_cut_image_is_refused(disk: Path, tmp_path: Path) -> None:
-    image = converted(disk, tmp_path / "image.qcow2", "qcow2", "-c")
+@pytest.mark.parametrize("options", ["-c", "", "-o cluster_size=4k", "-o extended_l2=on"])
+@pytest.mark.parametrize("ranged", [True, False], ids=["ranged", "one stream"])
+def test_a_cut_image_is_refused(gallery: Path, tmp_path: Path, options: str, ranged: bool) -> None:
+    image = converted(gallery / "disk.raw", tmp_path / "image.qcow2", "qcow2", *options.split())
     body = image.read_bytes()
 
-    for cut in (len(body) // 2, len(body) - 2 * MIB):
-        with pytest.raises(UnsupportedImage, match="damaged or cut short"):
-            ingest(Bytes(body[:cut]), Target(tmp_path / "disk.img"))
+    for cut in (len(body) // 2, len(body) - 2 * MIB, len(body) - 66 * 1024):
+        source = Bytes(body[:cut], "v1" if ranged else None, ranged=ranged, sized=ranged)
+        with pytest.raises(UnsupportedImage, match=r"damaged or cut short|could not convert"):
+            ingest(source, Target(tmp_path / "disk.img"))
 
     assert "disk.img" not in left_behind(tmp_path)
+
+
+def test_a_last_cluster_that_is_not_written_to_its_end_is_filled_up_with_zeros(
+    gallery: Path, tmp_path: Path
+) -> None:
+    image = converted(gallery / "disk.raw", tmp_path / "image.qcow2", "qcow2", "-o", "cluster_size=2M")
+    os.truncate(image, image.stat().st_size - 123_392)
+
+    assert same(oracle(image), decoded(image))
 
 
 def test_a_damaged_cluster_is_refused(disk: Path, tmp_path: Path) -> None:
