@@ -103,7 +103,7 @@ class Outpost(AbstractContextManager["Outpost"]):
         devices = frozenset({kubernetes.KVM_DEVICE} if host.DEVICE.exists() else ())
         place = Place(self._directory.volumes, self._post.allowed)
         self._serve_logs(say)
-        machine = Machine(self.name, devices, self.address, self.port)
+        machine = Machine(self.name, devices, self.address, port=self.port)
         self._node = Node(machine, self._directory.pods, place)
         self._stack.callback(self._node.close)
         self._controllers = Controllers(

@@ -80,6 +80,7 @@ class Yard(AbstractContextManager["Yard"]):
             first = seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
             door = Door(objects, tokens(directory.pki))
             rules.serve(objects, door.policy)
+            objects.answer("token", door.accounts.issue)
             yard._serve(objects, door, reach)
             yard._warn(reach, say)
             yard._work(objects)

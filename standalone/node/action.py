@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from diskyard.api import meta
+from diskyard.api import meta, quantity
 from diskyard.api.meta import NODE, POD, Obj
 from diskyard.api.names import kubernetes
 from diskyard.api.names.cdi import TERMINATION_LOG as TERMINATION_PATH
-from diskyard.api.pod import WORKER_UID
-from diskyard.errors import NotFound, Passing, Refused
+from diskyard.errors import BadRequest, NotFound, Passing, Refused
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import Tell
-from standalone.node import environment, sandbox, schedule, volume
+from standalone.node import environment, etc, mount, sandbox, schedule
+from standalone.node.identity import Identity, identity
+from standalone.node.mount import Mounts
 from standalone.node.process import TERMINATION_LOG, Order
 from standalone.node.restart import Next
 from standalone.node.runtime import Home, Runtime
@@ -101,22 +102,25 @@ class Start:
     def carry_out(self, client: Client) -> None:
         """Make its mounts ready and start it; what hinders becomes an event."""
         try:
-            self._start()
-        except (OSError, Refused, Passing) as error:
+            self._start(client)
+        except (OSError, Refused, Passing, NotFound, BadRequest) as error:
             Tell(POD, self.pod, "Failed", f"Error: {error}", warning=True).carry_out(client)
             raise Passing(
                 f"container {self.container['name']} of pod {self.home.key} does not start: {error}"
             ) from error
 
-    def _start(self) -> None:
-        name = str(self.container["name"])
+    def _start(self, client: Client) -> None:
+        name, who = str(self.container["name"]), identity(self.pod, self.container)
         env = sandbox.environment(self.host) | dict(self.env)
         env.setdefault("HOSTNAME", self._hostname())
+        cgroup = self._cgroup(name)
         box = Sandbox(
             command=environment.command(self.container, env),
             hostname=self._hostname(),
-            binds=(*self._etc(), *self._devices(), *self._mounts(), self._termination_log()),
+            binds=(*self._etc(who), *self._mounts(who, client), self._termination_log(who)),
             working_dir=str(self.container.get("workingDir") or "/"),
+            identity=who,
+            memory=self._limit() if cgroup is None else None,
         )
         grace = meta.spec(self.pod).get("terminationGracePeriodSeconds")
         order = Order(
@@ -125,49 +129,70 @@ class Start:
             env=env,
             grace=DEFAULT_GRACE if grace is None else float(grace),
             backoff=self.next.backoff,
+            cgroup=str(cgroup or ""),
         )
         self.runtime.start(self.home, name, self.next.number, order)
 
     def _hostname(self) -> str:
         return str(meta.spec(self.pod).get("hostname") or self.home.key.name)[:63].rstrip("-.")
 
-    def _mounts(self) -> tuple[Bind, ...]:
-        return volume.binds(self.container, self.volumes, self.home)
+    def _limit(self) -> int | None:
+        limit = schedule.limits(self.container).get("memory")
+        return quantity.parse(limit) if limit else None
 
-    def _devices(self) -> list[Bind]:
+    def _cgroup(self, name: str) -> Path | None:
+        limit = self._limit()
+        if limit is None:
+            return None
+        return self.runtime.memory.group(f"{self.home.uid}-{name}-{self.next.number}", limit)
+
+    def _mounts(self, who: Identity, client: Client) -> list[Bind]:
+        mounts = Mounts(self.pod, self.home, self.volumes, who)
         wanted = [DEVICES[name] for name in schedule.limits(self.container) if name in DEVICES]
-        return [
+        devices = [
             Bind(
-                volume.device_node(self.home, Path(path).name, Path(path)), path, read_only=False, device=True
+                mounts.device_node(f"{self.container['name']}-{Path(path).name}", Path(path)),
+                path,
+                read_only=False,
+                device=True,
             )
             for path in wanted
         ]
+        return [*devices, *mounts.binds(self.container, client)]
 
-    def _termination_log(self) -> Bind:
+    def _termination_log(self, who: Identity) -> Bind:
         life = self.runtime.life(self.home, str(self.container["name"]), self.next.number)
         life.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = life / TERMINATION_LOG
         file.touch(mode=0o600)
         if os.geteuid() == 0:
-            os.chown(file, WORKER_UID, WORKER_UID)
-        return Bind(
-            file,
-            volume.place(self.container.get("terminationMessagePath") or TERMINATION_PATH),
-            read_only=False,
-        )
+            os.chown(file, who.user, who.group)
+        where = mount.place(self.container.get("terminationMessagePath") or TERMINATION_PATH)
+        return Bind(file, where, read_only=False)
 
-    def _etc(self) -> list[Bind]:
-        folder = self.home.path / "etc"
-        folder.mkdir(mode=0o755, exist_ok=True)
-        hosts = Path("/etc/hosts")
-        texts = {
-            "passwd": f"root:x:0:0::/:/usr/sbin/nologin\nqemu:x:{WORKER_UID}:{WORKER_UID}::/tmp:/usr/sbin/nologin\n",
-            "group": f"root:x:0:\nqemu:x:{WORKER_UID}:\n",
-            "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-            "hostname": f"{self._hostname()}\n",
-            "hosts": (hosts.read_text() if hosts.exists() else "127.0.0.1 localhost\n")
-            + f"{self.home.address} {self._hostname()}\n",
-        }
+    def _etc(self, who: Identity) -> list[Bind]:
+        folder = self.home.path / "etc" / str(self.container["name"])
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        known = Path("/etc/hosts")
+        hosts = known.read_text() if known.exists() else "127.0.0.1 localhost\n"
+        texts = etc.files(who, self._hostname(), self.home.address, hosts)
         for name, text in texts.items():
             (folder / name).write_text(text)
         return [Bind(folder / name, f"/etc/{name}") for name in texts]
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """Bring the files of volumes that follow objects up to date, under the containers that mount them."""
+
+    home: Home
+    pod: Obj
+    volumes: tuple[Volume, ...]
+
+    def carry_out(self, client: Client) -> None:
+        """Write what has changed; what cannot be had now is tried again the next time."""
+        mounts = Mounts(self.pod, self.home, self.volumes, identity(self.pod, {}))
+        for volume in self.volumes:
+            if volume.content is not None and volume.path.exists():
+                with suppress(NotFound, OSError):
+                    mounts.make(volume, client)

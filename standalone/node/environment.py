@@ -1,20 +1,36 @@
 """A container's environment and command: values, references to fields, Secrets and ConfigMaps, `$(NAME)`."""
 
 import base64
+import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from diskyard.api import meta
+from diskyard.api import meta, quantity
 from diskyard.api.meta import CONFIG_MAP, SECRET, Key, Kind, Obj
 from diskyard.errors import NotFound, Passing
 from diskyard.kube.client import Client
+from standalone.node.schedule import containers
 
 Lookup = Callable[[Kind, Key], Mapping[str, bytes] | None]
 """The entries of a Secret or ConfigMap; None where there is none."""
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_.-][\w.-]*)\)")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Whose values are asked for, and where to read."""
+
+    pod: Obj
+    look: Lookup
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What is not in the pod's metadata: addresses."""
+    capacity: Mapping[str, str] = field(default_factory=dict)
+    """Of the node, for limits that are not set."""
 
 
 class Missing(Passing):
@@ -39,14 +55,14 @@ def lookup(client: Client) -> Lookup:
     return entries
 
 
-def environment(container: Obj, pod: Obj, fields: Mapping[str, str], look: Lookup) -> dict[str, str]:
+def environment(container: Obj, reader: Reader) -> dict[str, str]:
     """The variables that a container's spec says, in its order. Raises Missing."""
     env: dict[str, str] = {}
     for source in container.get("envFrom") or ():
         prefix = str(source.get("prefix") or "")
-        env |= {prefix + name: text for name, text in _all_of(source, pod, look)}
+        env |= {prefix + name: text for name, text in _all_of(source, reader.pod, reader.look)}
     for entry in container.get("env") or ():
-        text = _value(entry, pod, fields, look, env)
+        text = _value(entry, str(container.get("name")), reader, env)
         if text is not None:
             env[str(entry["name"])] = text
     return env
@@ -66,8 +82,9 @@ def expanded(text: str, env: Mapping[str, str]) -> str:
     )
 
 
-def field(path: str, pod: Obj, fields: Mapping[str, str]) -> str:
-    """What a fieldRef says; `fields` knows what is not in the pod's metadata. Raises Missing."""
+def value(path: str, reader: Reader) -> str:
+    """What a fieldRef says. Raises Missing."""
+    pod = reader.pod
     subscript = _SUBSCRIPT.fullmatch(path)
     if subscript:
         return str((meta.meta(pod).get(subscript[1]) or {}).get(subscript[2], ""))
@@ -79,24 +96,39 @@ def field(path: str, pod: Obj, fields: Mapping[str, str]) -> str:
         "metadata.annotations": _lines(meta.annotations(pod)),
         "spec.serviceAccountName": str(meta.spec(pod).get("serviceAccountName") or "default"),
         "spec.nodeName": str(meta.spec(pod).get("nodeName") or ""),
-        **fields,
+        **reader.fields,
     }
     if path not in known:
         raise Missing(f"fieldPath {path!r} is not supported: expected one of {', '.join(sorted(known))}")
     return known[path]
 
 
-def _value(
-    entry: Obj, pod: Obj, fields: Mapping[str, str], look: Lookup, env: Mapping[str, str]
-) -> str | None:
+def resource(wanted: Mapping[str, Any], reader: Reader, own: str = "") -> str:
+    """What a resourceFieldRef says: a request or a limit, in units of its divisor, rounded up. Raises Missing."""
+    name = str(wanted.get("containerName") or own)
+    found = next((each for each in containers(reader.pod) if each.get("name") == name), None)
+    kind, _, what = str(wanted.get("resource") or "").partition(".")
+    if found is None or kind not in ("limits", "requests") or not what:
+        raise Missing(
+            f"resourceFieldRef {json.dumps(dict(wanted))} names no container's limits.X or requests.X"
+        )
+    said = (found.get("resources") or {}).get(kind) or {}
+    fallback = reader.capacity.get(what, "0") if kind == "limits" else "0"
+    divisor = quantity.value(str(wanted.get("divisor") or "1")) or 1
+    return str(math.ceil(quantity.value(said.get(what) or fallback) / divisor))
+
+
+def _value(entry: Obj, container: str, reader: Reader, env: Mapping[str, str]) -> str | None:
     source: Mapping[str, Any] = entry.get("valueFrom") or {}
     if not source:
         return expanded(str(entry.get("value") or ""), env)
     if "fieldRef" in source:
-        return field(str(source["fieldRef"].get("fieldPath")), pod, fields)
+        return value(str(source["fieldRef"].get("fieldPath")), reader)
+    if "resourceFieldRef" in source:
+        return resource(source["resourceFieldRef"], reader, container)
     for name, kind in (("secretKeyRef", SECRET), ("configMapKeyRef", CONFIG_MAP)):
         if name in source:
-            return _entry(source[name], kind, pod, look)
+            return _entry(source[name], kind, reader.pod, reader.look)
     raise Missing(
         f"env {entry.get('name')!r} has a valueFrom that this node does not know: {', '.join(source)}"
     )

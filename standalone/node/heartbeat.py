@@ -4,7 +4,7 @@ import os
 import platform
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from diskyard.errors import AlreadyExists, NotFound
 from diskyard.kube.client import Client
 from diskyard.kube.pulse import Pulse
 from standalone.node import schedule
+from standalone.node.memory import Memory, memory
 from standalone.node.schedule import HOST_ADDRESS
 
 EVERY: Final = 40.0
@@ -37,6 +38,8 @@ class Machine:
     """Device resources that pods may ask for, such as devices.kubevirt.io/kvm. How many there are is said by who
     offers them (the agent of guests), as a device plugin does."""
     address: str = HOST_ADDRESS
+    memory: Memory = field(default_factory=memory)
+    """How limits hold."""
     port: int = 0
     """Where the API server asks for logs; 0: it is in the same process."""
 
@@ -114,23 +117,19 @@ def architecture() -> str:
 
 def status(machine: Machine, node: Obj, now: datetime) -> Obj:
     """The node's status: capacity, addresses, Ready."""
-    capacity = {
-        "cpu": str(os.cpu_count() or 1),
-        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki",
-        "pods": "1000",
-    }
+    has = capacity()
     ready = {
         "type": "Ready",
         "status": "True",
         "reason": "YardReady",
-        "message": _as_whom(),
+        "message": f"{_as_whom()}; {machine.memory}",
         "lastHeartbeatTime": meta.timestamp(now),
         "lastTransitionTime": (meta.condition(node, "Ready") or {}).get("lastTransitionTime")
         or meta.timestamp(now),
     }
     return {
-        "capacity": capacity,
-        "allocatable": capacity,
+        "capacity": has,
+        "allocatable": has,
         "addresses": [
             {"type": "InternalIP", "address": machine.address},
             {"type": "Hostname", "address": machine.name},
@@ -153,9 +152,18 @@ def status(machine: Machine, node: Obj, now: datetime) -> Obj:
     }
 
 
+def capacity() -> dict[str, str]:
+    """What this machine has, as a node says it."""
+    return {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki",
+        "pods": "1000",
+    }
+
+
 def _as_whom() -> str:
     if os.geteuid() == 0:
-        return "containers run in bubblewrap sandboxes as user 107 without capabilities"
+        return "containers run in bubblewrap sandboxes, never as root, without capabilities"
     return "containers run in bubblewrap sandboxes, in user namespaces of the user who runs the yard; no block volumes"
 
 

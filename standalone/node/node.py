@@ -21,7 +21,7 @@ class Node:
 
     def __init__(self, machine: Machine, pods: Path, place: Place, backoff: Backoff = KUBELET) -> None:
         self._machine = machine
-        self._runtime = Runtime(pods)
+        self._runtime = Runtime(pods, machine.memory)
         self._heartbeat: Heartbeat | None = None
         self.reconciler = Pods(machine.schedulable(), self._runtime, place, backoff)
 

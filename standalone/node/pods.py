@@ -14,8 +14,8 @@ from diskyard.errors import NotFound
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell
 from standalone.colleagues import SCHEDULER, at_work
-from standalone.node import environment, restart, sandbox, schedule, status, volume
-from standalone.node.action import Assign, Remove, Settle, Start, Stop
+from standalone.node import environment, heartbeat, identity, restart, sandbox, schedule, status, volume
+from standalone.node.action import Assign, Refresh, Remove, Settle, Start, Stop
 from standalone.node.environment import Missing
 from standalone.node.process import Life
 from standalone.node.restart import KUBELET, Backoff
@@ -29,6 +29,9 @@ from standalone.storage.place import Place
 
 LOOK_AGAIN: Final = 30.0
 """Seconds until a pod that misses something is looked at again, should no watch have brought it."""
+
+REFRESHED: Final = 60.0
+"""Seconds between two looks at whether a token in a volume is to be renewed; changes of objects come at once."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Pods:
         self._place = place
         self._backoff = backoff
         self._host = sandbox.host()
+        self._capacity = heartbeat.capacity()
         self._uses = Uses()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
             kind: self._uses.users(kind) for kind in (CLAIM, SECRET, CONFIG_MAP)
@@ -117,14 +121,17 @@ class Pods:
         }
         world = replace(world, home=home, lives=lives)
         idle = any(not (found and found[-1].running) for found in lives.values())
-        if not idle or meta.deleting(pod) or meta.phase(pod) in status.TERMINAL:
+        if meta.deleting(pod) or meta.phase(pod) in status.TERMINAL or not (idle or volume.changes(pod)):
             return world
         fields = {
             "status.podIP": home.address, "status.podIPs": home.address,
             "status.hostIP": self.node.address, "status.hostIPs": self.node.address,
         }  # fmt: skip
         return replace(
-            world, materials=_materials(Scene(pod, home, self._place, client, self.node.name, fields))
+            world,
+            materials=_materials(
+                Scene(pod, home, self._place, client, self.node.name, fields, self._capacity)
+            ),
         )
 
 
@@ -153,9 +160,7 @@ def _materials(scene: Scene) -> Materials:
     missing: dict[str, str] = {}
     for container in schedule.containers(scene.pod):
         try:
-            env[str(container["name"])] = environment.environment(
-                container, scene.pod, scene.fields, scene.look
-            )
+            env[str(container["name"])] = environment.environment(container, scene.reader)
         except Missing as error:
             missing[str(container["name"])] = str(error)
     try:
@@ -252,6 +257,9 @@ def _alive(world: World) -> Plan | None:
     waits = {name: step.wait for name, step in steps.items() if step.wait}
     actions = [action for step in steps.values() for action in step.actions]
     times = [step.again_in for step in steps.values() if step.again_in is not None]
+    if world.home and world.materials.volumes and volume.changes(_pod(world)):
+        actions.append(Refresh(world.home, _pod(world), world.materials.volumes))
+        times.append(REFRESHED)
     return Plan((*_written(world, waits), *actions), min(times) if times else None)
 
 
@@ -304,25 +312,13 @@ def _obstacle(world: World, container: Obj) -> Step | None:
             warning=True,
         )
         return Step(Wait("ContainerCreating"), (told,), LOOK_AGAIN)
-    refusal = world.materials.missing_env.get(name) or _refusal(pod, container)
+    refusal = world.materials.missing_env.get(name) or identity.refusal(pod, container)
     if refusal:
         return _waiting(world, name, Wait("CreateContainerConfigError", refusal), f"Error: {refusal}")
     if not container.get("command") and not container.get("args"):
         sentence = "no command specified: the image runs what `command` says, such as [diskyard-importer]"
         return _waiting(world, name, Wait("CreateContainerError", sentence), f"Error: {sentence}")
     return None
-
-
-def _refusal(pod: Obj, container: Obj) -> str:
-    """What a container asks to be, and cannot be on this node."""
-    whole = meta.spec(pod).get("securityContext") or {}
-    own = whole | (container.get("securityContext") or {})
-    user = own.get("runAsUser")
-    if own.get("privileged"):
-        return "privileged containers do not run on this node: remove securityContext.privileged"
-    if user is not None and user != api_pod.WORKER_UID:
-        return f"this node runs containers as user {api_pod.WORKER_UID} only, found securityContext.runAsUser {user}"
-    return ""
 
 
 def _no_image(world: World, container: Obj) -> Step:

@@ -31,6 +31,8 @@ DEATH_LIMIT: Final = 10.0
 """Seconds that a killed process has to disappear; one that waits for a disk may take some."""
 LOST: Final = 255
 """Exit code of a container whose end nobody saw, as containerd has it."""
+KILLED: Final = 137
+"""Exit code of what SIGKILL ended."""
 _FLOCK: Final = "hhqqi"
 """struct flock on 64-bit Linux: type, whence, start, length, pid."""
 
@@ -46,6 +48,8 @@ class Order:
     grace: float
     backoff: float
     """Seconds to wait after the end of this life before the next begins."""
+    cgroup: str = ""
+    """The folder of the control group that it runs in; empty: our own."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def start(directory: Path, order: Order) -> "PidFile":
     if not (directory / "spec.json").exists():
         _write(directory / "spec.json", json.dumps({
             "options": list(order.options), "program": list(order.program), "env": dict(order.env),
-            "grace": order.grace, "backoff": order.backoff,
+            "grace": order.grace, "backoff": order.backoff, "cgroup": order.cgroup,
         }))  # fmt: skip
     keeper = _spawn(directory)
     life = observe(directory)
@@ -212,6 +216,8 @@ def observe(directory: Path, from_logs: bool = False) -> Life | None:
 def _end(said: Mapping[str, Any], directory: Path, from_logs: bool) -> End:
     code, message = int(said["code"]), str(said.get("error") or "")
     reason = "StartError" if message else "Completed" if code == 0 else "Error"
+    if said.get("oom") and code == KILLED:
+        reason = "OOMKilled"
     message = message or _text(directory / TERMINATION_LOG, MESSAGE_LIMIT)
     if not message and code != 0 and from_logs:
         message = log.tail(directory)

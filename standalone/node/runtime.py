@@ -22,6 +22,7 @@ from diskyard.api import meta
 from diskyard.api.meta import Key, Obj
 from standalone.node import process
 from standalone.node.exits import Exits
+from standalone.node.memory import UNLIMITED, Memory
 from standalone.node.process import Life, Order
 
 FIRST_ADDRESS: Final = int(IPv4Address("127.64.0.0"))
@@ -47,7 +48,8 @@ class Home:
 class Runtime:
     """The pods' directories and processes of one node. Safe to use from several threads."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, memory: Memory = UNLIMITED) -> None:
+        self.memory = memory
         self._directory = directory
         self._lock = threading.Lock()
         self._homes = {home.uid: home for home in _homes(directory)}
@@ -139,6 +141,7 @@ class Runtime:
         with suppress(FileNotFoundError):
             home.path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
+        self.memory.clean(home.uid)
         with self._lock:
             self._homes.pop(home.uid, None)
 

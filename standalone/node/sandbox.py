@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from diskyard.api.pod import WORKER_UID
 from diskyard.errors import Refused
+from standalone.node.identity import WORKER, Identity
 from standalone.node.supervisor import ENV_FILE
 
 WORKER_PACKAGES: Final = ("diskyard", "importer", "uploadproxy", "cloner", "vm_runtime")
@@ -66,6 +66,9 @@ class Sandbox:
     hostname: str
     binds: tuple[Bind, ...] = ()
     working_dir: str = "/"
+    identity: Identity = WORKER
+    memory: int | None = None
+    """Bytes that each process may have; None: no limit, or one that a control group keeps."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def options(sandbox: Sandbox, machine: Host) -> list[str]:
         *("--symlink", "../run", "/var/run"),
         *_usr(),
         *_mounts(binds),
+        *(_frozen(binds) if sandbox.identity.read_only_root else ()),
         *("--chdir", sandbox.working_dir),
     ]
 
@@ -113,7 +117,8 @@ def options(sandbox: Sandbox, machine: Host) -> list[str]:
 def program(sandbox: Sandbox, machine: Host) -> list[str]:
     """What bubblewrap runs: what drops every right, what takes the environment, the container's command."""
     enter = (machine.installation.python, "-I", "-S", "-c", ENTER)
-    return [*(_drop() if machine.root else ()), *enter, *sandbox.command]
+    limit = () if sandbox.memory is None else ("prlimit", f"--data={sandbox.memory}")
+    return [*(drop(sandbox.identity) if machine.root else ()), *limit, *enter, *sandbox.command]
 
 
 def environment(machine: Host) -> dict[str, str]:
@@ -146,11 +151,22 @@ def _namespaces(sandbox: Sandbox, machine: Host) -> Iterator[str]:
         for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
             yield from ("--cap-add", capability)
     else:
-        yield from ("--unshare-user", "--uid", str(WORKER_UID), "--gid", str(WORKER_UID))
+        who = sandbox.identity
+        yield from ("--unshare-user", "--uid", str(who.user), "--gid", str(who.group))
 
 
-def _drop() -> Iterator[str]:
-    yield from ("setpriv", "--reuid", str(WORKER_UID), "--regid", str(WORKER_UID), "--clear-groups")
+def _frozen(binds: Iterable[Bind]) -> Iterator[str]:
+    """A read-only root: nothing can be written but what is mounted."""
+    mounted = {bind.target for bind in binds}
+    for path in ("/tmp", "/var/tmp", "/"):
+        if path not in mounted:
+            yield from ("--remount-ro", path)
+
+
+def drop(who: Identity) -> Iterator[str]:
+    """What turns root into that identity, for good."""
+    groups = ("--groups", ",".join(map(str, who.groups))) if who.groups else ("--clear-groups",)
+    yield from ("setpriv", "--reuid", str(who.user), "--regid", str(who.group), *groups)
     yield from ("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
 
 

@@ -3,7 +3,7 @@
 Run as `python -I -S supervisor.py RUN`, by file path, with nothing but the standard library: it starts in
 20 milliseconds and stays small. RUN is a directory; in it:
 
-    spec.json         what to run: options (of bubblewrap), program, env, grace (seconds)
+    spec.json         what to run: options (of bubblewrap), program, env, grace (seconds), cgroup (a folder, or none)
     lock              held (POSIX lock) for as long as this process lives: who asks learns its process id,
                       and no reused id is ever mistaken for it
     sandbox           held (flock) by this process and by the sandbox's init: free only when both are gone
@@ -44,6 +44,8 @@ HELD_FILE = 22
 """The descriptor of `sandbox`, which only bubblewrap's own processes keep open."""
 ENV_FILE = 20
 """The descriptor by which the environment goes in, as JSON."""
+ENTER_GROUP = 'echo $$ > "$0" && exec "$@"'
+"""Runs what follows in a control group: from its first moment, and without this process."""
 STATUS_FILE = 21
 """The descriptor on which bubblewrap says how it goes."""
 
@@ -152,6 +154,7 @@ class Spec:
         self.program: list[str] = said["program"]
         self.env: dict[str, str] = said["env"]
         self.grace = float(said["grace"])
+        self.cgroup: str = said.get("cgroup") or ""
 
 
 class Keeper:
@@ -188,6 +191,8 @@ class Keeper:
         ]
         files = ("--json-status-fd", STATUS_FILE, "--sync-fd", HELD_FILE, "--args", OPTIONS_FILE)
         argv = ["bwrap", *map(str, files), "--", *self._spec.program]
+        if self._spec.cgroup:
+            argv = ["sh", "-c", ENTER_GROUP, self._spec.cgroup + "/cgroup.procs", *argv]
         environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         usual = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ)
         self._bwrap = os.posix_spawnp(
@@ -208,6 +213,8 @@ class Keeper:
         self._log.finish()
         ran = b'"exit-code"' in self._status or self._killed
         end: dict[str, object] = {"code": code if ran else START_ERROR, "at": stamp()}
+        if self._spec.cgroup and leave(self._spec.cgroup):
+            end["oom"] = True
         return end if ran else end | {"error": self._log.last[:512] or f"bwrap ended with {code}"}
 
     def _listen_to_signals(self) -> None:
@@ -313,6 +320,22 @@ class Keeper:
         while len(self._streams) > 1 and time.monotonic() < deadline:
             for file, _ in self._poll.poll(100):
                 self._serve(file)
+
+
+def leave(cgroup: str) -> bool:
+    """Take a control group away; whether a process of it was killed for the memory it took."""
+    killed = False
+    for name in ("memory.events", "memory.oom_control"):
+        try:
+            with open(f"{cgroup}/{name}") as file:
+                killed |= any(line.split()[1] != "0" for line in file if line.startswith("oom_kill "))
+        except OSError:
+            continue
+    try:
+        os.rmdir(cgroup)
+    except OSError:
+        return killed  # the node removes what is left with the pod
+    return killed
 
 
 def announce() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from diskyard.api.meta import CONFIG_MAP, SECRET, Key, Kind, Obj
-from standalone.node.environment import Missing, command, environment, expanded
+from standalone.node.environment import Missing, Reader, command, environment, expanded
 from tests.builders import pod, stored
 
 ENTRIES = {(SECRET, "words"): {"first": b"hush"}, (CONFIG_MAP, "plan"): {"A": b"1", "B": b"2"}}
@@ -18,7 +18,8 @@ def look(kind: Kind, key: Key) -> Mapping[str, bytes] | None:
 
 def of(*env: Obj, **container: object) -> dict[str, str]:
     return environment(
-        {"name": "main", "env": list(env), **container}, POD, {"status.podIP": "127.1.1.1"}, look
+        {"name": "main", "env": list(env), **container},
+        Reader(POD, look, {"status.podIP": "127.1.1.1"}),
     )
 
 
@@ -51,7 +52,7 @@ def test_fields(path: str, text: str) -> None:
         (ref(secretKeyRef={"name": "words", "key": "no"}), "couldn't find key no in Secret default/words"),
         (ref(configMapKeyRef={"name": "no", "key": "a"}), 'configmap "no" not found'),
         (ref(fieldRef={"fieldPath": "spec.no"}), "fieldPath 'spec.no' is not supported"),
-        (ref(resourceFieldRef={"resource": "limits.cpu"}), "a valueFrom that this node does not know"),
+        (ref(fileKeyRef={"path": "x"}), "a valueFrom that this node does not know"),
     ],
 )
 def test_what_is_missing_is_named(source: Obj, sentence: str) -> None:

@@ -230,7 +230,13 @@ def test_init_containers_run_one_after_the_other_and_first(yard: Yard) -> None:
     ("container", "sentence"),
     [
         ({"securityContext": {"privileged": True}}, "privileged containers do not run on this node"),
-        ({"securityContext": {"runAsUser": 0}}, "as user 107 only, found securityContext.runAsUser 0"),
+        (
+            {"securityContext": {"runAsUser": 0}},
+            "expected securityContext.runAsUser from 1 to 2147483647, found 0",
+        ),
+        ({"securityContext": {"runAsGroup": 0}}, "containers never run as root on this node"),
+        ({"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}, "grants no capabilities"),
+        ({"securityContext": {"seccompProfile": {"type": "Localhost"}}}, "no seccomp profiles of its own"),
     ],
 )
 def test_a_container_that_asks_for_more_rights_is_refused(

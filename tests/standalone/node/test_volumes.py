@@ -89,11 +89,11 @@ def test_a_pod_waits_for_a_volume_that_is_missing(yard: Yard) -> None:
 
 
 def test_a_kind_of_volume_that_we_do_not_have_is_named(yard: Yard) -> None:
-    yard.run(shell("one", "true", volumes=[{"name": "h", "hostPath": {"path": "/"}}]))
+    yard.run(shell("one", "true", volumes=[{"name": "h", "nfs": {"server": "nas", "path": "/"}}]))
 
     sentence = eventually(lambda: yard.told("one").get("FailedMount", ""))
 
-    assert 'volume "h" is of type hostPath: this node has emptyDir, persistentVolumeClaim' in sentence
+    assert 'volume "h" is of type nfs: this node has emptyDir, persistentVolumeClaim' in sentence
 
 
 @pytest.mark.skipif(not ROOT or not Path("/dev/net/tun").exists(), reason="needs root and /dev/net/tun")
@@ -137,3 +137,36 @@ def test_a_finalizer_holds_the_object_and_not_the_processes(yard: Yard) -> None:
     yard.store.patch(POD, Key("one", "default"), {"metadata": {"finalizers": None}})
 
     eventually(lambda: yard.gone("one"))
+
+
+def hosted(path: Path, **more: object) -> list[dict[str, object]]:
+    return [{"name": "a", "hostPath": {"path": str(path), **more}}]
+
+
+def test_a_directory_of_the_machine_is_there_for_pods_where_the_operator_allows_it(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "word").write_text("hi\n")
+    (tmp_path / "yard").mkdir()
+    with opened(tmp_path / "yard", allowed=(shared,)) as yard:
+        yard.run(shell("one", "cat /a/word", container=mounts("/a"), volumes=hosted(shared)))
+        yard.run(shell("two", "true", container=mounts("/a"), volumes=hosted(tmp_path)))
+
+        yard.until("one", "Succeeded")
+        refused = eventually(lambda: yard.told("two").get("FailedMount", ""), 60)
+
+        assert yard.log("one") == "hi\n"
+        assert f"hostPath {tmp_path} is not allowed on this node" in refused
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("Directory", "is not a Directory"), ("File", "is not a File"), ("Tape", "is of type Tape: expected")],
+)
+def test_a_path_of_the_machine_is_what_the_pod_expects(tmp_path: Path, kind: str, sentence: str) -> None:
+    (tmp_path / "yard").mkdir()
+    with opened(tmp_path / "yard", allowed=(tmp_path / "shared",)) as yard:
+        volumes = hosted(tmp_path / "shared" / "x", type=kind)
+        yard.run(shell("one", "true", container=mounts("/a"), volumes=volumes))
+
+        assert sentence in eventually(lambda: yard.told("one").get("Failed", ""), 60)

@@ -5,12 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from diskyard import IMAGE
 from diskyard.api import meta
 from diskyard.api.meta import EVENT, POD, STORAGE_CLASS, Key, Obj
 from diskyard.errors import AlreadyExists, NotFound
 from diskyard.kube.client import Selection
 from diskyard.kube.controller import Controllers
+from standalone.access.account import Accounts
 from standalone.node.heartbeat import Machine
 from standalone.node.log import LogOptions
 from standalone.node.node import Node
@@ -38,6 +41,8 @@ class Yard:
                 self.store.create(STORAGE_CLASS, each)
             except AlreadyExists:
                 continue
+        self.accounts = Accounts(self.store, ec.generate_private_key(ec.SECP256R1()))
+        self.store.answer("token", self.accounts.issue)
         (path / "volumes").mkdir(exist_ok=True)
         place = Place(path / "volumes", allowed)
         self.node = Node(Machine("here", devices), path / "pods", place, QUICK)
