@@ -18,6 +18,7 @@ from diskyard.kube.client import Client
 from standalone.access import grants
 from standalone.access.policy import Policy
 from standalone.access.rbac import Question
+from vm_runtime.controller.configuration import settings_of
 
 Defaults = Callable[[Client, Obj], Obj]
 Causes = Callable[[Client, Obj, Obj | None], Sequence[Cause]]
@@ -75,11 +76,11 @@ def _claim_causes(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:
 
 _DEFAULTS: Final[Mapping[Kind, Defaults]] = {
     CLAIM: _claim_defaults,
-    MACHINE: lambda _, obj: machine.defaults(obj),
-    INSTANCE: lambda _, obj: instance.defaults(obj),
+    MACHINE: lambda client, obj: machine.defaults(obj, settings_of(client)),
+    INSTANCE: lambda client, obj: instance.defaults(obj, settings_of(client)),
 }
 _CAUSES: Final[Mapping[Kind, Causes]] = {
     CLAIM: _claim_causes,
-    MACHINE: lambda _, obj, old: machine.causes(obj, old),
-    INSTANCE: lambda _, obj, old: instance.causes(obj, old),
+    MACHINE: lambda client, obj, old: machine.causes(obj, old, settings_of(client)),
+    INSTANCE: lambda client, obj, old: instance.causes(obj, old, settings_of(client)),
 }

@@ -38,6 +38,7 @@ from standalone.wire.routes import application
 from vm_runtime import controller as vm_controller
 from vm_runtime.agent import host
 from vm_runtime.agent.agent import Agent
+from vm_runtime.agent.hostdisk import HostDisks
 
 KUBERNETES: Final = Key("kubernetes", "default")
 GRACE: Final = 90.0
@@ -60,7 +61,7 @@ class Yard(AbstractContextManager["Yard"]):
         self._machine = Machine(heartbeat.name(), devices)
         self._node = Node(self._machine, directory.pods, self._place)
         stack.callback(self._node.close)
-        self._agent = Agent(self._machine.name, directory.pods, self._wake)
+        self._agent = Agent(self._machine.name, directory.pods, self._wake, HostDisks(tuple(allowed)))
         stack.callback(self._agent.close)
 
     @classmethod

@@ -17,6 +17,7 @@ FINAL_PHASES: Final = ("Succeeded", "Failed")
 CLAIM_KINDS: Final = ("persistentVolumeClaim", "dataVolume")
 """The kinds of volume that are a claim."""
 CONTAINER_DISK: Final = "containerDisk"
+HOST_DISK: Final = "hostDisk"
 EPHEMERAL: Final = "ephemeral"
 """The kind of volume that reads a claim and forgets what is written."""
 _ON_CLAIMS: Final = (*CLAIM_KINDS, EPHEMERAL)

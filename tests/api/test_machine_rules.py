@@ -252,7 +252,10 @@ def test_a_machine_that_could_not_work_is_refused(spec: Obj, message: str) -> No
 
 def test_a_template_is_judged_where_it_stands() -> None:
     obj = builders.machine("vm")
-    obj["spec"]["template"]["spec"]["volumes"][0] = {"name": "root", "hostDisk": {"path": "/x"}}
+    obj["spec"]["template"]["spec"]["volumes"][0] = {
+        "name": "root",
+        "hostDisk": {"path": "/x", "type": "Disk"},
+    }
 
     assert [cause.field for cause in machine.causes(obj, None)] == ["spec.template.spec.volumes[0].hostDisk"]
 

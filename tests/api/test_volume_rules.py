@@ -115,7 +115,7 @@ def test_what_is_served_is_admitted(volume: Obj) -> None:
         (seed(secretRef={"other": "s"}), f"{SEED}.secretRef.name", f"{SEED}.secretRef.name is a required field"),
         (one(memoryDump={"claimName": "c"}), f"{HERE}.memoryDump",
          f"{HERE}.memoryDump is not supported yet: persistentVolumeClaim, dataVolume, ephemeral, containerDisk, "
-         "emptyDisk, cloudInitNoCloud, cloudInitConfigDrive, sysprep, configMap, secret, downwardAPI, "
+         "emptyDisk, hostDisk, cloudInitNoCloud, cloudInitConfigDrive, sysprep, configMap, secret, downwardAPI, "
          "serviceAccount are"),
     ],
 )  # fmt: skip

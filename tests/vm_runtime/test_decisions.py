@@ -11,6 +11,7 @@ from diskyard.api.instance import instance as read
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.rules.instance import defaults
+from diskyard.api.settings import settings as read_settings
 from tests import builders
 from vm_runtime.controller import gate, phases
 from vm_runtime.controller.configuration import Acceleration, acceleration
@@ -240,4 +241,4 @@ EMULATE = {"spec": {"configuration": {"developerConfiguration": {"useEmulation":
 def test_acceleration_is_what_nodes_offer_and_settings_allow(
     settings: Obj | None, nodes: list[Obj], wanted: Acceleration
 ) -> None:
-    assert acceleration(settings, nodes) == wanted
+    assert acceleration(read_settings(settings, None), nodes) == wanted

@@ -10,6 +10,7 @@ from diskyard.kube.reconcile import Reconciler
 from vm_runtime.agent.doors import Doors
 from vm_runtime.agent.heartbeat import Heartbeat
 from vm_runtime.agent.host import Acceleration
+from vm_runtime.agent.hostdisk import NO_HOST_DISKS, HostDisks
 from vm_runtime.agent.launchers import Launchers
 from vm_runtime.agent.observer import Observer
 
@@ -17,12 +18,14 @@ from vm_runtime.agent.observer import Observer
 class Agent:
     """Its reconcilers are run by whoever made it; `wake` is called when a launcher has said something."""
 
-    def __init__(self, node: str, pods: Path, wake: Callable[[Kind, Key], None]) -> None:
+    def __init__(
+        self, node: str, pods: Path, wake: Callable[[Kind, Key], None], disks: HostDisks = NO_HOST_DISKS
+    ) -> None:
         self._node = node
         self._observer = Observer(lambda key: wake(POD, key))
         self._heartbeat: Heartbeat | None = None
         self.doors = Doors(pods)
-        self.reconcilers: tuple[Reconciler[Any], ...] = (Launchers(node, pods, self._observer),)
+        self.reconcilers: tuple[Reconciler[Any], ...] = (Launchers(node, pods, self._observer, disks),)
 
     def start(self, client: Client, acceleration: Acceleration) -> None:
         """Say on the Node that guests may come, once a minute; the Node is there. Raises ApiError."""

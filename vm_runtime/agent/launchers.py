@@ -11,9 +11,10 @@ from diskyard.api import meta
 from diskyard.api.job import Report
 from diskyard.api.meta import INSTANCE, POD, Key, Kind, Obj
 from diskyard.api.names import derived, kubevirt
-from diskyard.errors import NotFound
+from diskyard.errors import NotFound, Refused
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan
+from vm_runtime.agent.hostdisk import HostDisks, host_disks
 from vm_runtime.agent.mailbox import Mailbox, mailbox
 from vm_runtime.agent.observer import Observer
 
@@ -38,15 +39,25 @@ class World:
 
 @dataclass(frozen=True)
 class Write:
-    """Put the instance's file in place."""
+    """Put the instance's file in place, once the machine's own disks are ready, or with the reason why not."""
 
     mailbox: Mailbox
     content: bytes
+    disks: HostDisks
 
     def carry_out(self, _client: Client) -> None:
         """Put it; a pod that is being taken away needs none."""
         with suppress(FileNotFoundError):
-            self.mailbox.write(self.content)
+            self.mailbox.write(self._checked())
+
+    def _checked(self) -> bytes:
+        said = json.loads(self.content)
+        try:
+            for volume in host_disks(tuple(instances.volumes(meta.spec(said)))):
+                self.disks.prepare(volume)
+        except Refused as refusal:
+            return json.dumps({**said, kubevirt.PROBLEM: str(refusal)}, sort_keys=True).encode()
+        return self.content
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,9 @@ class Launchers:
 
     kind = POD
 
-    def __init__(self, node: str, pods: Path, observer: Observer) -> None:
+    def __init__(self, node: str, pods: Path, observer: Observer, disks: HostDisks) -> None:
         self._node = node
+        self._disks = disks
         self._directory = pods
         self._observer = observer
         self._uids: dict[Key, str] = {}
@@ -120,7 +132,7 @@ class Launchers:
         box = mailbox(self._directory, uid)
         actions: list[Action] = []
         if world.wanted and world.wanted != world.found:
-            actions.append(Write(box, world.wanted))
+            actions.append(Write(box, world.wanted, self._disks))
         if not world.observed:
             actions.append(Observe(self._observer, uid, key, box))
         if world.report is not None:

@@ -1,12 +1,15 @@
-"""What we read of the KubeVirt object and of the nodes: may guests be emulated, and must they."""
+"""May guests be emulated, and must they: what the operator allows, and what the nodes offer."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from diskyard.api import meta
+from diskyard.api import meta, settings
 from diskyard.api.instance import part
-from diskyard.api.meta import Obj
+from diskyard.api.meta import CONFIG_MAP, KUBEVIRT, Obj
 from diskyard.api.names import kubevirt
+from diskyard.api.settings import Settings
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import find
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,22 @@ class Acceleration:
         return self.kvm or self.emulation
 
 
-def acceleration(settings: Obj | None, nodes: Iterable[Obj]) -> Acceleration:
-    """What the KubeVirt object allows and the nodes offer."""
-    configuration = part(meta.spec(settings or {}), "configuration")
-    developer = part(configuration, "developerConfiguration")
+def acceleration(allowed: Settings, nodes: Iterable[Obj]) -> Acceleration:
+    """What the operator allows and the nodes offer."""
     known = [node for node in nodes if meta.annotations(node).get(kubevirt.ACCELERATION)]
     offering = [node for node in known if _offers(node)]
     found = (offering or known)[:1]
     return Acceleration(
         kvm=bool(offering),
-        emulation=developer.get("useEmulation") is True,
+        emulation=allowed.emulation,
         reason=meta.annotations(found[0])[kubevirt.ACCELERATION] if found else "",
+    )
+
+
+def settings_of(client: Client) -> Settings:
+    """What the operator has set. Raises ApiError."""
+    return settings.settings(
+        find(client, KUBEVIRT, settings.CR), find(client, CONFIG_MAP, settings.CONFIG_MAP)
     )
 
 

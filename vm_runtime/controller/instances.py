@@ -5,14 +5,27 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from diskyard.api import instance as instances
-from diskyard.api import meta
+from diskyard.api import meta, settings
 from diskyard.api.config import config
 from diskyard.api.instance import FINAL_PHASES, Instance, Volume
-from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, INSTANCE, KUBEVIRT, NODE, POD, Key, Kind, Obj
+from diskyard.api.meta import (
+    CDI_CONFIG,
+    CLAIM,
+    CONFIG_MAP,
+    DATA_VOLUME,
+    INSTANCE,
+    KUBEVIRT,
+    NODE,
+    POD,
+    Key,
+    Kind,
+    Obj,
+)
 from diskyard.api.names import cdi, derived, kubevirt
 from diskyard.errors import InvalidRequest
 from diskyard.kube.client import DELETE, Client, Deletion, Selection
 from diskyard.kube.reconcile import (
+    EVERY,
     NOTHING,
     Action,
     Create,
@@ -25,13 +38,11 @@ from diskyard.kube.reconcile import (
     owners,
 )
 from vm_runtime.controller import gate, phases, supply
-from vm_runtime.controller.configuration import acceleration
+from vm_runtime.controller.configuration import acceleration, settings_of
 from vm_runtime.controller.gate import World
 from vm_runtime.controller.interest import Interest
 from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
 from vm_runtime.controller.supply import Supply
-
-SETTINGS = Key(kubevirt.CR_NAME, kubevirt.NAMESPACE)
 
 
 class Instances:
@@ -47,6 +58,7 @@ class Instances:
             DATA_VOLUME: self._interest.roots(DATA_VOLUME),
             POD: self._pods,
             KUBEVIRT: everything,
+            CONFIG_MAP: _of_settings,
             NODE: everything,
         }
 
@@ -69,7 +81,7 @@ class Instances:
             supplies=supplies,
             pod=_owned(client, Key(derived.launcher_pod(key.name, uid), key.namespace), obj),
             consumer=_owned(client, Key(derived.consumer_pod(key.name, uid), key.namespace), obj),
-            acceleration=acceleration(find(client, KUBEVIRT, SETTINGS), client.list(NODE).items),
+            acceleration=acceleration(settings_of(client), client.list(NODE).items),
             config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
             now=self._clock(),
         )
@@ -114,6 +126,11 @@ class Instances:
     def _pods(self, pod: Obj) -> Iterable[Key]:
         """The instance that a pod runs, and those that wait for what it uses."""
         return {*owners(INSTANCE)(pod), *self._interest.roots(POD)(pod)}
+
+
+def _of_settings(config_map: Obj) -> Iterable[Key]:
+    """Every instance, when it is the one ConfigMap that is about them."""
+    return (EVERY,) if meta.key(config_map) == settings.CONFIG_MAP else ()
 
 
 def _interests(keys: Iterable[Key]) -> list[tuple[Kind, Key]]:

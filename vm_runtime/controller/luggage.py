@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from diskyard.api.config import Config
-from diskyard.api.instance import CONTAINER_DISK, EPHEMERAL, Instance, Volume, part
+from diskyard.api.instance import CONTAINER_DISK, EPHEMERAL, HOST_DISK, Instance, Volume, part
 from diskyard.api.job import ImportJob
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi, kubevirt
@@ -70,6 +70,14 @@ def _claim(instance: Instance, volume: Volume) -> Piece:
 def _pieces(volume: Volume) -> Iterator[Piece]:
     make = _KINDS.get(volume.kind)
     return make(volume) if make else iter(())
+
+
+def _host_disk(volume: Volume) -> Iterator[Piece]:
+    """The directory in which the disk lies; the node's agent makes the disk, the launcher only uses it."""
+    path = PurePosixPath(str(volume.source.get("path") or "/"))
+    kind = "DirectoryOrCreate" if volume.source.get("type") == "DiskOrCreate" else "Directory"
+    source = {"hostPath": {"path": str(path.parent), "type": kind}}
+    yield Piece(volume.name, source, f"{kubevirt.DISKS_DIR}/{volume.name}")
 
 
 def _secret(volume: Volume) -> Iterator[Piece]:
@@ -170,6 +178,7 @@ def _pull_name(volume: Volume) -> str:
 
 _KINDS: Final[Mapping[str, Callable[[Volume], Iterator[Piece]]]] = {
     CONTAINER_DISK: _container_disk,
+    HOST_DISK: _host_disk,
     "secret": _secret,
     "configMap": _config_map,
     "downwardAPI": _downward,

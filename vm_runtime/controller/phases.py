@@ -147,7 +147,7 @@ def _pod_troubles(facts: pods.Facts) -> list[Condition]:
     found = []
     if facts.unschedulable:
         found.append(Condition("PodScheduled", "False", "Unschedulable", facts.unschedulable))
-    if facts.waiting and facts.waiting[0] in PULL_PROBLEMS:
+    if facts.waiting and (facts.waiting[0] in PULL_PROBLEMS or facts.waiting[1]):
         found.append(Condition("Synchronized", "False", *facts.waiting))
     return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from diskyard.api.instance import CONTAINER_DISK, EPHEMERAL, Instance, Volume
+from diskyard.api.instance import CONTAINER_DISK, EPHEMERAL, HOST_DISK, Instance, Volume
 from vm_runtime.domain.disk import Backing
 from vm_runtime.launcher import discs, disks, overlays
 from vm_runtime.launcher.place import Place
@@ -22,6 +22,7 @@ def _disc(instance: Instance, volume: Volume, place: Place) -> Backing:
 _KINDS: Final[Mapping[str, Callable[[Instance, Volume, Place], Backing]]] = {
     "persistentVolumeClaim": disks.claimed,
     "dataVolume": disks.claimed,
+    HOST_DISK: disks.on_host,
     EPHEMERAL: overlays.over_claim,
     CONTAINER_DISK: overlays.over_image,
     "emptyDisk": overlays.empty,

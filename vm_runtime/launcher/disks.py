@@ -3,7 +3,7 @@
 import mmap
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from diskyard import log
@@ -28,8 +28,15 @@ def claimed(instance: Instance, volume: Volume, place: Place) -> Backing:
     path = place.devices / volume.name if claim.block else place.disks / volume.name / DISK_FILE
     if not claim.block and volume.kind != EPHEMERAL and not os.path.lexists(path):
         make(path, claim)
-    _check(path, volume, claim)
+    _check_file(path, f"volume {volume.name}: {path} of claim {claim.name}", block=claim.block)
     return Backing(str(path), claim.block, direct(path), claim.preallocated)
+
+
+def on_host(_: Instance, volume: Volume, place: Place) -> Backing:
+    """A disk of the machine itself, which the node's agent has looked at. Raises InvalidRequest."""
+    path = place.disks / volume.name / PurePosixPath(str(volume.source.get("path"))).name
+    _check_file(path, f"volume {volume.name}: {volume.source.get('path')}", block=False)
+    return Backing(str(path), direct=direct(path))
 
 
 def make(path: Path, claim: Claim) -> None:
@@ -77,21 +84,15 @@ def direct(path: Path) -> bool:
     return True
 
 
-def _check(path: Path, volume: Volume, claim: Claim) -> None:
+def _check_file(path: Path, called: str, *, block: bool) -> None:
     try:
         mode = path.lstat().st_mode
     except OSError as failure:
-        raise InvalidRequest(
-            f"volume {volume.name}: {path} of claim {claim.name} cannot be read: {failure.strerror}"
-        ) from failure
-    if claim.block != stat.S_ISBLK(mode) or not (claim.block or stat.S_ISREG(mode)):
-        wanted = "a block device" if claim.block else "a plain file"
-        raise InvalidRequest(f"volume {volume.name}: {path} of claim {claim.name} is not {wanted}")
+        raise InvalidRequest(f"{called} cannot be read: {failure.strerror}") from failure
+    if block != stat.S_ISBLK(mode) or not (block or stat.S_ISREG(mode)):
+        raise InvalidRequest(f"{called} is not {'a block device' if block else 'a plain file'}")
     if not os.access(path, os.R_OK):
-        raise InvalidRequest(
-            f"volume {volume.name}: {path} of claim {claim.name} cannot be read by user {os.getuid()}: "
-            "give the file to that user"
-        )
+        raise InvalidRequest(f"{called} cannot be read by user {os.getuid()}: give the file to that user")
 
 
 def _free(directory: Path) -> int:

@@ -124,6 +124,8 @@ class Launcher:
             raise InvalidRequest(f"{kubevirt.INSTANCE_FILE} is not JSON: {failure}") from failure
         if meta.uid(obj) != self.job.uid:
             return None
+        if obj.get(kubevirt.PROBLEM):
+            raise InvalidRequest(str(obj[kubevirt.PROBLEM]))
         instance = instances.instance(obj)
         known = all(volume.name in instance.claims for volume in instance.claim_volumes)
         return instance if known else None

@@ -31,6 +31,7 @@ DOORS: Final = "subresources.kubevirt.io"
 DOOR_VERSIONS: Final = ("v1", "v1alpha3")
 NAMESPACE: Final = "kubevirt"
 CR_NAME: Final = "kubevirt"
+CONFIG_MAP_NAME: Final = "kubevirt-config"
 
 # where things are in a launcher's pod
 COMPUTE: Final = "compute"
@@ -46,6 +47,8 @@ SCRATCH_VOLUME: Final = "ephemeral-disks"
 SCRATCH_DIR: Final = "/var/run/kubevirt-ephemeral-disks"
 CONTAINER_DISKS_DIR: Final = "/var/run/kubevirt/container-disks"
 INSTANCE_FILE: Final = "instance.json"
+PROBLEM: Final = "problem"
+"""What of that file says why the guest cannot be started."""
 CONTROL_SOCKET: Final = "control.sock"
 QEMU_UID: Final = 107
 VM_NETWORK: Final = "10.0.2.0/24"

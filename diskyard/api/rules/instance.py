@@ -10,6 +10,7 @@ from diskyard.api.meta import Obj
 from diskyard.api.rules.disks import disk_causes, duplicates
 from diskyard.api.rules.instance_defaults import ARCHITECTURE, defaults, spec_defaults
 from diskyard.api.rules.volumes import volume_causes
+from diskyard.api.settings import UNSET, Settings
 from diskyard.errors import Cause, InvalidRequest
 
 __all__ = ["causes", "defaults", "spec_causes", "spec_defaults"]
@@ -49,17 +50,18 @@ _MAC: Final = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def causes(obj: Obj, old: Obj | None) -> Sequence[Cause]:
+def causes(obj: Obj, old: Obj | None, settings: Settings = UNSET) -> Sequence[Cause]:
     """What is wrong with an instance; `old` as it is stored. Only the time to shut down may be changed."""
     if old is None:
-        return tuple(spec_causes(meta.spec(obj), "spec"))
+        return tuple(spec_causes(meta.spec(obj), "spec", settings))
     free = "terminationGracePeriodSeconds"
     before, after = ({k: v for k, v in meta.spec(each).items() if k != free} for each in (old, obj))
     return () if before == after else (Cause("update of VMI object is restricted", "spec"),)
 
 
-def spec_causes(spec: Obj, at: str) -> Iterator[Cause]:
+def spec_causes(spec: Obj, at: str, settings: Settings) -> Iterator[Cause]:
     """What is wrong with the spec at the path `at`, its defaults filled in."""
+    yield from volume_causes(spec, at, settings.gates)
     for rule in _RULES:
         yield from rule(spec, at)
 
@@ -205,5 +207,5 @@ def _interface(interface: Obj, place: str) -> Iterator[Cause]:
 
 
 _RULES: Final[tuple[Callable[[Obj, str], Iterator[Cause]], ...]] = (
-    volume_causes, disk_causes, _memory, _processors, _machine, _firmware, _grace, _networks, _unsupported,
+    disk_causes, _memory, _processors, _machine, _firmware, _grace, _networks, _unsupported,
 )  # fmt: skip

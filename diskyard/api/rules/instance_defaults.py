@@ -8,17 +8,19 @@ from diskyard.api import meta, quantity
 from diskyard.api.instance import CONTAINER_DISK, DEVICES, part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
+from diskyard.api.settings import UNSET, Settings
 from diskyard.errors import InvalidRequest
 
 ARCHITECTURE: Final = "amd64"
 MACHINE: Final = "q35"
 MODEL: Final = "host-model"
 BUS: Final = "sata"
+BINDING: Final = "bridge"
 DEFAULT_NAME: Final = "default"
 TOPOLOGY: Final = "v3"
 
 
-def defaults(obj: Obj) -> Obj:
+def defaults(obj: Obj, settings: Settings = UNSET) -> Obj:
     """The instance with everything filled in; the object given is left as it is."""
     found = copy.deepcopy(obj)
     metadata = found.setdefault("metadata", {})
@@ -26,20 +28,23 @@ def defaults(obj: Obj) -> Obj:
     if kubevirt.INSTANCE_FINALIZER not in finalizers and not meta.deleting(found):
         metadata["finalizers"] = [*finalizers, kubevirt.INSTANCE_FINALIZER]
     metadata["annotations"] = {kubevirt.PCI_TOPOLOGY: TOPOLOGY, **(metadata.get("annotations") or {})}
-    found["spec"] = spec_defaults(meta.spec(found))
+    found["spec"] = spec_defaults(meta.spec(found), settings)
     return found
 
 
-def spec_defaults(spec: Obj) -> Obj:
+def spec_defaults(spec: Obj, settings: Settings = UNSET) -> Obj:
     """The spec with everything filled in, as a copy."""
     found = copy.deepcopy(spec)
     domain = found["domain"] = {**part(found, "domain")}
     found["architecture"] = found.get("architecture") or ARCHITECTURE
-    domain["machine"] = {**part(domain, "machine"), "type": part(domain, "machine").get("type") or MACHINE}
+    domain["machine"] = {
+        **part(domain, "machine"),
+        "type": part(domain, "machine").get("type") or settings.machine or MACHINE,
+    }
     _resources(domain)
     _memory(domain)
-    _processors(domain)
-    _network(found, domain)
+    _processors(domain, settings.cpu_model or MODEL)
+    _network(found, domain, settings.binding or BINDING)
     _disks(found, domain)
     _small_devices(part(domain, "devices"))
     _images(found)
@@ -61,13 +66,13 @@ def _memory(domain: Obj) -> None:
         domain["memory"] = {**part(domain, "memory"), "guest": said}
 
 
-def _processors(domain: Obj) -> None:
+def _processors(domain: Obj, model: str) -> None:
     cpu = {**part(domain, "cpu")}
     if not any(cpu.get(name) for name in ("sockets", "cores", "threads")):
         resources = part(domain, "resources")
         asked = part(resources, "limits").get("cpu") or part(resources, "requests").get("cpu") or 1
         cpu |= {"sockets": _whole(asked), "cores": 1, "threads": 1}
-    cpu["model"] = cpu.get("model") or MODEL
+    cpu["model"] = cpu.get("model") or model
     domain["cpu"] = cpu
 
 
@@ -78,12 +83,12 @@ def _whole(asked: str | int) -> int:
         return 1
 
 
-def _network(spec: Obj, domain: Obj) -> None:
+def _network(spec: Obj, domain: Obj, binding: str) -> None:
     devices = {**part(domain, "devices")}
     domain["devices"] = devices
     bare = not parts(devices, "interfaces") and not parts(spec, "networks")
     if bare and devices.get("autoattachPodInterface") is not False:
-        devices["interfaces"] = [{"name": DEFAULT_NAME, "bridge": {}}]
+        devices["interfaces"] = [{"name": DEFAULT_NAME, binding: {}}]
         spec["networks"] = [{"name": DEFAULT_NAME, "pod": {}}]
 
 

@@ -11,6 +11,7 @@ from diskyard.api.machine import Strategy
 from diskyard.api.meta import Obj
 from diskyard.api.rules import datavolume, instance
 from diskyard.api.rules.instance_defaults import ARCHITECTURE, MACHINE
+from diskyard.api.settings import UNSET, Settings
 from diskyard.errors import Cause
 
 EXCLUSIVE: Final = (
@@ -20,7 +21,7 @@ EXCLUSIVE: Final = (
 TEMPLATES: Final = "spec.dataVolumeTemplate"
 
 
-def defaults(obj: Obj) -> Obj:
+def defaults(obj: Obj, settings: Settings = UNSET) -> Obj:
     """The machine with its board fixed, so that it stays the same for all its instances."""
     template = part(meta.spec(obj), "template")
     if not template:
@@ -29,18 +30,21 @@ def defaults(obj: Obj) -> Obj:
     spec = found["spec"]["template"].setdefault("spec", {})
     domain = spec.setdefault("domain", {})
     spec["architecture"] = spec.get("architecture") or ARCHITECTURE
-    domain["machine"] = {**part(domain, "machine"), "type": part(domain, "machine").get("type") or MACHINE}
+    domain["machine"] = {
+        **part(domain, "machine"),
+        "type": part(domain, "machine").get("type") or settings.machine or MACHINE,
+    }
     return found
 
 
-def causes(obj: Obj, old: Obj | None) -> Sequence[Cause]:
+def causes(obj: Obj, old: Obj | None, settings: Settings = UNSET) -> Sequence[Cause]:
     """What is wrong with a machine; `old` as it is stored. What has not been changed is not judged again."""
     if old is not None and meta.spec(old) == meta.spec(obj):
         return ()
-    return tuple(_causes(obj))
+    return tuple(_causes(obj, settings))
 
 
-def _causes(obj: Obj) -> Iterator[Cause]:
+def _causes(obj: Obj, settings: Settings) -> Iterator[Cause]:
     spec = meta.spec(obj)
     yield from _strategy(spec)
     if spec.get("instancetype") or spec.get("preference"):
@@ -50,8 +54,8 @@ def _causes(obj: Obj) -> Iterator[Cause]:
     if not template:
         yield Cause("missing virtual machine template.", "spec.template", "FieldValueRequired")
         return
-    wanted = instance.spec_defaults(part(template, "spec"))
-    yield from instance.spec_causes(wanted, "spec.template.spec")
+    wanted = instance.spec_defaults(part(template, "spec"), settings)
+    yield from instance.spec_causes(wanted, "spec.template.spec", settings)
     yield from _templates(obj, part(template, "spec"))
 
 

@@ -1,7 +1,7 @@
 """Admission of an instance's volumes: one rule for each kind. The texts are KubeVirt's, where it has one. Pure."""
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from diskyard.api import quantity
@@ -11,6 +11,7 @@ from diskyard.api.instance import CONTAINER_DISK, SEED_METHODS, part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.quantity import MIB
 from diskyard.api.rules.disks import duplicates, misnamed
+from diskyard.api.settings import HOST_DISK as GATE
 from diskyard.errors import Cause, InvalidRequest
 
 MOST: Final = 256
@@ -18,7 +19,7 @@ INLINE: Final = 2048
 """Bytes of cloud-init text in a manifest; more comes from a Secret."""
 LABEL: Final = 32
 """Characters of a disc's label that ISO 9660 keeps."""
-NOT_YET: Final = ("hostDisk", "downwardMetrics", "memoryDump", "containerPath")
+NOT_YET: Final = ("downwardMetrics", "memoryDump", "containerPath")
 """Kinds of volume that KubeVirt has and we do not serve yet."""
 
 FOLDER: Final = "disk"
@@ -26,11 +27,17 @@ FOLDER: Final = "disk"
 PULL_POLICIES: Final = ("Always", "IfNotPresent")
 """Without a store of images on the node both fetch, and there is nothing to `Never` fetch."""
 
+HOST_DISKS: Final = ("Disk", "DiskOrCreate")
+GATE_CLOSED: Final = (
+    "HostDisk feature gate is not enabled: add HostDisk to spec.configuration.developerConfiguration.featureGates of "
+    "KubeVirt kubevirt/kubevirt, or to feature-gates in ConfigMap kubevirt/kubevirt-config"
+)
+
 Rule = Callable[[Obj, str], Iterator[Cause]]
 
 
-def volume_causes(spec: Obj, at: str) -> Iterator[Cause]:
-    """What is wrong with the volumes of the spec at the path `at`."""
+def volume_causes(spec: Obj, at: str, gates: Collection[str] = ()) -> Iterator[Cause]:
+    """What is wrong with the volumes of the spec at the path `at`, while these feature gates are open."""
     path = f"{at}.volumes"
     volumes = parts(spec, "volumes")
     if len(volumes) > MOST:
@@ -46,6 +53,8 @@ def volume_causes(spec: Obj, at: str) -> Iterator[Cause]:
         place = f"{path}[{number}]"
         yield from misnamed(volume, place)
         yield from _source(volume, place)
+        if volume.get("hostDisk") is not None and GATE not in gates:
+            yield Cause(GATE_CLOSED, f"{place}.hostDisk")
 
 
 def _source(volume: Obj, place: str) -> Iterator[Cause]:
@@ -92,7 +101,7 @@ def _ephemeral(source: Obj, at: str) -> Iterator[Cause]:
     yield from _needs("claimName")(claim, f"{at}.persistentVolumeClaim")
 
 
-def _empty_disk(source: Obj, at: str) -> Iterator[Cause]:
+def _size(source: Obj, at: str) -> Iterator[Cause]:
     field, said = f"{at}.capacity", source.get("capacity")
     if not said:
         yield Cause(f"{field} is a required field", field, "FieldValueRequired")
@@ -120,6 +129,29 @@ def _container_disk(source: Obj, at: str) -> Iterator[Cause]:
     if policy not in PULL_POLICIES:
         text = f"{at}.imagePullPolicy has invalid value '{policy}', allowed are {', '.join(PULL_POLICIES)}"
         yield Cause(text, f"{at}.imagePullPolicy")
+
+
+def _host_disk(source: Obj, at: str) -> Iterator[Cause]:
+    yield from _path(source, at)
+    kind = str(source.get("type") or "")
+    if kind not in HOST_DISKS:
+        text = f"{at}.type has invalid value '{kind}', allowed are 'Disk' or 'DiskOrCreate'"
+        yield Cause(text, f"{at}.type")
+    if kind == HOST_DISKS[1]:
+        yield from _size(source, at)
+    elif source.get("capacity"):
+        text = f"{at}.capacity is allowed to pass only with {at}.type equal to 'DiskOrCreate'"
+        yield Cause(text, f"{at}.capacity")
+
+
+def _path(source: Obj, at: str) -> Iterator[Cause]:
+    path, field = str(source.get("path") or ""), f"{at}.path"
+    if not path:
+        yield Cause(f"{field} is required for hostDisk volume", field, "FieldValueRequired")
+    elif path == "/":
+        yield Cause(f"{field} must not point to root", field)
+    elif not path.startswith("/") or {".", ".."} & set(path.split("/")) or path.endswith("/") or "//" in path:
+        yield Cause(f"{field} must be an absolute path to a file without relative components", field)
 
 
 def _labelled(name: str) -> Rule:
@@ -228,7 +260,8 @@ _RULES: Final[Mapping[str, Rule]] = {
     "dataVolume": _data_volume,
     "ephemeral": _ephemeral,
     CONTAINER_DISK: _container_disk,
-    "emptyDisk": _empty_disk,
+    "emptyDisk": _size,
+    "hostDisk": _host_disk,
     "cloudInitNoCloud": _cloud_init,
     "cloudInitConfigDrive": _cloud_init,
     "sysprep": _sysprep,
