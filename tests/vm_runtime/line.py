@@ -16,6 +16,7 @@ from standalone.node.heartbeat import Machine
 from standalone.node.log import LogOptions
 from standalone.node.node import Node
 from standalone.seed import seed
+from standalone.storage import volumes
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
@@ -23,6 +24,7 @@ from tests import builders
 from tests.builders import eventually
 from vm_runtime.agent.agent import Agent
 from vm_runtime.agent.host import Acceleration
+from vm_runtime.agent.hostdisk import HostDisks
 from vm_runtime.controller import reconcilers
 
 NODE_NAME = "node"
@@ -36,6 +38,8 @@ class Line:
     objects: Objects
     node: Node
     volumes: Path
+    host: Path
+    """What pods and guests may use of the machine."""
 
     def emulate(self, allowed: bool) -> None:
         """Say whether guests may be emulated."""
@@ -111,22 +115,22 @@ class Line:
 @contextmanager
 def line(directory: Path, acceleration: Acceleration) -> Iterator[Line]:
     """A line with emulation allowed, on a node whose probe has found that; every process ends with it."""
-    pods, volumes = directory / "pods", directory / "volumes"
-    for each in (pods, volumes):
+    pods, disks, host = directory / "pods", directory / "volumes", directory / "host"
+    for each in (pods, disks, host):
         each.mkdir()
     with ExitStack() as stack:
         rules = Rules()
         objects = stack.enter_context(Objects.open(directory / "store.db", rules))
         seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
         rules.serve(objects)
-        machine, place = Machine(NODE_NAME), Place(volumes)
+        machine, place = Machine(NODE_NAME), Place(disks, (host,))
         node = Node(machine, pods, place)
         stack.callback(node.close)
 
         def wake(kind: Kind, key: Key) -> None:
             controllers.wake(kind, key)
 
-        agent = Agent(NODE_NAME, pods, wake)
+        agent = Agent(NODE_NAME, pods, wake, HostDisks((host,)))
         stack.callback(agent.close)
         collector = Collector(objects)
         stack.callback(collector.close)
@@ -138,6 +142,6 @@ def line(directory: Path, acceleration: Acceleration) -> Iterator[Line]:
         controllers.start()
         node.start(objects, lambda key: wake(POD, key))
         agent.start(objects, acceleration)
-        started = Line(objects, node, volumes)
+        started = Line(objects, node, disks, host)
         started.emulate(True)
         yield started
