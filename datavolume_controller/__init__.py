@@ -7,6 +7,7 @@ from datavolume_controller.cdis import CDIs
 from datavolume_controller.configs import Configs
 from datavolume_controller.datavolumes import DataVolumes
 from datavolume_controller.imports import Imports
+from datavolume_controller.populators import Populators
 from datavolume_controller.profiles import Profiles
 from datavolume_controller.progress import Scraper
 from datavolume_controller.uploads import Uploads
@@ -15,4 +16,13 @@ from diskyard.kube.reconcile import Reconciler
 
 def reconcilers(scraper: Scraper) -> list[Reconciler[Any]]:
     """Everything that this program does, for `Controllers`. Who made the scraper closes it."""
-    return [DataVolumes(scraper), Imports(scraper), Uploads(), Authorities(), CDIs(), Configs(), Profiles()]
+    return [
+        DataVolumes(scraper),
+        Imports(scraper),
+        Populators(scraper),
+        Uploads(),
+        Authorities(),
+        CDIs(),
+        Configs(),
+        Profiles(),
+    ]

@@ -18,6 +18,8 @@ from standalone.storage.action import Grow, Make, Promise, Room, Take
 
 LOOK_AGAIN: Final = 15.0
 """Seconds until a claim that waits for something is looked at again, as Kubernetes' own controller does."""
+_COPIED_BY_STORAGE: Final = (None, "", "snapshot.storage.k8s.io")
+"""API groups of what storage itself copies; every other group has a populator of its own."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +274,11 @@ def _impossible(world: World) -> Plan | None:
     claim = world.claim
     spec = meta.spec(claim)
     source = spec.get("dataSourceRef") or spec.get("dataSource")
+    if source and source.get("apiGroup") not in _COPIED_BY_STORAGE:
+        sentence = (
+            f"waiting for the populator of {source.get('kind')} {source.get('name')} to give it a volume"
+        )
+        return Plan((Tell(CLAIM, claim, "ExternalProvisioning", sentence),))
     if source:
         sentence = f"a volume from a {source.get('kind')} cannot be made here: remove spec.dataSource and dataSourceRef"
         return _failed(world, sentence)
