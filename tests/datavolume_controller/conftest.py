@@ -1,7 +1,10 @@
 """A store with the controllers at work on it; the test plays the node and the storage."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,6 +105,14 @@ def prepared(client: Client) -> None:
     client.create(STORAGE_CLASS, builders.storage_class("local", **DEFAULT))
     client.create(STORAGE_CLASS, builders.storage_class("local-wait", "WaitForFirstConsumer"))
     client.create(CDI, builders.some(CDI, "cdi", **GATED))
+
+
+@pytest.fixture
+def swift_path() -> Iterator[Path]:
+    """A folder in memory, for stores that are made by the dozen: what they hold need not survive."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -69,10 +69,10 @@ def played(path: Path, play: Callable[[Node, Steps], None], cut: int) -> tuple[A
 
 @pytest.mark.parametrize("play", [failure, second_try], ids=lambda each: each.__name__)
 def test_a_crash_behind_any_action_changes_nothing_in_the_end(
-    tmp_path: Path, play: Callable[[Node, Steps], None]
+    swift_path: Path, play: Callable[[Node, Steps], None]
 ) -> None:
-    whole, actions = played(tmp_path / "whole.db", play, cut=0)
+    whole, actions = played(swift_path / "whole.db", play, cut=0)
 
     for cut in range(1, actions + 1):
-        found, _ = played(tmp_path / f"{cut}.db", play, cut)
+        found, _ = played(swift_path / f"{cut}.db", play, cut)
         assert found == whole, f"cut behind action {cut} of {actions}"

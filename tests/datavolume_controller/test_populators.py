@@ -271,9 +271,9 @@ def test_a_datavolume_waits_for_its_first_consumer(play: Play) -> None:
     assert play.store.get(DATA_VOLUME, HERE)["status"]["phase"] == "PendingPopulation"
 
 
-def test_a_crash_behind_any_action_changes_nothing_in_the_end(tmp_path: Path) -> None:
+def test_a_crash_behind_any_action_changes_nothing_in_the_end(swift_path: Path) -> None:
     def played(name: str, cut: int) -> tuple[Any, int]:
-        with Objects.open(tmp_path / name) as store, Scraper(fetch=lambda _: "") as scraper:
+        with Objects.open(swift_path / name) as store, Scraper(fetch=lambda _: "") as scraper:
             play = Play(store, scraper, cut)
             return populated(play), play.steps.done
 
