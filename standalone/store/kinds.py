@@ -44,10 +44,11 @@ _SIMPLE: Final[Mapping[str, Node]] = {
 }
 _FIELD: Final = re.compile(r"  (\w+) (\S+?)(\*?)  (.*)")
 _LISTED: Final = re.compile(r"\[(\w+)(?::([\w,=]+))?\]")
-_AROUND: Final[Mapping[str, Obj]] = {
+AROUND: Final[Mapping[str, Obj]] = {
     "apiVersion": {"type": "string", "description": "The version of the API."},
     "kind": {"type": "string", "description": "The kind of the object."},
 }
+"""What stands in every object and every list."""
 _NAMES: Final = {"kind": "", "plural": ""}
 _BLANK: Final[Mapping[Kind, Obj]] = {
     NAMESPACE: {"spec": {}, "status": {}},
@@ -79,7 +80,7 @@ def node(kind: Kind) -> Node:
 
 def whole(schema: Node) -> Node:
     """The schema of an object, with the part that every object has."""
-    properties = {**_AROUND, **schema.get("properties", {}), "metadata": metadata()}
+    properties = {**AROUND, **schema.get("properties", {}), "metadata": metadata()}
     return {**schema, "properties": properties}
 
 
@@ -90,7 +91,12 @@ def blank(kind: Kind) -> Obj:
 
 def metadata() -> Obj:
     """The schema of what every object has."""
-    return _types()["ObjectMeta"]
+    return shared("ObjectMeta")
+
+
+def shared(name: str) -> Obj:
+    """The schema of a part that many kinds have, or of what every kind can be answered with."""
+    return _types()[name]
 
 
 @cache

@@ -18,7 +18,7 @@ _SUBRESOURCE_VERBS = {
     "status": ("get", "patch", "update"),
     SUBRESOURCE: ("get", "patch", "update"),
 }
-_ELSEWHERE = {
+ELSEWHERE = {
     binding.SUBRESOURCE: Kind("", "v1", "Binding", "bindings"),
     "token": REQUEST,
     SUBRESOURCE: SCALE,
@@ -129,9 +129,9 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
 
 def _spoken(kind: Kind, part: str) -> dict[str, Any]:
     """The kind that a subresource speaks; its group where that is another."""
-    if part not in _ELSEWHERE:
+    if part not in ELSEWHERE:
         return {"kind": kind.kind}
-    other = _ELSEWHERE[part]
+    other = ELSEWHERE[part]
     place = {"group": other.group, "version": other.version} if other.group else {}
     return {**place, "kind": other.kind}
 

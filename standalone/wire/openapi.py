@@ -1,59 +1,151 @@
-"""The schemas of what is served, as OpenAPI v3 documents, one for each version of a group: for `kubectl explain`,
-and for clients that look whether a server validates. Pure.
+"""What is served, described: OpenAPI v3 documents, one for each version of a group, and all in one as OpenAPI v2.
+
+For `kubectl explain`, for clients that look whether a server validates, and for those that are made from it. Pure.
 """
 
 import hashlib
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, Final
 
 from diskyard import VERSION
-from diskyard.api.meta import Obj
+from diskyard.api.meta import Kind, Obj
 from standalone.store import kinds
 from standalone.wire.answer import encoded
 from standalone.wire.catalogue import Catalogue, Resource
+from standalone.wire.discovery import ELSEWHERE, REVIEWS
+from standalone.wire.operations import GVK, META, Spoken, path
 
-_GVK = "x-kubernetes-group-version-kind"
-_PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml")
-_NEWER = ("nullable", "anyOf", "oneOf", "not")
-_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_NEWER: Final = ("nullable", "anyOf", "oneOf", "not")
+_SHARED: Final = ("ObjectMeta", "ListMeta", "Status", "DeleteOptions")
+_PATCH: Final = {"description": "A patch of one of the types that the operation takes."}
+_PARTS: Final = {
+    "status": ("get", "put", "patch"),
+    "scale": ("get", "put", "patch"),
+    "finalize": ("put",),
+    "binding": ("post",),
+    "token": ("post",),
+    "log": ("connect",),
+}
+"""What can be done to each subresource."""
 
 
-def index(catalogue: Catalogue) -> Obj:
-    """`/openapi/v3`: where the documents are; an address changes with its document."""
-    paths = {}
-    for group, versions in catalogue.versions().items():
-        for version in versions:
-            path = f"apis/{group}/{version}" if group else f"api/{version}"
-            digest = hashlib.sha256(encoded(document(catalogue, group, version))).hexdigest()
-            paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest[:32].upper()}"}
-    return {"paths": paths}
+class Documents:
+    """The documents of what is served at one moment, each made when it is first asked for."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._made: dict[tuple[str, str], bytes] = {}
+
+    @cached_property
+    def index(self) -> bytes:
+        """`/openapi/v3`: where the documents are; an address changes with its document."""
+        paths = {}
+        for group, version in self._versions():
+            place = f"apis/{group}/{version}" if group else f"api/{version}"
+            digest = hashlib.sha256(self.document(group, version)).hexdigest()
+            paths[place] = {"serverRelativeURL": f"/openapi/v3/{place}?hash={digest[:32].upper()}"}
+        return encoded({"paths": paths})
+
+    @cached_property
+    def swagger(self) -> bytes:
+        """`/openapi/v2`."""
+        return encoded(swagger(document(self.catalogue, *each) for each in self._versions()))
+
+    def document(self, group: str, version: str) -> bytes:
+        """The document of one version of a group that is served."""
+        if (group, version) not in self._made:
+            self._made[group, version] = encoded(document(self.catalogue, group, version))
+        return self._made[group, version]
+
+    def has(self, group: str, version: str) -> bool:
+        """Whether there is such a document."""
+        return (group, version) in self._versions()
+
+    def _versions(self) -> list[tuple[str, str]]:
+        served = [(group, one) for group, versions in self.catalogue.versions().items() for one in versions]
+        return [*served, *((group, "v1") for group in REVIEWS)]
 
 
 def document(catalogue: Catalogue, group: str, version: str) -> Obj:
     """The document of one version of a group."""
     paths: Obj = {}
-    schemas: Obj = {f"{_META}ObjectMeta": kinds.metadata(), f"{_META}ListMeta": {"type": "object"}}
+    schemas: Obj = {f"{META}{name}": kinds.shared(name) for name in _SHARED} | {f"{META}Patch": _PATCH}
     for resource in catalogue.of(group, version):
-        schemas[_name(resource)] = _schema(resource)
-        paths |= _paths(resource)
+        spoken = Spoken(resource.kind, version, _name(resource), resource.schema is None)
+        schemas[spoken.schema] = _schema(spoken, resource.schema)
+        schemas[f"{spoken.schema}List"] = _list(spoken)
+        paths |= _paths(resource, spoken, schemas)
+    for kind in REVIEWS.get(group, ()):
+        spoken = _other(kind, schemas)
+        place = "/namespaces/{namespace}" if kind.namespaced else ""
+        paths[f"/apis/{group}/{version}{place}/{kind.plural}"] = path(
+            spoken, ["post"], ["namespace"] if place else ()
+        )
     return {
         "openapi": "3.0.0",
         "info": {"title": "Diskyard", "version": VERSION},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"BearerToken": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"BearerToken": []}],
     }
 
 
-def swagger(catalogue: Catalogue) -> Obj:
+def swagger(documents: Iterable[Obj]) -> Obj:
     """Everything in one document of the older form, OpenAPI v2."""
     schemas: Obj = {}
-    for group, versions in catalogue.versions().items():
-        for version in versions:
-            schemas |= document(catalogue, group, version)["components"]["schemas"]
+    paths: Obj = {}
+    for one in documents:
+        schemas |= one["components"]["schemas"]
+        paths |= {place: _older_path(item) for place, item in one["paths"].items()}
     return {
         "swagger": "2.0",
         "info": {"title": "Diskyard", "version": VERSION},
-        "paths": {},
+        "paths": paths,
         "definitions": {name: _older(schema) for name, schema in schemas.items()},
+        "securityDefinitions": {
+            "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"},
+        },
+        "security": [{"BearerToken": []}],
+    }
+
+
+def _older_path(item: Obj) -> Obj:
+    found: Obj = {}
+    for verb, said in item.items():
+        if verb == "parameters":
+            found[verb] = [_older_parameter(one) for one in said]
+            continue
+        bodies = (said.get("requestBody") or {}).get("content", {})
+        parameters = [_older_parameter(one) for one in said["parameters"]]
+        for one in [*bodies.values()][:1]:
+            needed = said["requestBody"].get("required", False)
+            schema = _older(one["schema"])
+            parameters.append({"name": "body", "in": "body", "required": needed, "schema": schema})
+        answers = {code: _older_answer(answer) for code, answer in said["responses"].items()}
+        rest = {word: value for word, value in said.items() if word.startswith("x-")}
+        found[verb] = {
+            **({"consumes": [*bodies]} if bodies else {}),
+            "produces": [*next(iter(said["responses"].values()))["content"]],
+            "parameters": parameters,
+            "responses": answers,
+            **rest,
+        }
+    return found
+
+
+def _older_parameter(parameter: Obj) -> Obj:
+    rest = {word: value for word, value in parameter.items() if word != "schema"}
+    return {**rest, **parameter["schema"]}
+
+
+def _older_answer(answer: Obj) -> Obj:
+    return {
+        "description": answer["description"],
+        "schema": _older(next(iter(answer["content"].values()))["schema"]),
     }
 
 
@@ -74,56 +166,66 @@ def _older(schema: Any) -> Any:
 def _name(resource: Resource) -> str:
     kind = resource.kind
     if resource.schema is None:
-        return f"io.k8s.api.{kind.group.split('.')[0] or 'core'}.{resource.version}.{kind.kind}"
+        return _own_name(kind)
     return ".".join([*reversed(kind.group.split(".")), resource.version, kind.kind])
 
 
-def _schema(resource: Resource) -> Obj:
-    found = kinds.node(resource.kind) if resource.schema is None else kinds.whole(resource.schema)
-    reference = {
-        "allOf": [{"$ref": f"#/components/schemas/{_META}ObjectMeta"}],
-        "description": "The object's metadata.",
-    }
+def _own_name(kind: Kind) -> str:
+    return f"io.k8s.api.{kind.group.split('.')[0] or 'core'}.{kind.version}.{kind.kind}"
+
+
+def _schema(spoken: Spoken, custom: Mapping[str, Any] | None) -> Obj:
+    found = kinds.node(spoken.kind) if custom is None else kinds.whole(custom)
     return {
         **found,
-        "properties": {**found.get("properties", {}), "metadata": reference},
-        _GVK: [_gvk(resource)],
+        "properties": {**found.get("properties", {}), "metadata": _metadata("ObjectMeta")},
+        GVK: [spoken.gvk()],
     }
 
 
-def _gvk(resource: Resource) -> dict[str, str]:
-    return {"group": resource.kind.group, "kind": resource.kind.kind, "version": resource.version}
+def _list(spoken: Spoken) -> Obj:
+    gvk = spoken.gvk()
+    return {
+        "type": "object",
+        "description": f"A list of objects of the kind {spoken.kind.kind}.",
+        "properties": {
+            **kinds.AROUND,
+            "metadata": _metadata("ListMeta"),
+            "items": {"type": "array", "items": spoken.reference()},
+        },
+        "required": ["items"],
+        GVK: [{**gvk, "kind": f"{gvk['kind']}List"}],
+    }
 
 
-def _paths(resource: Resource) -> Obj:
+def _metadata(name: str) -> Obj:
+    return {"allOf": [{"$ref": f"#/components/schemas/{META}{name}"}], "description": "What every one has."}
+
+
+def _other(kind: Kind, schemas: Obj) -> Spoken:
+    """A kind that is asked or answered and not kept; its schema is added."""
+    spoken = Spoken(kind, kind.version, _own_name(kind))
+    schemas[spoken.schema] = _schema(spoken, None)
+    return spoken
+
+
+def _paths(resource: Resource, spoken: Spoken, schemas: Obj) -> Obj:
     kind = resource.kind
     root = f"/apis/{kind.group}/{resource.version}" if kind.group else f"/api/{resource.version}"
-    place = "/namespaces/{namespace}" if kind.namespaced else ""
+    place, where = ("/namespaces/{namespace}", ["namespace"]) if kind.namespaced else ("", [])
     collection = f"{root}{place}/{kind.plural}"
     found = {
-        collection: {verb: _operation(resource, verb) for verb in ("get", "post")},
-        f"{collection}/{{name}}": {
-            verb: _operation(resource, verb) for verb in ("get", "put", "patch", "delete")
-        },
+        collection: path(spoken, ["list", "post", "deletecollection"], where),
+        f"{collection}/{{name}}": path(spoken, ["get", "put", "patch", "delete"], [*where, "name"]),
     }
-    if resource.status:
-        found[f"{collection}/{{name}}/status"] = {
-            verb: _operation(resource, verb) for verb in ("get", "put", "patch")
-        }
+    if place:
+        found[f"{root}/{kind.plural}"] = path(spoken, ["list"])
+    for part, verbs in _parts(resource):
+        said = _other(ELSEWHERE[part], schemas) if part in ELSEWHERE else spoken
+        found[f"{collection}/{{name}}/{part}"] = path(said, verbs, [*where, "name"])
     return found
 
 
-def _operation(resource: Resource, verb: str) -> Obj:
-    reference = {"schema": {"$ref": f"#/components/schemas/{_name(resource)}"}}
-    writes = verb in ("post", "put", "patch")
-    types = _PATCHES if verb == "patch" else ("*/*",)
-    names = ("dryRun", "fieldManager", "fieldValidation") if writes else ()
-    operation: dict[str, Any] = {
-        "parameters": [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names],
-        "responses": {"200": {"description": "OK", "content": {"application/json": reference}}},
-        "x-kubernetes-action": verb,
-        _GVK: _gvk(resource),
-    }
-    if writes:
-        operation["requestBody"] = {"content": dict.fromkeys(types, reference)}
-    return operation
+def _parts(resource: Resource) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for part in resource.subresources:
+        yield part, _PARTS[part]

@@ -16,7 +16,7 @@ from standalone.store.scale import SUBRESOURCE
 from standalone.wire import access, body, discovery, openapi, uploads
 from standalone.wire.answer import refusal, reply, warn
 from standalone.wire.asked import Asked
-from standalone.wire.catalogue import Catalogue, Catalogues, missing
+from standalone.wire.catalogue import Catalogues, missing
 from standalone.wire.crowd import MOST, Crowd, Most
 from standalone.wire.doors import Doors, Guests
 from standalone.wire.logs import Logs, LogStreams
@@ -67,6 +67,7 @@ def application(
 class _Server:
     def __init__(self, objects: Objects, logs: Logs, door: Door) -> None:
         self._catalogues = Catalogues(objects)
+        self._documents = openapi.Documents(self._catalogues.now())
         self._verbs = Verbs(objects)
         self._watches = Watches(objects)
         self._logs = LogStreams(objects, logs)
@@ -122,17 +123,23 @@ class _Server:
         return reply(found)
 
     async def swagger(self, _: web.Request) -> web.StreamResponse:
-        return reply(await call(openapi.swagger, self._catalogues.now()))
+        return reply(await call(lambda: self._described().swagger))
 
     async def documents(self, _: web.Request) -> web.StreamResponse:
-        return reply(await call(openapi.index, self._catalogues.now()))
+        return reply(await call(lambda: self._described().index))
 
     async def document(self, request: web.Request) -> web.StreamResponse:
-        catalogue: Catalogue = self._catalogues.now()
+        described = self._described()
         group, version = request.match_info.get("group", ""), request.match_info["version"]
-        if not catalogue.of(group, version):
-            raise catalogue.absent(group, version)
-        return reply(await call(openapi.document, catalogue, group, version))
+        if not described.has(group, version):
+            raise described.catalogue.absent(group, version)
+        return reply(await call(described.document, group, version))
+
+    def _described(self) -> openapi.Documents:
+        catalogue = self._catalogues.now()
+        if self._documents.catalogue is not catalogue:
+            self._documents = openapi.Documents(catalogue)
+        return self._documents
 
     async def resource(self, request: web.Request) -> web.StreamResponse:
         wanted = target(request.rel_url.raw_path)

@@ -1,5 +1,8 @@
 """What a client learns about the server before it asks for objects."""
 
+import json
+import re
+
 import pytest
 
 from tests.standalone.wire.conftest import Wire
@@ -120,3 +123,31 @@ def test_the_older_form_has_every_schema_in_one_document(wire: Wire) -> None:
     assert volume["properties"]["metadata"]["allOf"][0]["$ref"].startswith("#/definitions/")
     assert volume["x-kubernetes-group-version-kind"][0]["kind"] == "DataVolume"
     assert "nullable" not in str(document)
+
+
+def test_every_path_that_is_served_is_described(wire: Wire) -> None:
+    core = wire.get("/openapi/v3/api/v1").obj["paths"]
+    volumes = wire.get("/openapi/v3/apis/cdi.kubevirt.io/v1beta1").obj["paths"]
+    questions = wire.get("/openapi/v3/apis/authorization.k8s.io/v1").obj["paths"]
+
+    pod = "/api/v1/namespaces/{namespace}/pods/{name}"
+    assert {f"{pod}/log", f"{pod}/status", f"{pod}/binding", "/api/v1/pods"} < set(core)
+    assert "/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token" in core
+    every = volumes["/apis/cdi.kubevirt.io/v1beta1/datavolumes"]["get"]
+    assert every["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith(
+        "DataVolumeList"
+    )
+    assert "sendInitialEvents" in [parameter["name"] for parameter in every["parameters"]]
+    assert "post" in questions["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/openapi/v2", "/openapi/v3/api/v1", "/openapi/v3/apis/kubevirt.io/v1alpha3"]
+)
+def test_every_reference_leads_somewhere(wire: Wire, path: str) -> None:
+    raw = wire.get(path).raw.decode()
+
+    document = json.loads(raw)
+    known = document.get("definitions") or document["components"]["schemas"]
+    referred = {found.rpartition("/")[2] for found in re.findall(r'"\$ref":"([^"]+)"', raw)}
+    assert referred <= set(known)
