@@ -44,6 +44,16 @@ from cli.yard import Ends
     metavar="DIR",
     help="Let pods and volumes name this directory of the machine and all below it (hostPath). May be repeated.",
 )
+@click.option(
+    "--bind-pods/--no-bind-pods",
+    default=None,
+    help="Place pods here. Default: where no scheduler is at work.",
+)
+@click.option(
+    "--bind-claims/--no-bind-claims",
+    default=None,
+    help="Bind claims to volumes. Default: where no controller manager is at work.",
+)
 @click.option("--verbose", is_flag=True, help="Log every step to standard error.")
 def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, **said: Any) -> None:
     """Serve a Kubernetes cluster as a node: run its pods here, and provide volumes for its claims.
@@ -52,13 +62,15 @@ def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, 
     """
     from diskyard import log
     from standalone import directory
+    from standalone.colleagues import Duties
     from standalone.outpost import Outpost, Post
 
     log.start("DEBUG" if verbose else "WARNING")
     ends = Ends()
     place = directory.Directory((data_dir or directory.default()).absolute())
     allowed = tuple(path.absolute() for path in said["allowed"])
-    post = Post(kubeconfig, said["name"], said["address"], said["port"], said["client_ca"], allowed)
+    duties = Duties(said["bind_pods"], said["bind_claims"])
+    post = Post(kubeconfig, said["name"], said["address"], said["port"], said["client_ca"], allowed, duties)
     with Outpost.open(place, post, lambda text: click.echo(text, err=True)) as outpost:
         click.echo(f"ready: node {outpost.name} of {outpost.url}, logs at {outpost.address}:{outpost.port}")
         if ends.wait() == signal.SIGINT:

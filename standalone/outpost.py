@@ -25,6 +25,7 @@ from diskyard.kube.controller import Controllers
 from diskyard.kube.http import HttpClient, connect
 from diskyard.kube.reconcile import find
 from diskyard.web import server, tls
+from standalone.colleagues import FOUND_OUT, Duties
 from standalone.directory import Directory, Hold
 from standalone.node import heartbeat
 from standalone.node.heartbeat import Machine
@@ -55,6 +56,7 @@ class Post:
     client_authority: Path | None = None
     allowed: tuple[Path, ...] = ()
     """Directories of this machine that pods and volumes may name."""
+    duties: Duties = FOUND_OUT
 
 
 class Outpost(AbstractContextManager["Outpost"]):
@@ -103,11 +105,11 @@ class Outpost(AbstractContextManager["Outpost"]):
         devices = frozenset({kubernetes.KVM_DEVICE} if host.DEVICE.exists() else ())
         place = Place(self._directory.volumes, self._post.allowed)
         self._serve_logs(say)
-        machine = Machine(self.name, devices, self.address, port=self.port)
+        machine = Machine(self.name, devices, self.address, self._post.duties, port=self.port)
         self._node = Node(machine, self._directory.pods, place)
         self._stack.callback(self._node.close)
         self._controllers = Controllers(
-            self._client, [self._node.reconciler, *volumes.reconcilers(self.name, place)]
+            self._client, [self._node.reconciler, *volumes.reconcilers(self.name, place, self._post.duties)]
         )
         self._stack.callback(self._controllers.stop)
         self._controllers.start()

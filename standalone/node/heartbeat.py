@@ -16,6 +16,7 @@ from diskyard.api.names import kubernetes, kubevirt
 from diskyard.errors import AlreadyExists, NotFound
 from diskyard.kube.client import Client
 from diskyard.kube.pulse import Pulse
+from standalone.colleagues import ALL, Duties
 from standalone.node import schedule
 from standalone.node.memory import Memory, memory
 from standalone.node.schedule import HOST_ADDRESS
@@ -38,6 +39,7 @@ class Machine:
     """Device resources that pods may ask for, such as devices.kubevirt.io/kvm. How many there are is said by who
     offers them (the agent of guests), as a device plugin does."""
     address: str = HOST_ADDRESS
+    duties: Duties = ALL
     memory: Memory = field(default_factory=memory)
     """How limits hold."""
     port: int = 0

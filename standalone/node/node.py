@@ -23,7 +23,7 @@ class Node:
         self._machine = machine
         self._runtime = Runtime(pods, machine.memory)
         self._heartbeat: Heartbeat | None = None
-        self.reconciler = Pods(machine.schedulable(), self._runtime, place, backoff)
+        self.reconciler = Pods(machine.schedulable(), self._runtime, place, backoff, machine.duties)
 
     def start(self, client: Client, wake: Callable[[Key], None]) -> None:
         """Make the Node object, find the pods that an earlier yard left, and `wake` each whose processes end."""

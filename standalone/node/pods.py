@@ -13,7 +13,7 @@ from diskyard.api.names import cdi
 from diskyard.errors import NotFound
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell
-from standalone.colleagues import SCHEDULER, at_work
+from standalone.colleagues import ALL, Duties
 from standalone.node import environment, heartbeat, identity, restart, sandbox, schedule, status, volume
 from standalone.node.action import Assign, Refresh, Remove, Settle, Start, Stop
 from standalone.node.environment import Missing
@@ -71,8 +71,14 @@ class Pods:
     kind = POD
 
     def __init__(
-        self, node: schedule.Node, runtime: Runtime, place: Place, backoff: Backoff = KUBELET
+        self,
+        node: schedule.Node,
+        runtime: Runtime,
+        place: Place,
+        backoff: Backoff = KUBELET,
+        duties: Duties = ALL,
     ) -> None:
+        self._duties = duties
         self.node = node
         self.runtime = runtime
         self._place = place
@@ -104,7 +110,7 @@ class Pods:
         self._uses.note(key, pod)
         home = self.runtime.home(meta.uid(pod))
         if home is None:
-            scheduled = not meta.spec(pod).get("nodeName") and at_work(client, SCHEDULER, world.now)
+            scheduled = not meta.spec(pod).get("nodeName") and not self._duties.binds_pods(client, world.now)
             return replace(world, claims=_claims(client, pod), scheduled=scheduled)
         return self._with_processes(client, world, pod, home)
 

@@ -9,6 +9,7 @@ from diskyard.api.meta import CLAIM, VOLUME, Obj
 from diskyard.errors import AlreadyExists, NoSpace, NotFound, Passing
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import find
+from standalone.colleagues import ALL, Duties
 from standalone.storage import volume
 from standalone.storage.place import Place
 
@@ -20,6 +21,7 @@ class Room:
     place: Place
     node: str
     lock: threading.Lock
+    duties: Duties = ALL
 
     def left(self, client: Client, besides: str) -> int:
         """Bytes that no volume but that one was promised."""

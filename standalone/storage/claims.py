@@ -12,7 +12,6 @@ from diskyard.api.meta import CLAIM, POD, STORAGE_CLASS, VOLUME, Key, Kind, Obj
 from diskyard.api.names import cdi, derived, kubernetes
 from diskyard.kube.client import Client, Selection
 from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, Tell, find
-from standalone.colleagues import CONTROLLERS, at_work
 from standalone.storage import match, volume
 from standalone.storage.action import Grow, Make, Promise, Room, Take
 
@@ -84,7 +83,7 @@ class Claims:
             storage_class=find(client, STORAGE_CLASS, Key(volume.class_name(claim) or "")),
             classes={meta.name(each): _is_default(each) for each in client.list(STORAGE_CLASS).items},
             used=meta.deleting(claim) and _used(client, key),
-            alone=not at_work(client, CONTROLLERS, datetime.now(UTC)),
+            alone=self._room.duties.binds_claims(client, datetime.now(UTC)),
             left=0 if settled else self._room.place.room(volume.promises(others, self._room.node)),
             root=os.geteuid() == 0,
         )

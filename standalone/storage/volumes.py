@@ -11,7 +11,7 @@ from diskyard.api.meta import CLAIM, VOLUME, Key, Kind, Obj
 from diskyard.api.names import derived, kubernetes
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Delete, Merge, Plan, Tell, find
-from standalone.colleagues import CONTROLLERS, at_work
+from standalone.colleagues import ALL, Duties
 from standalone.storage import volume
 from standalone.storage.action import Remove, Room
 from standalone.storage.claims import Claims
@@ -60,7 +60,7 @@ class Volumes:
         claim = find(client, CLAIM, of[0]) if of else None
         if of and of[1] and claim and meta.uid(claim) != of[1]:
             claim = None
-        alone = not at_work(client, CONTROLLERS, datetime.now(UTC))
+        alone = self._room.duties.binds_claims(client, datetime.now(UTC))
         return World(key, found, self._room, claim, alone)
 
     def decide(self, world: World) -> Plan:
@@ -140,8 +140,8 @@ def _volumes_of(claim: Obj) -> Iterable[Key]:
     return {Key(derived.volume(meta.uid(claim))), *((Key(str(named)),) if named else ())}
 
 
-def reconcilers(node: str, place: Place) -> tuple[Claims, Volumes]:
+def reconcilers(node: str, place: Place, duties: Duties = ALL) -> tuple[Claims, Volumes]:
     """Both reconcilers of one node's storage; first, interrupted removals are finished."""
     place.sweep()
-    room = Room(place, node, threading.Lock())
+    room = Room(place, node, threading.Lock(), duties)
     return Claims(room), Volumes(room)

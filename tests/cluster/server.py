@@ -145,6 +145,8 @@ class _Running:
             f"--proxy-client-cert-file={folder / 'front-proxy.crt'}",
             f"--proxy-client-key-file={folder / 'front-proxy.key'}",
             "--kubelet-preferred-address-types=InternalIP",
+            f"--kubelet-client-certificate={folder / 'kubelet-client.crt'}",
+            f"--kubelet-client-key={folder / 'kubelet-client.key'}",
         ]  # fmt: skip
 
     def _start(self, name: str, *flags: str) -> "subprocess.Popen[bytes]":
@@ -201,7 +203,8 @@ def _certificates(folder: Path) -> None:
     front.cert_pem.write_to_path(str(folder / "front-proxy-ca.crt"))
     server = own.issue_cert(LOCALHOST, "localhost", "kubernetes.default.svc", "10.96.0.1")
     proxy = front.issue_cert("front-proxy-client", common_name="front-proxy-client")
-    for name, pair in (("server", server), ("front-proxy", proxy)):
+    nodes = own.issue_cert("apiserver", common_name="apiserver", organization_name="system:masters")
+    for name, pair in (("server", server), ("front-proxy", proxy), ("kubelet-client", nodes)):
         pair.private_key_pem.write_to_path(str(folder / f"{name}.key"))
         for blob in pair.cert_chain_pems:
             blob.write_to_path(str(folder / f"{name}.crt"), append=True)
