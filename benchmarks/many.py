@@ -1,0 +1,277 @@
+"""Many DataVolumes at once: what the controllers do in a second, ask of the server, and hold in memory.
+
+python benchmarks/many.py [COUNT]
+
+The yard's server and store in one process, with storage and a node that only pretend: a claim is bound and an importer has
+succeeded as soon as they are seen. `diskyard-controller` is another process, over HTTPS, as on a cluster.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import requests
+
+from diskyard.api import meta
+from diskyard.api.meta import CDI, CLAIM, DATA_VOLUME, NAMESPACE, POD, STORAGE_CLASS, Key, Kind, Obj
+from diskyard.api.names import cdi
+from diskyard.kube.client import Client
+from diskyard.kube.controller import Controllers
+from diskyard.kube.http import connect
+from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
+from standalone.admission import Rules
+from tests import builders
+from tests.served import served
+
+COUNT: Final = 10_000
+WRITERS: Final = 4
+IDLE: Final = 20.0
+PACE: Final = 100
+"""Changes a second, for the latency."""
+SPREAD: Final = 200
+"""DataVolumes that they are spread over."""
+PACED: Final = 20
+"""Seconds of that."""
+PATIENCE: Final = 1800.0
+MIB: Final = 1 << 20
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_DONE: Final = {
+    "exitCode": 0,
+    "message": '{"message":"Import Complete"}',
+    "finishedAt": "2026-11-21T12:00:00Z",
+}
+
+
+class Binder:
+    """Storage that pretends: every claim is bound."""
+
+    kind: Kind = CLAIM
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {}
+
+    def gather(self, client: Client, key: Key) -> Obj | None:
+        return find(client, CLAIM, key)
+
+    def decide(self, world: Obj) -> Plan:
+        if meta.phase(world):
+            return NOTHING
+        named = {"spec": {"volumeName": f"pv-{meta.name(world)}"}}
+        bound = {"status": {"phase": "Bound", "capacity": meta.spec(world)["resources"]["requests"]}}
+        return Plan((Merge(CLAIM, meta.key(world), named), Merge(CLAIM, meta.key(world), bound, "status")))
+
+
+class Worker:
+    """A node that pretends: an importer runs, and has succeeded at the next look."""
+
+    kind: Kind = POD
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {}
+
+    def gather(self, client: Client, key: Key) -> Obj | None:
+        return find(client, POD, key)
+
+    def decide(self, world: Obj) -> Plan:
+        if meta.deleting(world) or meta.phase(world) == "Succeeded":
+            return NOTHING
+        name = meta.spec(world)["containers"][0]["name"]
+        states = {"": ("Running", {"running": {"startedAt": _DONE["finishedAt"]}})}
+        phase, state = states.get(
+            meta.phase(world).replace("Pending", ""), ("Succeeded", {"terminated": _DONE})
+        )
+        container = {
+            "name": name,
+            "state": state,
+            "ready": True,
+            "restartCount": 0,
+            "image": "",
+            "imageID": "",
+        }
+        status = {"phase": phase, "podIP": "127.64.0.1", "containerStatuses": [container]}
+        return Plan((Merge(POD, meta.key(world), {"status": status}, "status"),))
+
+
+def serve(folder: Path) -> None:
+    """The server's process: until SIGTERM."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    with served(folder, rules=Rules()) as yard:
+        yard.store.create(NAMESPACE, builders.namespace("cdi"))
+        default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
+        yard.store.create(STORAGE_CLASS, builders.storage_class("local", **default))
+        yard.store.create(CDI, builders.some(CDI, "cdi", spec={}))
+        pretending = Controllers(yard.store, [Binder(), Worker()])
+        pretending.start()
+        print("ready", flush=True)
+        signal.sigwait({signal.SIGTERM})
+        pretending.stop()
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that is measured."""
+
+    pid: int
+    url: str = ""
+
+    def cpu(self) -> float:
+        """Seconds of processor that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def resident(self) -> int:
+        """Bytes of memory that it holds."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        return int(next(line for line in text.splitlines() if line.startswith("VmRSS:")).split()[1]) * 1024
+
+    def page(self) -> str:
+        """Its metrics."""
+        return requests.get(f"{self.url}/metrics", verify=False, timeout=60).text
+
+
+@contextmanager
+def started(command: list[str], says: str, log: Path) -> Iterator[Process]:
+    """A process, once it has said so in its log; ended with the block."""
+    with log.open("w") as file:
+        process = subprocess.Popen([sys.executable, *command], stdout=file, stderr=file)
+    try:
+        while not (
+            line := next((each for each in log.read_text().splitlines() if each.startswith(says)), "")
+        ):
+            if process.poll() is not None:
+                raise RuntimeError(log.read_text())
+            time.sleep(0.05)
+        yield Process(process.pid, line.rpartition(" ")[2])
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def samples(page: str, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels."""
+    found = re.findall(rf"^{name}(?:\{{(.*?)\}})? (\S+)$", page, re.MULTILINE)
+    wanted = [f'{key}="{text}"' for key, text in labels.items()]
+    return sum(float(number) for said, number in found if all(each in said for each in wanted))
+
+
+def quantile(before: str, after: str, part: float) -> str:
+    """The bound below which that part of the latencies between two pages is."""
+    name = "diskyard_change_to_write_seconds_bucket"
+    bounds = dict.fromkeys(re.findall(rf'{name}{{.*?le="(.*?)"}}', after))
+    told = {le: samples(after, name, le=le) - samples(before, name, le=le) for le in bounds}
+    whole = told["+Inf"]
+    return next(f"{float(le) * 1000:.0f} ms" for le, count in told.items() if count >= part * whole)
+
+
+def volume(number: int, prefix: str) -> Obj:
+    storage = {"resources": {"requests": {"storage": "1Gi"}}}
+    return builders.some(
+        DATA_VOLUME, f"{prefix}-{number:05}", spec={"source": {"blank": {}}, "storage": storage}
+    )
+
+
+def create(kubeconfig: Path, count: int) -> None:
+    """All of them in one go."""
+    numbers = iter(range(count))
+
+    def write() -> None:
+        with closing(connect(kubeconfig)) as client:
+            for number in numbers:
+                client.create(DATA_VOLUME, volume(number, "many"))
+
+    threads = [threading.Thread(target=write) for _ in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def settled(controller: Process, count: int) -> None:
+    """Wait until so many have succeeded."""
+    deadline = time.monotonic() + PATIENCE
+    while samples(controller.page(), "diskyard_datavolumes", phase="Succeeded") < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(controller.page())
+        time.sleep(0.5)
+
+
+def pace(kubeconfig: Path, controller: Process) -> tuple[str, str]:
+    """Claims change so many times a second, and each change has to be told on a DataVolume."""
+    with closing(connect(kubeconfig)) as client:
+        before, begun = controller.page(), time.monotonic()
+        for number in range(PACE * PACED):
+            key = Key(f"many-{number % SPREAD:05}", "default")
+            phase = f"{number}"
+            client.patch(CLAIM, key, {"metadata": {"annotations": {cdi.POD_RESTARTS: phase}}})
+            time.sleep(max(0.0, begun + (number + 1) / PACE - time.monotonic()))
+    time.sleep(2)
+    return before, controller.page()
+
+
+def main(count: int) -> None:
+    with tempfile.TemporaryDirectory() as work:
+        kubeconfig = Path(work, "kubeconfig")
+        words = ["-m", "datavolume_controller", "--kubeconfig", str(kubeconfig), "--host", "127.0.0.1"]
+        words += ["--port", "0", "--part", "controllers"]
+        with (
+            started([__file__, "--serve", work], "ready", Path(work, "server.log")) as server,
+            started(words, "ready:", Path(work, "controller.log")) as controller,
+        ):
+            while not samples(controller.page(), "diskyard_leader"):
+                time.sleep(0.2)
+            empty, spent, begun = controller.resident(), controller.cpu(), time.monotonic()
+            create(kubeconfig, count)
+            made = time.monotonic() - begun
+            settled(controller, count)
+            wall, cpu, full = time.monotonic() - begun, controller.cpu() - spent, controller.resident()
+            print(f"{count} DataVolumes, created in {made:.1f} s, all Succeeded after {wall:.1f} s")
+            print(f"objects a second:              {count / wall:.1f}")
+            print(
+                f"processor for each:            {cpu / count * 1000:.1f} ms (the server's: {server.cpu() / count * 1000:.1f})"
+            )
+            print(
+                f"memory for 1,000:              {(full - empty) / MIB / count * 1000:.1f} MiB, beside {empty / MIB:.0f}"
+            )
+            asked = requested(controller.page())
+            print(f"requests for each:             {sum(asked.values()) / count:.1f} (goal: under 25)")
+            for name, number in asked.items():
+                if number >= count / 100:
+                    print(f"    {name:<27}{number / count:.2f}")
+            print(f"idle:                          {idle(controller):.2%} of a processor (goal: under 1 %)")
+            before, after = pace(kubeconfig, controller)
+            print(
+                f"change to write, p50 and p99:  {quantile(before, after, 0.5)}, {quantile(before, after, 0.99)} (goal: 200 ms)"
+            )
+
+
+def requested(page: str) -> dict[str, float]:
+    """Requests by verb and resource; watches are not counted."""
+    found: dict[str, float] = {}
+    pattern = r'^diskyard_api_requests_total\{.*?resource="(\w+)",verb="(\w+)"\} (\S+)$'
+    for resource, verb, number in re.findall(pattern, page, re.MULTILINE):
+        if verb != "watch":
+            name = f"{verb} {resource}"
+            found[name] = found.get(name, 0) + float(number)
+    return found
+
+
+def idle(controller: Process) -> float:
+    """The part of a processor that it uses with nothing to do."""
+    time.sleep(3)
+    before = controller.cpu()
+    time.sleep(IDLE)
+    return (controller.cpu() - before) / IDLE
+
+
+if __name__ == "__main__":
+    requests.packages.urllib3.disable_warnings()
+    if sys.argv[1:2] == ["--serve"]:
+        serve(Path(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else COUNT)
