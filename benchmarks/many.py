@@ -2,8 +2,8 @@
 
 python benchmarks/many.py [COUNT]
 
-The yard's server and store in one process, with storage and a node that only pretend: a claim is bound and an importer has
-succeeded as soon as they are seen. `diskyard-controller` is another process, over HTTPS, as on a cluster.
+The yard's server and store in one process, with storage and a node that only pretend: a claim is bound and an importer
+has succeeded as soon as they are seen. `diskyard-controller` is another process, over HTTPS, as on a cluster.
 """
 
 import os
@@ -231,23 +231,24 @@ def main(count: int) -> None:
             settled(controller, count)
             wall, cpu, full = time.monotonic() - begun, controller.cpu() - spent, controller.resident()
             print(f"{count} DataVolumes, created in {made:.1f} s, all Succeeded after {wall:.1f} s")
-            print(f"objects a second:              {count / wall:.1f}")
-            print(
-                f"processor for each:            {cpu / count * 1000:.1f} ms (the server's: {server.cpu() / count * 1000:.1f})"
-            )
-            print(
-                f"memory for 1,000:              {(full - empty) / MIB / count * 1000:.1f} MiB, beside {empty / MIB:.0f}"
-            )
+            show("objects a second", f"{count / wall:.1f}")
+            show("processor for each", f"{cpu / count * 1000:.1f} ms")
+            show("the server's for each", f"{server.cpu() / count * 1000:.1f} ms")
+            show("memory when empty", f"{empty / MIB:.0f} MiB")
+            show("memory for 1,000", f"{(full - empty) / MIB / count * 1000:.1f} MiB")
             asked = requested(controller.page())
-            print(f"requests for each:             {sum(asked.values()) / count:.1f} (goal: under 25)")
+            show("requests for each (goal: < 25)", f"{sum(asked.values()) / count:.1f}")
             for name, number in asked.items():
                 if number >= count / 100:
-                    print(f"    {name:<27}{number / count:.2f}")
-            print(f"idle:                          {idle(controller):.2%} of a processor (goal: under 1 %)")
-            before, after = pace(kubeconfig, controller)
-            print(
-                f"change to write, p50 and p99:  {quantile(before, after, 0.5)}, {quantile(before, after, 0.99)} (goal: 200 ms)"
-            )
+                    show(f"    {name}", f"{number / count:.2f}")
+            show("idle (goal: < 1 %)", f"{idle(controller):.2%} of a processor")
+            pages = pace(kubeconfig, controller)
+            show("change to write, median", quantile(*pages, 0.5))
+            show("change to write, p99 (goal: < 200 ms)", quantile(*pages, 0.99))
+
+
+def show(name: str, said: str) -> None:
+    print(f"{name:<40}{said}", flush=True)
 
 
 def requested(page: str) -> dict[str, float]:
