@@ -17,7 +17,6 @@ from diskyard.kube.http import connect
 
 LOST: Final = 1
 """Exit code for another replica's lead: whoever supervises starts this one again, to wait."""
-_LEVELS: Final = ("WARNING", "INFO", "DEBUG")
 
 
 @click.command()
@@ -54,10 +53,10 @@ _LEVELS: Final = ("WARNING", "INFO", "DEBUG")
     "--drain", type=click.FloatRange(0, 60), default=0.0,
     help="With --part admission: seconds to serve on when told to stop.",
 )  # fmt: skip
-@click.option("-v", "verbosity", count=True, help="Say more; twice: every step.")
+@click.option("-v", "verbosity", count=True, help="Say what is done; twice: every step.")
 def command(kubeconfig: Path | None, verbosity: int, names: tuple[str, ...], **options: Any) -> None:
     """Run the controllers and webhooks of DataVolumes until told to stop."""
-    log.start(_LEVELS[min(verbosity + 1, len(_LEVELS) - 1)])
+    log.start(log.level(str(verbosity)))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())

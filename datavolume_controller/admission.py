@@ -10,9 +10,9 @@ from typing import Final
 from datavolume_controller import authorization
 from datavolume_controller.claim import Refusal, completed
 from datavolume_controller.datavolumes import storage
+from datavolume_controller.settings import settings
 from diskyard.api import meta
-from diskyard.api.config import config
-from diskyard.api.meta import CDI, CDI_CONFIG, CLAIM, DATA_VOLUME, Key, Kind, Obj
+from diskyard.api.meta import CDI, CLAIM, DATA_VOLUME, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.api.rules import datavolume
 from diskyard.api.user import User
@@ -44,17 +44,15 @@ def rendered(client: Client, claim: Obj) -> Obj:
     """A claim that asks for it (`applyStorageProfile`), with what its spec lacks. Raises BadRequest."""
     if meta.labels(claim).get(cdi.APPLY_PROFILE_LABEL) != "true":
         return claim
-    settings = config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {})
     asked = str(meta.spec(claim).get("storageClassName") or "")
-    made = completed(claim, storage(client, asked), settings)
+    made = completed(claim, storage(client, asked), settings(client))
     if isinstance(made, Refusal):
         raise BadRequest(made.message)
     return made
 
 
 def _datavolume(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:
-    settings = config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {})
-    facts = datavolume.Facts(find(client, CLAIM, meta.key(obj)), settings.adopts)
+    facts = datavolume.Facts(find(client, CLAIM, meta.key(obj)), settings(client).adopts)
     return datavolume.causes(obj, old, facts)
 
 

@@ -9,10 +9,10 @@ from datavolume_controller.claim import Refusal, Storage
 from datavolume_controller.progress import FIRST, PERIOD, Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.report import reported
+from datavolume_controller.settings import settings
 from datavolume_controller.world import World
 from diskyard.api import meta
 from diskyard.api import pod as pods
-from diskyard.api.config import config
 from diskyard.api.datavolume import DataVolume, Phase, datavolume
 from diskyard.api.meta import (
     CDI_CONFIG,
@@ -90,7 +90,7 @@ class DataVolumes:
             claim_obj=claim_obj,
             claim=found,
             storage=_storage(client, dv, found),
-            config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
+            config=settings(client),
             figures=self._figures(client, found) if found and found.pod_phase == "Running" else None,
             now=meta.timestamp(datetime.now(UTC)),
             source_obj=find(client, *population.source_key(dv)),

@@ -6,7 +6,7 @@ from datavolume_controller.asked import digest
 from datavolume_controller.mounts import google_key, init_containers, mounts, numbered
 from diskyard.api import meta
 from diskyard.api import pod as pods
-from diskyard.api.config import Config
+from diskyard.api.config import USUAL, Config
 from diskyard.api.job import BLANK, ImportJob
 from diskyard.api.meta import CLAIM, Obj
 from diskyard.api.names import cdi, derived
@@ -39,7 +39,7 @@ def job(claim: Claim, config: Config) -> ImportJob:
         preallocation=said.get(cdi.PREALLOCATION_REQUESTED) == "true",
         insecure_tls=said.get(cdi.IMPORT_INSECURE) == "true",
         credentials_file=cdi.GOOGLE_CREDENTIALS if google_key(claim) else "",
-        cert_dir=cdi.CERT_DIR if said.get(cdi.IMPORT_CERTIFICATES) else "",
+        cert_dir=cdi.CERT_DIR if said.get(cdi.IMPORT_CERTIFICATES) or config.proxy.authorities else "",
         extra_headers=tuple(text for _, text in numbered(said, cdi.EXTRA_HEADER)),
         http_proxy=config.proxy.http,
         https_proxy=config.proxy.https,
@@ -56,6 +56,11 @@ def job(claim: Claim, config: Config) -> ImportJob:
         vddk_dir=config.vddk_folder or cdi.VDDK_DIR,
         journal=said.get(cdi.IMPORT_JOURNAL, "") if claim.block else "",
     )
+
+
+def verbosity(config: Config) -> dict[str, str]:
+    """The variable by which a worker says more or less than usual."""
+    return {} if config.verbosity == USUAL else {cdi.ENV_VERBOSITY: str(config.verbosity)}
 
 
 def owner_uid(claim: Claim) -> str:
@@ -76,7 +81,7 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
     worker = pods.Worker(
         container=CONTAINER,
         command=COMMAND,
-        env=job(claim, config).to_env(),
+        env={**job(claim, config).to_env(), **verbosity(config)},
         secret_env=required,
         optional_env=optional,
         mounts=(
@@ -90,13 +95,14 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
         ),
         ports={"metrics": cdi.METRICS_PORT},
         resources=config.resources,
+        pull_policy=config.pull_policy,
     )
     spec: Obj = {
         "priorityClassName": said.get(cdi.POD_PRIORITY, ""),
         "serviceAccountName": said.get(cdi.POD_SERVICE_ACCOUNT, ""),
         "initContainers": init_containers(claim, config),
         "nodeName": claim.node if cdi.POPULATOR_KIND in said else "",
-        "imagePullSecrets": list(config.pull_secrets),
+        **config.pod_spec,
     }
     return pods.pod(worker, _metadata(owner, claim), **{key: each for key, each in spec.items() if each})
 

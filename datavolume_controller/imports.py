@@ -13,9 +13,11 @@ from datavolume_controller.asked import digest
 from datavolume_controller.attempt import Attempt
 from datavolume_controller.progress import Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
+from datavolume_controller.settings import settings
+from datavolume_controller.trust import Share
 from diskyard.api import meta
 from diskyard.api import pod as pods
-from diskyard.api.config import Config, config
+from diskyard.api.config import Config
 from diskyard.api.job import TerminationMessage, Vddk
 from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, Key, Kind, Obj
 from diskyard.api.names import cdi
@@ -93,7 +95,7 @@ class Imports:
         return World(
             obj=obj,
             claim=found,
-            config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
+            config=settings(client),
             pod=pod,
             users=tuple(
                 meta.key(other) for other in others if meta.phase(other) not in ("Succeeded", "Failed")
@@ -177,7 +179,9 @@ def _absent(world: World) -> Plan | None:
     create = CreateOrExplain(
         Create(POD, importer.pod(world.obj, world.claim, world.config)), CLAIM, world.obj, _refused(name)
     )
-    return Plan((*named, create))
+    authorities = world.config.proxy.authorities
+    shared = (Share(authorities, world.claim.key.namespace),) if authorities else ()
+    return Plan((*named, *shared, create))
 
 
 def _ended(world: World) -> Plan | None:

@@ -34,7 +34,7 @@ def mounts(claim: Claim, config: Config) -> tuple[Mount, ...]:
     brought: Obj = {"emptyDir": {}} if _vddk_image(claim, config) else {}
     possible = (
         Mount(cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR, {"emptyDir": {}} if claim.block else {}),
-        Mount(cdi.CERT_VOLUME_NAME, cdi.CERT_DIR, _config_map(said.get(cdi.IMPORT_CERTIFICATES))),
+        Mount(cdi.CERT_VOLUME_NAME, cdi.CERT_DIR, _certificates(claim, config)),
         Mount(cdi.SECRET_VOLUME_NAME, folder, _secret(secret) if folder else {}),
         Mount(cdi.KEYRING_VOLUME_NAME, _parent(cdi.KEYRING_FILE), _config_map(said.get(cdi.KEYRING))),
         Mount(
@@ -84,6 +84,16 @@ def _secret_folder(claim: Claim) -> str:
         return _parent(cdi.GOOGLE_CREDENTIALS)
     is_registry = claim.annotations.get(cdi.IMPORT_SOURCE) == "registry"
     return _parent(cdi.PULL_SECRET) if is_registry and claim.annotations.get(cdi.IMPORT_SECRET) else ""
+
+
+def _certificates(claim: Claim, config: Config) -> Obj:
+    """Authorities: of the source, of the proxy, or of both in one folder."""
+    source = _config_map(claim.annotations.get(cdi.IMPORT_CERTIFICATES))
+    if not config.proxy.authorities:
+        return source
+    item = {"key": cdi.PROXY_AUTHORITIES, "path": cdi.PROXY_AUTHORITIES_FILE}
+    proxy = {"configMap": {"name": config.proxy.authorities, "items": [item]}}
+    return {"projected": {"sources": [proxy, source] if source else [proxy]}}
 
 
 def _vddk_image(claim: Claim, config: Config) -> str:

@@ -13,19 +13,23 @@ from typing import Final
 
 from aiohttp import web
 
-from datavolume_controller import admission, metrics, reconcilers
+from datavolume_controller import admission, metrics, reconcilers, uploadapi
 from datavolume_controller.progress import Scraper
 from diskyard import log
 from diskyard.api.meta import (
+    API_SERVICE,
     CDI_CONFIG,
     MUTATING_WEBHOOKS,
     STORAGE_CLASS,
     STORAGE_PROFILE,
+    UPLOAD_TOKEN,
     VALIDATING_WEBHOOKS,
     VOLUME,
     Key,
 )
-from diskyard.kube import access, webhook
+from diskyard.errors import Forbidden, NotFound
+from diskyard.kube import access, aggregated, webhook
+from diskyard.kube.aggregated import Resource
 from diskyard.kube.cache import Cache, CachedClient
 from diskyard.kube.certificates import Certificates, Place
 from diskyard.kube.client import Client
@@ -40,6 +44,13 @@ SERVICE: Final = "cdi-api"
 CERTIFICATES: Final = "cdi-apiserver"
 VALIDATING: Final = ("cdi-api-datavolume-validate", "cdi-api-validate", "cdi-api-populator-validate")
 MUTATING: Final = ("cdi-api-datavolume-mutate", "cdi-api-pvc-mutate")
+TOKENS: Final = "v1beta1.upload.cdi.kubevirt.io"
+TRUSTING: Final = (
+    *((VALIDATING_WEBHOOKS, name) for name in VALIDATING),
+    *((MUTATING_WEBHOOKS, name) for name in MUTATING),
+    (API_SERVICE, TOKENS),
+)
+"""What the API server calls us by."""
 CONTROLLERS: Final = "controllers"
 ADMISSION: Final = "admission"
 ALL: Final = "all"
@@ -147,12 +158,24 @@ class Program(AbstractContextManager["Program"]):
         judges = admission.routes(CachedClient(counted, cache), access.asked_of(counted))
         for path, judge in judges.items():
             app.router.add_post(path, webhook.handler(judge))
-        trusting = [(VALIDATING_WEBHOOKS, name) for name in VALIDATING]
-        trusting += [(MUTATING_WEBHOOKS, name) for name in MUTATING]
         place = Place(self._settings.namespace, CERTIFICATES)
-        certificates = Certificates(counted, place, self._settings.names, trusting)
+        certificates = Certificates(counted, place, self._settings.names, TRUSTING)
         self._stack.callback(certificates.close)
-        return certificates.start()
+        context = certificates.start()
+        self._give_tokens(app, counted, context)
+        return context
+
+    def _give_tokens(self, app: web.Application, client: Client, context: ssl.SSLContext) -> None:
+        """Answer UploadTokenRequests, where the API server passes them on."""
+        try:
+            proxy = aggregated.front_proxy(client)
+        except (NotFound, Forbidden) as error:
+            _log.warning("no upload tokens here", error=error)
+            return
+        if proxy is not None:
+            aggregated.admit(context, proxy)
+        tokens = Resource(UPLOAD_TOKEN, lambda _, key, sent: uploadapi.answered(client, sent, key.namespace))
+        aggregated.serve(app, [tokens], lambda: proxy, access.asked_of(client))
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self.figures.text(), content_type="text/plain", charset="utf-8")

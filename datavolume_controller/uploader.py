@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from datavolume_controller.importer import verbosity
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
@@ -46,7 +47,7 @@ def pod(owner: Obj, claim: Claim, config: Config, now: datetime) -> Obj:
     """The pod that takes the upload in."""
     said = claim.annotations
     scratch = ({"name": cdi.SCRATCH_VOLUME_NAME, "emptyDir": {}},) if claim.block else ()
-    env = job(claim, config, now).to_env()
+    env = {**job(claim, config, now).to_env(), **verbosity(config)}
     if claim.block:
         env[upload.ENV_DESTINATION] = cdi.BLOCK_DEVICE
     worker = pods.Worker(
@@ -66,11 +67,12 @@ def pod(owner: Obj, claim: Claim, config: Config, now: datetime) -> Obj:
         ),
         ports={"upload": upload.PORT},
         resources=config.resources,
+        pull_policy=config.pull_policy,
     )
     spec: Obj = {
         "priorityClassName": said.get(cdi.POD_PRIORITY, ""),
         "serviceAccountName": said.get(cdi.POD_SERVICE_ACCOUNT, ""),
-        "imagePullSecrets": list(config.pull_secrets),
+        **config.pod_spec,
     }
     made = pods.pod(worker, _metadata(owner, claim), **{key: each for key, each in spec.items() if each})
     made["spec"]["containers"][0]["readinessProbe"] = {

@@ -12,9 +12,10 @@ from datavolume_controller import attempt, uploader
 from datavolume_controller.attempt import Attempt
 from datavolume_controller.imports import USERS
 from datavolume_controller.refusal import CreateOrExplain
+from datavolume_controller.settings import settings
 from diskyard.api import meta
 from diskyard.api import pod as pods
-from diskyard.api.config import Config, config
+from diskyard.api.config import Config
 from diskyard.api.job import TerminationMessage
 from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, SECRET, SERVICE, Key, Kind, Obj
 from diskyard.api.names import cdi, upload
@@ -82,7 +83,7 @@ class Uploads:
         return World(
             obj=obj,
             claim=found,
-            config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
+            config=settings(client),
             pod=pod,
             service=find(client, SERVICE, here),
             signer=uploader.pair(find(client, SECRET, Key(upload.SERVER_SIGNER, cdi.NAMESPACE))),

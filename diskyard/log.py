@@ -52,6 +52,14 @@ def logger(name: str) -> Logger:
     return Logger(name)
 
 
+LEVELS = ("WARNING", "INFO", "DEBUG")
+
+
+def level(verbosity: str) -> str:
+    """The level for a number from 0 on, as text; anything else is 1."""
+    return LEVELS[min(int(verbosity), len(LEVELS) - 1) if verbosity.isdecimal() else 1]
+
+
 def start(level: str = "INFO") -> None:
     """Send every logger's lines to standard error, from `level` up."""
     handler = logging.StreamHandler(sys.stderr)

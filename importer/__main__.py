@@ -35,7 +35,7 @@ logger = log.logger("importer")
 
 def main() -> int:
     """Run the job that the environment says; the process's exit code."""
-    log.start()
+    log.start(log.level(os.environ.get(cdi.ENV_VERBOSITY, "")))
     signal.signal(signal.SIGTERM, _stop)
     report = _report(os.environ)
     code, message = _run(os.environ, report)

@@ -55,7 +55,7 @@ class End:
 
 def main() -> int:
     """Serve the job that the environment says; the process's exit code."""
-    log.start()
+    log.start(log.level(os.environ.get(cdi.ENV_VERBOSITY, "")))
     ends: SimpleQueue[End] = SimpleQueue()
     signal.signal(
         signal.SIGTERM,

@@ -1,4 +1,4 @@
-"""What we read of the CDIConfig: its `spec` for switches, its `status` for what follows from them."""
+"""What we read of the CDIConfig: `spec` for switches, `status` for what follows; and of the CDI, about workers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +13,9 @@ DEFAULT_RESOURCES: Final[Obj] = {
     "limits": {"cpu": "750m", "memory": "600M"},
     "requests": {"cpu": "100m", "memory": "60M"},
 }
+PULL_POLICY: Final = "IfNotPresent"
+USUAL: Final = 1
+PLACEMENT: Final = ("nodeSelector", "affinity", "tolerations")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Proxy:
     http: str = ""
     https: str = ""
     none: str = ""
+    authorities: str = ""
+    """The ConfigMap beside CDI whose `ca.crt` the proxy's certificates are checked by."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,17 @@ class Config:
     """Where importers find VMware's library; empty: an image brings it."""
     pull_secrets: tuple[Obj, ...] = ()
     """For our own image, as on the wire."""
+    pull_policy: str = PULL_POLICY
+    placement: Obj = field(default_factory=dict)
+    """`nodeSelector`, `affinity`, `tolerations` of workers' pods."""
+    verbosity: int = USUAL
+    """How much workers say: 0 what went wrong, 1 what is done, 2 every step."""
+
+    @property
+    def pod_spec(self) -> Obj:
+        """What every worker's pod gets of it."""
+        pulled = {"imagePullSecrets": list(self.pull_secrets)} if self.pull_secrets else {}
+        return {**self.placement, **pulled}
 
     @property
     def honours_waiting(self) -> bool:
@@ -63,9 +79,11 @@ class Config:
         return self.overheads.get(storage_class) or self.overhead
 
 
-def config(obj: Obj) -> Config:
-    """What an object of the kind CDIConfig says; `{}` gives the defaults."""
-    spec, status = meta.spec(obj), meta.status(obj)
+def config(obj: Obj, owner: Obj | None = None) -> Config:
+    """What a CDIConfig says, and the CDI that owns it; `{}` gives the defaults."""
+    spec, status, workers = meta.spec(obj), meta.status(obj), meta.spec(owner or {})
+    placement = workers.get("workload") or {}
+    verbosity = spec.get("logVerbosity")
     annotations = meta.annotations(obj)
     overhead = status.get("filesystemOverhead") or {}
     mirrors = annotations.get(cdi.REGISTRY_MIRRORS, "").split(",")
@@ -78,6 +96,7 @@ def config(obj: Obj) -> Config:
             http=str(proxy.get("HTTPProxy") or ""),
             https=str(proxy.get("HTTPSProxy") or ""),
             none=str(proxy.get("noProxy") or ""),
+            authorities=str(proxy.get("trustedCAProxy") or ""),
         ),
         resources=status.get("defaultPodResourceRequirements") or DEFAULT_RESOURCES,
         preallocation=status.get("preallocation") is True,
@@ -86,4 +105,7 @@ def config(obj: Obj) -> Config:
         registry_mirrors=tuple(each.strip() for each in mirrors if each.strip()),
         vddk_folder=annotations.get(cdi.VDDK_FOLDER, ""),
         pull_secrets=tuple(status.get("imagePullSecrets") or ()),
+        pull_policy=str(workers.get("imagePullPolicy") or PULL_POLICY),
+        placement={name: placement[name] for name in PLACEMENT if placement.get(name)},
+        verbosity=USUAL if verbosity is None else int(verbosity),
     )

@@ -40,6 +40,7 @@ class Worker:
     ports: Mapping[str, int] = field(default_factory=dict)
     resources: Obj = field(default_factory=dict)
     restart_policy: str = "OnFailure"
+    pull_policy: str = "IfNotPresent"
     grace: int = 30
     field_env: Mapping[str, str] = field(default_factory=lambda: {"POD_IP": "status.podIP"})
     """Environment name -> field path."""
@@ -81,7 +82,7 @@ def container(worker: Worker) -> Obj:
     return {
         "name": worker.container,
         "image": IMAGE,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": worker.pull_policy,
         "command": list(worker.command),
         "env": env,
         "ports": [
