@@ -42,6 +42,9 @@ def installed(real: Cluster, folder: Path) -> Iterator[Place]:
         apply(real, rendered("deploy=false", f"admission.url={webhooks}"))
         eventually(lambda: _refuses_nonsense(real), READY_WITHIN)
         yield place
+        for log in (folder / "cdi-sa.log", folder / "cdi-apiserver.log"):
+            denied = [line for line in log.read_text().splitlines() if "forbidden" in line]
+            assert not denied, "the chart's roles lack something"
 
 
 def apply(real: Cluster, objects: list[dict[str, Any]]) -> None:
