@@ -59,6 +59,11 @@ class Session:
         return self.task.exception() if self.task.done() and not self.task.cancelled() else None
 
     @property
+    def over(self) -> bool:
+        """Whether no byte is wanted any more: it has ended, or is about to."""
+        return self._pipe.closed
+
+    @property
     def idle(self) -> float:
         """Seconds since its client was heard of."""
         return self._loop.time() - self._heard
@@ -83,6 +88,8 @@ class Session:
         self._writer, self._heard = turn, self._loop.time()
         try:
             await self._drained(turn)
+            if self.over:
+                return
             if offset != self.received:
                 raise WrongOffset(self.received)
             end = offset + await self._feed(body, turn, idle)

@@ -205,7 +205,7 @@ class _Uploads:
             raise Answered(409, "other bytes are needed now: ask for the offset") from error
         except TimeoutError as error:
             raise Answered(408, f"no byte came for {self._idle:g} s; what came before is kept") from error
-        if session.received >= length or session.task.done():
+        if session.received >= length or session.over:
             await self._finish(session)
 
     async def _finish(self, session: Session) -> None:

@@ -49,6 +49,11 @@ class Pipe:
         self._error: BaseException | None = None
         self._moved = asyncio.Event()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody reads any more."""
+        return self._closed
+
     def claim(self) -> int:
         """A turn to write: every earlier one is over."""
         with self._changed:

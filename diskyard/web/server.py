@@ -19,6 +19,8 @@ from diskyard.web.patience import Limits, Patience
 GRACE = 5.0
 _LINE = 64 * 1024
 """The longest request line and header that is read."""
+_LINGER = 2.0
+"""Seconds in which a client that still sends can read why nobody listens."""
 _LAST_WORDS = 0.01
 """Seconds in which the loop lets its closed sockets go."""
 _log = logging.getLogger("web")
@@ -94,6 +96,7 @@ class _Serving:
             logger=_log,
             handler_cancellation=True,
             keepalive_timeout=self.place.limits.later,
+            lingering_time=_LINGER,
             max_line_size=_LINE,
             max_field_size=_LINE,
         )

@@ -54,6 +54,7 @@ class Pod:
         env = {
             **os.environ,
             **self.job.to_env(),
+            "PYTHONFAULTHANDLER": "1",
             upload.ENV_ADDRESS: "127.0.0.1",
             upload.ENV_PORT: str(self.job.port),
             cdi.ENV_VOLUME_DIR: str(self.volume),
@@ -76,12 +77,21 @@ class Pod:
         """End it by a signal; its exit code."""
         assert self.process
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self._waited()
 
     def ended(self) -> tuple[int, str]:
         """Wait for its end: exit code and termination message."""
+        return self._waited(), (self.folder / "end").read_text()
+
+    def _waited(self) -> int:
+        """Its exit code; where it does not end, what its threads do."""
         assert self.process
-        return self.process.wait(60), (self.folder / "end").read_text()
+        try:
+            return self.process.wait(90)
+        except subprocess.TimeoutExpired as error:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            raise AssertionError((self.folder / "log").read_text()) from error
 
     def post(self, path: str, body: Any, **headers: str) -> requests.Response:
         return self.session.post(self.url + path, data=body, headers=headers, timeout=60)

@@ -63,3 +63,6 @@ ENV_NAMESPACE: Final = "LAUNCHER_NAMESPACE"
 ENV_NAME: Final = "LAUNCHER_NAME"
 ENV_UID: Final = "LAUNCHER_UID"
 ENV_ACCELERATED: Final = "LAUNCHER_KVM"
+
+DEFAULTS: Final = "instancetype.kubevirt.io/"
+"""Before `default-instancetype`, `default-preference` and their kinds: labels of a disk."""

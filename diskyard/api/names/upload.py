@@ -16,6 +16,7 @@ PRIME: Final = P + "storage.populator.pvcPrime"
 
 # labels
 SERVER: Final = "cdi-upload-server"
+PROFILE_LABEL: Final = P + "applyStorageProfile"
 SERVICE_LABEL: Final = "service"
 TARGET_LABEL: Final = P + "uploadTarget"
 PROXY: Final = "cdi-uploadproxy"

@@ -1,0 +1,270 @@
+"""Uploads as their users make them: the command line and CDI's requests, into the session's yard."""
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from kubernetes import client
+
+from tests.builders import eventually
+from tests.flows.yard import Yard, running
+
+MIB = 1 << 20
+UPLOADS = "upload.cdi.kubevirt.io"
+
+
+@pytest.fixture(scope="session")
+def image(place: Path) -> Path:
+    """Ten MiB that no two places of share."""
+    file = place / "upload.img"
+    file.write_bytes(os.urandom(10 * MIB))
+    return file
+
+
+def uploaded(yard: Yard, *options: str) -> "subprocess.CompletedProcess[str]":
+    """`diskyard image-upload`, ended."""
+    env = {**os.environ, "KUBECONFIG": str(yard.directory / "kubeconfig")}
+    return subprocess.run(
+        [sys.executable, "-m", "cli", "image-upload", *options],
+        env=env, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+def holds(yard: Yard, claim: str, image: Path) -> bool:
+    disk = yard.volume(claim) / "disk.img"
+    expected = image.read_bytes()
+    with disk.open("rb") as file:
+        return file.read(len(expected)) == expected
+
+
+def note(yard: Yard, claim: str, name: str) -> str:
+    found = yard.core().read_namespaced_persistent_volume_claim(claim, "default")
+    return str((found.metadata.annotations or {}).get("cdi.kubevirt.io/storage." + name, ""))
+
+
+def claimed(yard: Yard, name: str, size: str = "64Mi") -> None:
+    """A claim as old clients make it."""
+    yard.core().create_namespaced_persistent_volume_claim(
+        "default",
+        {
+            "metadata": {"name": name, "annotations": {"cdi.kubevirt.io/storage.upload.target": ""}},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+        },
+    )
+
+
+def token(yard: Yard, claim: str, version: str = "v1beta1") -> str:
+    asked = {
+        "apiVersion": f"{UPLOADS}/{version}",
+        "kind": "UploadTokenRequest",
+        "metadata": {"name": "token"},
+        "spec": {"pvcName": claim},
+    }
+    api = client.CustomObjectsApi(yard.api())
+    said = api.create_namespaced_custom_object(
+        UPLOADS, version, "default", "uploadtokenrequests", asked, _preload_content=False
+    )
+    return str(
+        json.loads(said.data)["status"]["token"]
+    )  # CDI answers 200, which this client takes for nothing
+
+
+@pytest.fixture(scope="session")
+def proxy(yard: Yard, place: Path) -> Iterator[requests.Session]:
+    """A client that trusts what the CDIConfig says; `proxy.url` is the proxy."""
+    with reached(yard, place / "proxy-ca.crt") as found:
+        yield found
+
+
+class Reached(requests.Session):
+    url = ""
+
+
+def reached(yard: Yard, file: Path) -> Reached:
+    api = client.CustomObjectsApi(yard.api())
+    status: dict[str, Any] = api.get_cluster_custom_object(
+        "cdi.kubevirt.io", "v1beta1", "cdiconfigs", "config"
+    )["status"]
+    file.write_text(status["uploadProxyCA"])
+    found = Reached()
+    found.trust_env, found.verify, found.url = False, str(file), status["uploadProxyURL"]
+    return found
+
+
+def test_the_walk_throughs_own_command_fills_a_claim(yard: Yard, image: Path) -> None:
+    done = uploaded(
+        yard, f"--image-path={image}", "--pvc-name=iso-win10", "--pvc-size=64M", "--storage-class=local",
+        "--insecure", "--wait-secs=240",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert holds(yard, "iso-win10", image)
+    assert note(yard, "iso-win10", "pod.phase") == "Succeeded"
+    yard.told("iso-win10", "UploadSucceeded: Upload Successful")
+    eventually(lambda: not _pods(yard, "cdi-upload-iso-win10"), 60)
+
+
+def _pods(yard: Yard, name: str) -> list[str]:
+    found = yard.core().list_namespaced_pod("default")
+    return [pod.metadata.name for pod in found.items if pod.metadata.name == name]
+
+
+def test_needs_no_insecure_and_verifies_a_checksum(yard: Yard, image: Path) -> None:
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+
+    wrong = uploaded(
+        yard, "pvc", "sums", f"--image-path={image}", "--size=64Mi", "--checksum", f"sha256:{'0' * 64}"
+    )
+    right = uploaded(yard, "pvc", "sums", f"--image-path={image}", "--checksum", f"sha256:{digest}")
+
+    assert wrong.returncode == 3
+    assert digest in wrong.stderr
+    assert right.returncode == 0, right.stderr
+    assert holds(yard, "sums", image)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--storage-class=csi-rbd-sc", "--size=1Gi"), 'there is no StorageClass "csi-rbd-sc"'),
+        (("--size=5Mi",), "ask for --size 10Mi"),
+        ((), "the size must be specified"),
+        (("--size=64Mi", "--storage-class=local-wait"), "--force-bind"),
+        (("--size=64Mi", "--no-create"), "leave --no-create out"),
+    ],
+    ids=["no such class", "too small", "no size", "a class that waits", "not there"],
+)
+def test_what_cannot_work_is_said_before_anything_is_made(
+    yard: Yard, image: Path, options: tuple[str, ...], words: str
+) -> None:
+    done = uploaded(yard, "pvc", "never", f"--image-path={image}", *options)
+
+    assert done.returncode == 3, done.stderr
+    assert words in done.stderr
+    names = [
+        each.metadata.name for each in yard.core().list_namespaced_persistent_volume_claim("default").items
+    ]
+    assert "never" not in names
+
+
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
+def test_old_and_new_clients_requests_are_served(
+    yard: Yard, proxy: Reached, image: Path, version: str
+) -> None:
+    claimed(yard, f"old-{version}")
+    eventually(lambda: note(yard, f"old-{version}", "pod.ready") == "true", 120)
+    bearer = {"Authorization": f"Bearer {token(yard, f'old-{version}', version)}"}
+
+    head = proxy.head(f"{proxy.url}/{version}/upload-async", headers=bearer, timeout=60)
+    post = proxy.post(
+        f"{proxy.url}/{version}/upload-async", data=image.read_bytes(), headers=bearer, timeout=120
+    )
+
+    assert (head.status_code, post.status_code, post.text) == (200, 200, "")
+    eventually(lambda: note(yard, f"old-{version}", "pod.phase") == "Succeeded", 120)
+    assert holds(yard, f"old-{version}", image)
+    late = proxy.post(f"{proxy.url}/{version}/upload-async", data=b"x", headers=bearer, timeout=60)
+    assert late.status_code == 503
+    assert late.text == f"rejecting Upload Request for PVC old-{version} that already finished uploading"
+
+
+def test_tokens_are_for_one_claim_and_nothing_else(yard: Yard, proxy: Reached) -> None:
+    good = token(yard, "nobody")
+    head, body, sign = good.split(".")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+    answers = {
+        "none": proxy.post(f"{proxy.url}/v1beta1/upload", timeout=60),
+        "not a token": _with(proxy, "abc"),
+        "no signature": _with(proxy, f"{none}.{body}."),
+        "another signature": _with(proxy, f"{head}.{body}.{sign[::-1]}"),
+        "a claim that is not there": _with(proxy, good),
+    }
+
+    codes = {name: answer.status_code for name, answer in answers.items()}
+
+    assert codes == {
+        "none": 400, "not a token": 401, "no signature": 401, "another signature": 401,
+        "a claim that is not there": 503,
+    }  # fmt: skip
+    assert (
+        "rejecting Upload Request for PVC nobody that doesn&#x27;t exist"
+        in answers["a claim that is not there"].text
+    )
+
+
+def _with(proxy: Reached, text: str) -> requests.Response:
+    return proxy.post(f"{proxy.url}/v1beta1/upload", headers={"Authorization": f"Bearer {text}"}, timeout=60)
+
+
+def test_any_page_may_use_the_proxy(proxy: Reached) -> None:
+    asked = {
+        "Origin": "https://example.com",
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "upload-offset",
+    }
+
+    answer = proxy.options(f"{proxy.url}/v1/uploads", headers=asked, timeout=60)
+
+    assert answer.status_code == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
+    assert "upload-offset" in answer.headers["Access-Control-Allow-Headers"]
+
+
+def test_an_upload_goes_on_after_kill_9_of_the_yard_and_its_pod(tmp_path: Path) -> None:
+    image = tmp_path / "noise.img"
+    image.write_bytes(os.urandom(40 * MIB))
+    directory = tmp_path / "yard"
+    with running(directory) as yard:
+        claimed(yard, "disk", "128Mi")
+        eventually(lambda: note(yard, "disk", "pod.ready") == "true", 120)
+        url, offset = _begun(yard, tmp_path, image)
+        yard.kill()
+    with running(directory) as yard:
+        yard.core().delete_namespaced_pod(
+            "cdi-upload-disk", "default", grace_period_seconds=0, _preload_content=False
+        )
+        proxy = reached(yard, tmp_path / "ca")
+
+        def held() -> int:
+            headers = {"Authorization": f"Bearer {token(yard, 'disk')}", "Tus-Resumable": "1.0.0"}
+            answer = proxy.head(proxy.url + url, headers=headers, timeout=60)
+            assert answer.status_code == 200, answer.status_code
+            return int(answer.headers["Upload-Offset"])
+
+        assert eventually(held, 120) == offset
+        rest = _patch(proxy, yard, url, offset, image.read_bytes()[offset:])
+        assert rest.status_code == 204, rest.text
+        eventually(lambda: note(yard, "disk", "pod.phase") == "Succeeded", 120)
+        assert holds(yard, "disk", image)
+
+
+def _begun(yard: Yard, folder: Path, image: Path) -> tuple[str, int]:
+    proxy = reached(yard, folder / "ca")
+    headers = {
+        "Authorization": f"Bearer {token(yard, 'disk')}",
+        "Tus-Resumable": "1.0.0",
+        "Upload-Length": str(image.stat().st_size),
+    }
+    made = proxy.post(f"{proxy.url}/v1/uploads", headers=headers, timeout=60)
+    assert made.status_code == 201, made.text
+    answer = _patch(proxy, yard, made.headers["Location"], 0, image.read_bytes()[: 23 * MIB])
+    return made.headers["Location"], int(answer.headers["Upload-Offset"])
+
+
+def _patch(proxy: Reached, yard: Yard, url: str, offset: int, body: bytes) -> requests.Response:
+    headers = {
+        "Authorization": f"Bearer {token(yard, 'disk')}",
+        "Tus-Resumable": "1.0.0",
+        "Upload-Offset": str(offset),
+        "Content-Type": "application/offset+octet-stream",
+    }
+    return proxy.patch(proxy.url + url, data=body, headers=headers, timeout=120)
