@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from diskyard.api.names import cdi
 from diskyard.disk.source import Source
 from diskyard.errors import (
     AccessDenied,
@@ -65,7 +66,12 @@ class Repository:
                 f"a pull secret, docker login). {error}"
             ) from error
         except SourceUnavailable as error:
-            raise SourceUnavailable(f"cannot ask for the image {self.name}: {error}", error.after) from error
+            host = self._image.host
+            raise SourceUnavailable(
+                f"cannot ask for the image {self.name}: {error}. Where this machine has no way to {host}, name a "
+                f"mirror of it (--mirror {host}=HOST, {cdi.REGISTRY_MIRRORS} on the CDIConfig)",
+                error.after,
+            ) from error
         return _body(answer, MAX_DOCUMENT)
 
     def blob(self, descriptor: Descriptor) -> Source:
