@@ -283,7 +283,9 @@ def test_amazon_is_asked_by_the_bucket_s_own_name_and_others_by_path() -> None:
     assert asked == ["http://b-1.s3.eu-west-3.amazonaws.com/k"] * 2 + ["http://store.invalid/b-1/k"]
 
 
-@pytest.mark.parametrize(("style", "asked"), [("virtual", "b-1.store.invalid/k"), ("path", "store.invalid/b-1/k")])
+@pytest.mark.parametrize(
+    ("style", "asked"), [("virtual", "b-1.store.invalid/k"), ("path", "store.invalid/b-1/k")]
+)
 def test_a_profile_may_say_where_the_bucket_s_name_stands(pod: Pod, style: str, asked: str) -> None:
     (pod.folder / "config").write_text(f"[default]\ns3 =\n  addressing_style = {style}\n")
     with fault_server(bytes(MIB)) as proxy:
