@@ -122,10 +122,10 @@ def _prepared(api: Api, wish: Wish) -> bool:
         )
     if claim is not None and wish.force_bind and cdi.IMMEDIATE_BINDING not in said:
         api.patch(CLAIM, key, {"metadata": {"annotations": {cdi.IMMEDIATE_BINDING: ""}}})
-    if claim is not None and upload.TARGET not in said:
+    if claim is not None and cdi.UPLOAD_TARGET not in said:
         if wish.create:
             raise InvalidRequest(f"PVC {wish.name} not available for upload: with --no-create it is made so")
-        api.patch(CLAIM, key, {"metadata": {"annotations": {upload.TARGET: ""}}})
+        api.patch(CLAIM, key, {"metadata": {"annotations": {cdi.UPLOAD_TARGET: ""}}})
     return False
 
 
@@ -178,7 +178,7 @@ def _claim(wish: Wish) -> Obj:
         "metadata": {
             "name": wish.name,
             "namespace": wish.namespace,
-            "annotations": {upload.TARGET: "", cdi.CONTENT_TYPE: content, **bound},
+            "annotations": {cdi.UPLOAD_TARGET: "", cdi.CONTENT_TYPE: content, **bound},
             "labels": {upload.PROFILE_LABEL: "true", **dict(wish.labels)},
         },
         "spec": _volume(wish, wish.access_mode or "ReadWriteOnce"),
@@ -218,7 +218,7 @@ def _ready(api: Api, wish: Wish) -> Obj:
     key, deadline, told = Key(wish.name, wish.namespace), time.monotonic() + wish.wait, False
     while True:
         claim = find(api, CLAIM, key)
-        prime = meta.annotations(claim or {}).get(upload.PRIME)
+        prime = meta.annotations(claim or {}).get(cdi.PRIME)
         if prime:
             claim = find(api, CLAIM, Key(prime, wish.namespace)) or claim
         said = meta.annotations(claim or {})

@@ -5,6 +5,7 @@ from typing import Any
 from datavolume_controller.authorities import Authorities
 from datavolume_controller.cdis import CDIs
 from datavolume_controller.configs import Configs
+from datavolume_controller.datasources import DataSources
 from datavolume_controller.datavolumes import DataVolumes
 from datavolume_controller.imports import Imports
 from datavolume_controller.populators import Populators
@@ -22,6 +23,7 @@ def reconcilers(scraper: Scraper) -> list[Reconciler[Any]]:
         Populators(scraper),
         Uploads(),
         Authorities(),
+        DataSources(),
         CDIs(),
         Configs(),
         Profiles(),

@@ -12,9 +12,9 @@ from datavolume_controller.claim import Refusal, completed
 from datavolume_controller.datavolumes import storage
 from datavolume_controller.settings import settings
 from diskyard.api import meta
-from diskyard.api.meta import CDI, CLAIM, DATA_VOLUME, Kind, Obj
+from diskyard.api.meta import CDI, CLAIM, DATA_VOLUME, IMPORT_SOURCE, UPLOAD_SOURCE, Kind, Obj
 from diskyard.api.names import cdi
-from diskyard.api.rules import datavolume
+from diskyard.api.rules import datavolume, populator
 from diskyard.api.user import User
 from diskyard.errors import BadRequest, Cause
 from diskyard.kube.access import May
@@ -56,7 +56,11 @@ def _datavolume(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:
     return datavolume.causes(obj, old, facts)
 
 
-CAUSES: Final[Mapping[Kind, Causes]] = {DATA_VOLUME: _datavolume}
+CAUSES: Final[Mapping[Kind, Causes]] = {
+    DATA_VOLUME: _datavolume,
+    IMPORT_SOURCE: lambda _, obj, old: populator.import_causes(obj, old),
+    UPLOAD_SOURCE: lambda _, obj, old: populator.upload_causes(obj, old),
+}
 """The rules of each kind, with what they have to look up."""
 
 
@@ -64,6 +68,7 @@ def routes(client: Client, may: May) -> Mapping[str, Judge]:
     """Path -> what judges there."""
     return {
         "/datavolume-validate": partial(_validated, client, (DATA_VOLUME,)),
+        "/populator-validate": partial(_validated, client, (IMPORT_SOURCE, UPLOAD_SOURCE)),
         "/datavolume-mutate": partial(_authorised, client, may),
         "/pvc-mutate": partial(_rendered, client),
         "/cdi-validate": partial(_uninstalled, client),

@@ -36,6 +36,7 @@ from diskyard.api.progress import Figures
 from diskyard.api.storage import Claim, StorageClass, claim, profile, storage_class, volume
 from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
+from diskyard.kube.interest import Interest
 from diskyard.kube.memory import Index
 from diskyard.kube.reconcile import (
     NOTHING,
@@ -60,28 +61,30 @@ class DataVolumes:
     """Gives each DataVolume its claim and its status."""
 
     kind: Kind = DATA_VOLUME
-    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
-        CLAIM: same_name,
-        STORAGE_CLASS: everything,
-        STORAGE_PROFILE: everything,
-        CDI_CONFIG: everything,
-        IMPORT_SOURCE: owners(DATA_VOLUME),
-        UPLOAD_SOURCE: owners(DATA_VOLUME),
-        DATA_SOURCE: everything,
-        CSI_DRIVER: nothing,
-        VOLUME: nothing,
-        POD: nothing,
-    }
 
     def __init__(self, scraper: Scraper) -> None:
         self._scraper = scraper
+        self._interest = Interest()
+        self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
+            CLAIM: same_name,
+            STORAGE_CLASS: everything,
+            STORAGE_PROFILE: everything,
+            CDI_CONFIG: everything,
+            IMPORT_SOURCE: owners(DATA_VOLUME),
+            UPLOAD_SOURCE: owners(DATA_VOLUME),
+            DATA_SOURCE: self._interest.roots(DATA_SOURCE),
+            CSI_DRIVER: nothing,
+            VOLUME: nothing,
+            POD: nothing,
+        }
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The DataVolume and what surrounds it."""
         obj = find(client, DATA_VOLUME, key)
+        dv = datavolume(obj or {})
+        self._interest.note(key, ((DATA_SOURCE, dv.refers),) if dv.refers else ())
         if obj is None:
             return None
-        dv = datavolume(obj)
         claim_obj = find(client, CLAIM, dv.claim)
         found = claim(claim_obj) if claim_obj else None
         return World(

@@ -21,6 +21,7 @@ from diskyard.api.names import cdi, derived, kubernetes
 from diskyard.api.progress import COMPLETE, Figures, percentage
 from diskyard.api.storage import Claim, claim, storage_class
 from diskyard.kube.client import Client, Deletion
+from diskyard.kube.interest import Interest
 from diskyard.kube.reconcile import (
     NOTHING,
     Action,
@@ -42,12 +43,10 @@ class Populators:
 
     def __init__(self, scraper: Scraper) -> None:
         self._scraper = scraper
-        self._waiting: set[Key] = set()
+        self._interest = Interest()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
             CLAIM: owners(CLAIM),
-            IMPORT_SOURCE: lambda _: tuple(self._waiting),
-            UPLOAD_SOURCE: lambda _: tuple(self._waiting),
-            STORAGE_CLASS: lambda _: tuple(self._waiting),
+            **{kind: self._interest.roots(kind) for kind in (IMPORT_SOURCE, UPLOAD_SOURCE, STORAGE_CLASS)},
             VOLUME: nothing,
             POD: nothing,
         }
@@ -58,9 +57,11 @@ class Populators:
         target = claim(obj) if obj else None
         kind = ours(target.populator) if target else None
         if obj is None or target is None or target.populator is None or kind is None:
-            self._waiting.discard(key)
+            self._interest.note(key, ())
             return None
-        (self._waiting.discard if target.bound else self._waiting.add)(key)
+        said_by = Key(target.populator.name, key.namespace)
+        looked_at = ((kind, said_by), (STORAGE_CLASS, Key(target.storage_class)))
+        self._interest.note(key, () if target.bound else looked_at)
         prime_obj = find(client, CLAIM, Key(derived.prime(target.uid), key.namespace))
         stand_in = claim(prime_obj) if prime_obj else None
         chosen = find(client, STORAGE_CLASS, Key(target.storage_class))
@@ -68,7 +69,7 @@ class Populators:
             obj=obj,
             claim=target,
             kind=kind,
-            source=find(client, kind, Key(target.populator.name, key.namespace)),
+            source=find(client, kind, said_by),
             prime_obj=prime_obj,
             prime=stand_in,
             volume=find(client, VOLUME, Key(stand_in.volume)) if stand_in and stand_in.volume else None,

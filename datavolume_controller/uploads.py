@@ -98,7 +98,7 @@ class Uploads:
 
 
 def _ours(claim: Claim) -> bool:
-    return upload.TARGET in claim.annotations and cdi.EXTERNAL_POPULATION not in claim.annotations
+    return cdi.UPLOAD_TARGET in claim.annotations and cdi.EXTERNAL_POPULATION not in claim.annotations
 
 
 def _leaving(world: World) -> Plan | None:

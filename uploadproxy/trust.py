@@ -69,11 +69,11 @@ class Trust:
     def server(self, grant: Grant) -> Server:
         """The server of the claim that a token is for. Raises NotReady, Finished."""
         obj = self._claim(grant.name, grant.namespace)
-        prime = meta.annotations(obj).get(upload.PRIME)
+        prime = meta.annotations(obj).get(cdi.PRIME)
         if prime:
             obj = self._prime(prime, grant.namespace)
         name, said = grant.name, meta.annotations(obj)
-        if upload.TARGET not in said:
+        if cdi.UPLOAD_TARGET not in said:
             raise NotReady(f"PVC {name} is not an upload target")
         if said.get(cdi.POD_PHASE) == "Succeeded":
             raise Finished(f"rejecting Upload Request for PVC {name} that already finished uploading")

@@ -4,11 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from datavolume_controller import reconcilers
+from datavolume_controller.authorities import Authorities
+from datavolume_controller.progress import Scraper
 from diskyard.api import meta
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import EVERY, Reconciler
 
 ROUNDS = 20
+
+
+def of_volumes(scraper: Scraper) -> list[Reconciler[Any]]:
+    """Everyone but who makes keys and certificates: those take seconds, and crashes of theirs are told elsewhere."""
+    return [each for each in reconcilers(scraper) if not isinstance(each, Authorities)]
 
 
 @dataclass

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from datavolume_controller import reconcilers
 from datavolume_controller.progress import Scraper
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, DATA_VOLUME, POD, STORAGE_PROFILE
@@ -14,7 +13,7 @@ from diskyard.api.names import cdi
 from standalone.store.objects import Objects
 from tests.builders import data_volume
 from tests.datavolume_controller.conftest import RUNNING, Node, ended, prepared
-from tests.datavolume_controller.steps import Steps
+from tests.datavolume_controller.steps import Steps, of_volumes
 
 FATAL = '{"message":"the server says 404","reason":"SourceMissing","fatal":true}'
 DONE = '{"message":"Import Complete","labels":{"instancetype.kubevirt.io/default-preference":"debian"}}'
@@ -58,7 +57,7 @@ def outcome(store: Objects) -> Any:
 def played(path: Path, play: Callable[[Node, Steps], None], cut: int) -> tuple[Any, int]:
     with Objects.open(path) as store, Scraper(fetch=lambda _: "") as scraper:
         prepared(store)
-        node, steps = Node(store), Steps(store, reconcilers(scraper), cut)
+        node, steps = Node(store), Steps(store, of_volumes(scraper), cut)
         node.apply(data_volume("disk"))
         steps.settle()
         node.bind()

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, DATA_VOLUME, POD, STORAGE_CLASS, Key
+from diskyard.api.meta import CLAIM, DATA_SOURCE, DATA_VOLUME, POD, STORAGE_CLASS, Key
 from diskyard.api.names import cdi
 from diskyard.api.progress import Figures
 from diskyard.kube.client import Deletion
@@ -231,3 +231,20 @@ def test_an_upload_waits_for_its_pod_and_then_for_its_bytes(node: Node) -> None:
         "UploadReady: Upload into disk ready",
         "UploadSucceeded: Successfully uploaded into disk",
     } <= node.told("DataVolume")
+
+
+def test_a_clone_by_a_datasource_says_what_it_waits_for(node: Node) -> None:
+    dv = data_volume("disk", source=None, sourceRef={"kind": "DataSource", "name": "image"})
+    del dv["spec"]["source"]
+    node.apply(dv)
+
+    def running() -> tuple[str, str, str]:
+        return condition(node.dv(), "Running")
+
+    assert eventually(lambda: running()[2] == "spec.sourceRef: there is no DataSource default/image")
+    source = {"source": {"pvc": {"namespace": "default", "name": "golden"}}}
+    node.client.create(DATA_SOURCE, builders.some(DATA_SOURCE, "image", spec=source))
+    assert eventually(lambda: running()[2] == "DataSource default/image is not ready: PVC not found")
+    node.client.create(CLAIM, builders.claim("golden"))
+    assert eventually(lambda: running()[1] == "SourceNotServed")
+    assert node.gone(CLAIM, "disk")

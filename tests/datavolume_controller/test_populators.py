@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from datavolume_controller import reconcilers
 from datavolume_controller.progress import Scraper
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, DATA_VOLUME, EVENT, IMPORT_SOURCE, POD, UPLOAD_SOURCE, VOLUME, Key, Obj
@@ -17,7 +16,7 @@ from tests import builders
 from tests.builders import data_volume, some
 from tests.datavolume_controller.cluster import Cluster
 from tests.datavolume_controller.conftest import RUNNING, ended, prepared
-from tests.datavolume_controller.steps import Steps
+from tests.datavolume_controller.steps import Steps, of_volumes
 
 DONE = '{"message":"Import Complete","labels":{"instancetype.kubevirt.io/default-preference":"debian"}}'
 FATAL = '{"message":"the server says 404","reason":"SourceMissing","fatal":true}'
@@ -32,7 +31,7 @@ class Play:
         prepared(store)
         self.store = store
         self.cluster = Cluster(store)
-        self.steps = Steps(store, reconcilers(scraper), cut)
+        self.steps = Steps(store, of_volumes(scraper), cut)
 
     def settle(self) -> None:
         before = None

@@ -24,6 +24,7 @@ from diskyard.api.meta import (
 from diskyard.api.names import cdi, derived, kubevirt
 from diskyard.errors import InvalidRequest
 from diskyard.kube.client import DELETE, Client, Deletion, Selection
+from diskyard.kube.interest import Interest
 from diskyard.kube.reconcile import (
     EVERY,
     NOTHING,
@@ -40,7 +41,6 @@ from diskyard.kube.reconcile import (
 from vm_runtime.controller import gate, phases, supply
 from vm_runtime.controller.configuration import acceleration, settings_of
 from vm_runtime.controller.gate import World
-from vm_runtime.controller.interest import Interest
 from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
 from vm_runtime.controller.supply import Supply
 

@@ -15,9 +15,9 @@ from diskyard.api.machine import Machine
 from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, Key, Kind, Obj
 from diskyard.api.names import cdi, kubevirt
 from diskyard.kube.client import Client, Deletion
+from diskyard.kube.interest import Interest
 from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, find, same_name
 from vm_runtime.controller import phases, strategy
-from vm_runtime.controller.interest import Interest
 from vm_runtime.controller.printable import View, printable
 from vm_runtime.controller.strategy import State, Step
 

@@ -10,9 +10,7 @@ GROUP: Final = "upload.cdi.kubevirt.io"
 VERSIONS: Final = ("v1beta1", "v1alpha1")
 
 # annotations on claims
-TARGET: Final = P + "storage.upload.target"
 POD_NAME: Final = P + "storage.uploadPodName"
-PRIME: Final = P + "storage.populator.pvcPrime"
 
 # labels
 SERVER: Final = "cdi-upload-server"
