@@ -1,5 +1,6 @@
 """`diskyard up`: the yard in the foreground."""
 
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Final
 import click
 
 DEFAULT_PORT: Final = 7443
+_OPEN_FILES: Final = 65_536
 
 
 @click.command("up")
@@ -52,6 +54,7 @@ def up_command(
     from standalone.yard import Yard
 
     log.start("DEBUG" if verbose else "WARNING")
+    _allow_files()
     ends = Ends()
     place = directory.Directory((data_dir or directory.default()).absolute())
     reach, paths = Reach.parsed(port, listen), [path.absolute() for path in allowed]
@@ -63,6 +66,13 @@ def up_command(
         if ends.wait() == signal.SIGINT:
             click.echo("stopping the pods ...", err=True)
             yard.stop_pods()
+
+
+def _allow_files() -> None:
+    """As many open files as this user may have: of a shell's 1,024, silent connections alone could take all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 class Ends:

@@ -1,13 +1,22 @@
 """How long a connection may ask for nothing: slow and silent clients do not use up a server."""
 
 import asyncio
+import resource
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+_SILENT: Final = 1024
+
+
+def _bearable() -> int:
+    """So many silent connections that half of the files which this process may open are left for its work."""
+    return min(_SILENT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class Limits:
     """Until a new connection's first request has come with all of its headers."""
     later: float = 90.0
     """Between two requests."""
-    silent: int = 1024
+    silent: int = field(default_factory=_bearable)
     """Beyond so many, the longest silent go at once: over TLS, each costs 60 KiB."""
     period: float = 1.0
     """Between two looks at all of them."""

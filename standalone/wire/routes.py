@@ -14,7 +14,7 @@ from standalone.store import binding
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
 from standalone.wire import access, body, discovery, openapi, uploads
-from standalone.wire.answer import refusal, reply, warn
+from standalone.wire.answer import form, refusal, reply, warn
 from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogues, missing
 from standalone.wire.crowd import MOST, Crowd, Most
@@ -122,7 +122,8 @@ class _Server:
             raise catalogue.absent(name, version)
         return reply(found)
 
-    async def swagger(self, _: web.Request) -> web.StreamResponse:
+    async def swagger(self, request: web.Request) -> web.StreamResponse:
+        form(request.headers.get("Accept", ""))  # kubectl asks for protobuf, and would read JSON as such
         return reply(await call(lambda: self._described().swagger))
 
     async def documents(self, _: web.Request) -> web.StreamResponse:
