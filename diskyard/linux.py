@@ -22,6 +22,16 @@ _BLKZEROOUT: Final = 0x127F
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_libc.memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+ZEROS: Final = 1 << 20
+"""What `is_zero` takes at most."""
+_zeros = ctypes.create_string_buffer(ZEROS)
+
+
+def is_zero(buf: memoryview) -> bool:
+    """Whether up to ZEROS bytes of a buffer that can be written are zero; other threads run meanwhile."""
+    start = ctypes.addressof(ctypes.c_char.from_buffer(buf))
+    return int(_libc.memcmp(start, _zeros, len(buf))) == 0
 
 
 def allocate(fd: int, start: int, length: int) -> None:
