@@ -1,8 +1,8 @@
 """Open bodies of one remote object: whoever reads on where one of them stops goes on with its connection."""
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -51,6 +51,7 @@ class Streams:
         self._lock = threading.Lock()
         self._waiting = [_Stream(first, 0)] if first else []
         self._reading: set[_Stream] = set()
+        self._readers = 0
         self._several = False
         self._closed = False
 
@@ -58,6 +59,10 @@ class Streams:
         """Bytes put at the start of `buf`, read from `offset`. Raises SourceUnavailable."""
         if self._size is not None and offset >= self._size:
             return 0
+        with self._counted():
+            return self._read(buf, offset)
+
+    def _read(self, buf: memoryview, offset: int) -> int:
         stream = self._taken(offset) or self._asked(offset, len(buf))
         with ExitStack() as broken:
             broken.callback(self._drop, stream)
@@ -67,6 +72,18 @@ class Streams:
         stream.position += count
         self._keep(stream)
         return count
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Know of each reader before it asks: a walk that others cut short has been sent in vain."""
+        with self._lock:
+            self._readers += 1
+            self._several = self._several or self._readers > 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
 
     def close(self) -> None:
         """End everything, also reads that wait in other threads."""
@@ -103,7 +120,6 @@ class Streams:
 
     def _hold(self, stream: _Stream) -> None:
         with self._lock:
-            self._several = self._several or bool(self._reading)
             self._reading.add(stream)
             if self._closed:
                 raise SourceUnavailable("the source was closed while it was read")
