@@ -6,19 +6,24 @@
 import base64
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from diskyard.errors import AccessDenied, InvalidRequest, SourceUnavailable
 from importer import address
 from importer.address import Policy
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 TIMEOUT: Final = 60.0
 """Seconds without a byte after which a connection is given up."""
 Origin = tuple[str, str, int]
+_LONG: Final = 64 << 10
 
 
 def origin(parts: SplitResult) -> Origin:
@@ -43,6 +48,40 @@ def proxy_credentials(proxy: SplitResult) -> dict[str, str]:
     return basic(unquote(proxy.username or ""), unquote(proxy.password or ""), "Proxy-Authorization")
 
 
+class Whole(socket.socket):
+    """A plain connection whose long reads come back full: a wait is the kernel's, and not one for each packet.
+
+    So is its patience: only a socket without a timeout of Python's own waits for all of a read (MSG_WAITALL).
+    """
+
+    _patience: float | None = None
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> "Whole":
+        """The same connection, which `sock` is no more."""
+        whole = cls(fileno=sock.detach())
+        whole.settimeout(TIMEOUT)
+        return whole
+
+    def settimeout(self, value: float | None, /) -> None:
+        super().settimeout(None)
+        self._patience = value
+        seconds = struct.pack("ll", int(value or 0), int((value or 0) % 1 * 1e6))
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
+
+    def gettimeout(self) -> float | None:
+        return self._patience
+
+    def recv_into(self, buffer: "WriteableBuffer", nbytes: int = 0, flags: int = 0, /) -> int:
+        if memoryview(buffer).nbytes >= _LONG:
+            flags |= socket.MSG_WAITALL
+        try:
+            return super().recv_into(buffer, nbytes, flags)
+        except BlockingIOError as error:
+            raise TimeoutError("timed out") from error
+
+
 def opened(
     to: Origin, proxy: SplitResult | None, policy: Policy, tls: Callable[[], ssl.SSLContext]
 ) -> tuple[HTTPConnection, bool]:
@@ -63,10 +102,12 @@ def opened(
         broken.callback(sock.close)
         if proxy is not None and scheme == "https":
             _open_tunnel(sock, host, port, proxy)
-        connection = HTTPConnection(host, port, timeout=TIMEOUT)
         if scheme == "https":
-            connection = HTTPSConnection(host, port, timeout=TIMEOUT, context=tls())
+            connection: HTTPConnection = HTTPSConnection(host, port, timeout=TIMEOUT, context=tls())
             sock = tls().wrap_socket(sock, server_hostname=host)
+        else:
+            connection = HTTPConnection(host, port, timeout=TIMEOUT)
+            sock = Whole.of(sock)
         connection.sock = sock
         connection.auto_open = 0
         broken.pop_all()
