@@ -5,7 +5,6 @@ write that, one more thread computes the digest; then they are filled again. Wha
 the source, is told in order, so that it can be made durable.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,9 +26,12 @@ CHUNK: Final = 4 << 20
 _BUFFERS: Final = 6
 _IN_USE: Final = _BUFFERS - 2
 """Buffers that may be used at once: the others are being filled."""
+_SPARE: Final = 2
+"""Buffers that are used while each connection fills one."""
 _READERS: Final = 4
 """Pieces of a flat disk that are fetched and written at once."""
-_WORKERS: Final = min(4, os.cpu_count() or 1)
+_WORKERS: Final = 8
+"""Threads that unpack and write: on a few processors, so that some unpack while others wait for the disk."""
 _BATCH: Final = 1 << 20
 """Bytes of the disk that a worker takes, and writes, at once."""
 _LONGEST: Final = 2 << 20
@@ -173,10 +175,9 @@ class _Threads:
                 chunk = used.popleft()
                 chunk.tell(on_chunk)
                 ahead.extend(self._more([chunk.buf], todo))
-            if ahead:
-                chunk = ahead.popleft()
-                self._use(chunk, self._fetcher.awaited(chunk.filled), digest)
-                used.append(chunk)
+            if ahead and (count := self._fetcher.awaited(ahead[0].filled)) is not None:
+                used.append(ahead.popleft())
+                self._use(used[-1], count, digest)
             self._widen(ahead, todo)
         return self._fetcher.end
 
@@ -196,9 +197,10 @@ class _Threads:
 
     def _widen(self, ahead: deque[_Chunk], todo: Iterator[Range]) -> None:
         """Over more connections, what has not begun to come and what comes next."""
-        fresh = [memoryview(aligned(CHUNK)) for _ in range(self._fetcher.widened())]
-        if not fresh:
+        lanes = self._fetcher.widened()
+        if not lanes:
             return
+        fresh = [memoryview(aligned(CHUNK)) for _ in range(lanes + _SPARE - _BUFFERS)]
         for chunk in ahead:
             if chunk.filled.cancel():
                 chunk.filled = self._fetcher.ask(chunk.buf[: chunk.span.length], chunk.span.start)

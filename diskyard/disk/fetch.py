@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from diskyard.disk.head import fill
@@ -19,10 +19,12 @@ from diskyard.log import logger
 
 LANES: Final = (1, 4, 8)
 """Connections, step by step."""
-_PERIOD: Final = 1.0
+_PERIOD: Final = 0.25
 """Seconds after which it is asked again whether the copy starves."""
-_STARVING: Final = 0.8
+_STARVING: Final = 0.5
 """Part of a period that was spent waiting for bytes."""
+_ENOUGH: Final = 250e6
+"""Bytes in a second with which a network is not the limit: then more connections only cost."""
 _WORTH: Final = 1.5
 """How many times faster the last step must have made it, for another one."""
 
@@ -50,16 +52,20 @@ class Fetcher:
         """Have a buffer filled from an offset: how many bytes of it came."""
         return self._pools[-1].submit(self._fill, buf, offset)
 
-    def awaited(self, task: "Future[int]") -> int:
-        """What a task has brought. Who writes slower than we fetch finds it done."""
+    def awaited(self, task: "Future[int]") -> int | None:
+        """What a task has brought; None where it is not done after a while. Raises what the source raises."""
         begun = self._clock()
-        count = task.result()
+        with suppress(TimeoutError):
+            task.result(_PERIOD)
         self._waited += self._clock() - begun
+        if not task.done():
+            return None
+        count = task.result()
         self._bytes += count
         return count
 
     def widened(self) -> int:
-        """How many connections were added just now, because one more step seemed worth it."""
+        """How many connections there are now, if one more step just seemed worth it; else 0."""
         now = self._clock()
         elapsed = now - self._since
         if elapsed < _PERIOD:
@@ -67,13 +73,13 @@ class Fetcher:
         speed, before = self._bytes / elapsed, self._speed
         starving = self._waited > _STARVING * elapsed
         self._since, self._waited, self._bytes = now, 0.0, 0
-        if not starving or not self._may_widen() or speed < before * _WORTH:
+        if not starving or not self._may_widen() or not before * _WORTH <= speed < _ENOUGH:
             return 0
         self._speed = speed
         lanes = LANES[len(self._pools)]
         log.info("the source limits the speed: asking over more connections", connections=lanes)
         self._pools.append(ThreadPoolExecutor(lanes, "fetch"))
-        return lanes - LANES[len(self._pools) - 2]
+        return lanes
 
     def close(self) -> None:
         """Wait for the fetches that run, forget the others."""

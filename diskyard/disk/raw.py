@@ -1,14 +1,10 @@
 """A raw stream is its disk."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from diskyard.disk.decoder import Piece
 from diskyard.disk.extent import Range
 from diskyard.disk.space import check_room
-
-_PIECE: Final = 1 << 20
-"""Bytes that one worker takes at once."""
 
 
 class RawDecoder:
@@ -22,8 +18,7 @@ class RawDecoder:
     def feed(self, offset: int, chunk: memoryview) -> Iterable[Piece]:
         self.size = offset + len(chunk)
         check_room(self.size, self._limit)
-        views = [(at, chunk[at : at + _PIECE]) for at in range(0, len(chunk), _PIECE)]
-        return [Piece(offset + at, len(view), view) for at, view in views]
+        return [Piece(offset, len(chunk), chunk)]
 
     def rest(self) -> Iterable[Piece]:
         return ()
