@@ -22,9 +22,9 @@ UPLOADS = "upload.cdi.kubevirt.io"
 
 
 @pytest.fixture(scope="session")
-def image(place: Path) -> Path:
+def image(folder: Path) -> Path:
     """Ten MiB that no two places of share."""
-    file = place / "upload.img"
+    file = folder / "upload.img"
     file.write_bytes(os.urandom(10 * MIB))
     return file
 
@@ -78,9 +78,9 @@ def token(yard: Yard, claim: str, version: str = "v1beta1") -> str:
 
 
 @pytest.fixture(scope="session")
-def proxy(yard: Yard, place: Path) -> Iterator[requests.Session]:
+def proxy(yard: Yard, folder: Path) -> Iterator[requests.Session]:
     """A client that trusts what the CDIConfig says; `proxy.url` is the proxy."""
-    with reached(yard, place / "proxy-ca.crt") as found:
+    with reached(yard, folder / "proxy-ca.crt") as found:
         yield found
 
 
