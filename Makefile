@@ -35,5 +35,4 @@ fmt: setup
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/api.py
 	$(BIN)/python benchmarks/engine.py

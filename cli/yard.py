@@ -63,6 +63,7 @@ def up_command(
             f"ready: {yard.url} · export KUBECONFIG={yard.kubeconfig} · then: kubectl get dv,vm,vmi -A "
             "(without kubectl: diskyard get vm)"
         )
+        click.echo(f"to upload an image in a browser, within the hour: {yard.page}")
         if ends.wait() == signal.SIGINT:
             click.echo("stopping the pods ...", err=True)
             yard.stop_pods()

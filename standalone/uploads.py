@@ -6,14 +6,16 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Final
 
+from datavolume_controller import authorities
 from diskyard.api import meta
-from diskyard.api.meta import CONFIG_MAP, SERVICE, Key, Obj
+from diskyard.api.meta import CONFIG_MAP, SECRET, SERVICE, Key, Obj
 from diskyard.api.names import cdi, upload
 from diskyard.errors import AlreadyExists, Busy, InvalidRequest
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import find
 from diskyard.web import server, tls
 from diskyard.web.server import Running
+from pages import server as pages
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from uploadproxy import proxy
 from uploadproxy.trust import Trust
@@ -25,12 +27,12 @@ ADDRESSES: Final = tuple(f"127.32.0.{number}" for number in range(10, 18))
 NAMES: Final = tuple(f"{upload.PROXY}{rest}" for rest in ("", f".{cdi.NAMESPACE}", f".{cdi.NAMESPACE}.svc"))
 
 
-def start(client: Client, pki: Path, authority: tls.Pair, reach: Reach) -> Running:
-    """Serve, and tell everybody where. Raises Busy, InvalidRequest."""
+def start(client: Client, pki: Path, authority: tls.Pair, reach: Reach) -> tuple[Running, str]:
+    """Serve, and tell everybody where; with the link to the page. Raises Busy, InvalidRequest."""
     places = tuple(_places(find(client, SERVICE, KEY)))
     names = dict.fromkeys((*reach.names, *(host for host, _ in places), *NAMES))
     pair = tls.server(authority, pki / upload.PROXY, tuple(names), datetime.now(UTC))
-    running = _listening(Trust(client), tls.context(pair), places, reach)
+    running = _listening(client, tls.context(pair), places, reach)
     _trusted(client, authority.certificate.read_text())
     host = reach.address or running.host
     where = running.at(host).removesuffix(f":{PORT}")
@@ -38,15 +40,21 @@ def start(client: Client, pki: Path, authority: tls.Pair, reach: Reach) -> Runni
         KEY, running.port, running.host, {cdi.COMPONENT_LABEL: upload.PROXY}, {upload.PROXY_URL: where}
     )
     publish(client, found, reach)
-    return running
+    if find(client, SECRET, Key(upload.SIGNING_KEY, cdi.NAMESPACE)) is None:
+        authorities.SigningKey().carry_out(client)
+    return running, pages.link(client, where)
 
 
-def _listening(trust: Trust, context: SSLContext, places: Iterable[tuple[str, int]], reach: Reach) -> Running:
+def _listening(
+    client: Client, context: SSLContext, places: Iterable[tuple[str, int]], reach: Reach
+) -> Running:
     """At the first place that can be had; the last is any free port."""
     refusal: Exception | None = None
     for host, port in places:
         try:
-            return server.start(proxy.application(trust), server.Place(host, port, context, reach.further))
+            app = proxy.application(Trust(client))
+            pages.add_routes(app.router, client)
+            return server.start(app, server.Place(host, port, context, reach.further))
         except (Busy, InvalidRequest) as error:
             refusal = error
     raise refusal or Busy("no address for the upload proxy")

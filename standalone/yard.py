@@ -53,7 +53,7 @@ class Yard(AbstractContextManager["Yard"]):
 
     def __init__(self, directory: Directory, stack: ExitStack, allowed: Sequence[Path]) -> None:
         self.kubeconfig = directory.kubeconfig
-        self.url = ""
+        self.url = self.page = ""
         self._directory = directory
         self._stack = stack
         self._place = Place(directory.volumes, tuple(allowed))
@@ -113,7 +113,7 @@ class Yard(AbstractContextManager["Yard"]):
             path, url = self._directory.kubeconfig_at(address), running.at(address)
             write_kubeconfig(path, url, authority.certificate, door.admin)
         publish(objects, Published(KUBERNETES, running.port), reach)
-        proxy = uploads.start(objects, pki, authority, reach)
+        proxy, self.page = uploads.start(objects, pki, authority, reach)
         self._stack.callback(proxy.stop)
 
     def _warn(self, reach: Reach, say: Say) -> None:

@@ -17,7 +17,6 @@ from diskyard.api.job import LaunchJob, Report, TerminationMessage
 from diskyard.api.names import derived, kubevirt
 from diskyard.errors import GuestFailed, InvalidRequest
 from vm_runtime.domain.guest import Host, domain
-from vm_runtime.launcher import firmware
 from vm_runtime.launcher.backings import backings
 from vm_runtime.launcher.console import Console
 from vm_runtime.launcher.control import Control
@@ -133,9 +132,7 @@ class Launcher:
 
     def _start(self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor) -> Console | None:
         """The guest runs on return; its serial port was being read before its first instruction."""
-        private = self.place.private
-        uefi = firmware.uefi(instance, private)
-        host = Host(self.job.accelerated, str(private), backings(instance, self.place), uefi)
+        host = Host(self.job.accelerated, str(self.place.private), backings(instance, self.place))
         xml = domain(instance, host)
         daemon.wait()
         hypervisor.connect()
@@ -144,6 +141,7 @@ class Launcher:
         _log.debug(hypervisor.xml())
         console = None
         if instance.attached("autoattachSerialConsole"):
+            private = self.place.private
             console = Console(private / kubevirt.SERIAL_SOCKET, private / kubevirt.CONSOLE_SOCKET, self.out)
         hypervisor.resume()
         return console

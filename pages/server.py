@@ -1,0 +1,200 @@
+"""Serves the pages, and does for them what a browser cannot ask of an API server itself.
+
+A link carries a token for an hour; the page trades it for one that lasts a working day, and keeps that one.
+"""
+
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from diskyard.api import meta, quantity, token
+from diskyard.api.meta import CLAIM, DATA_VOLUME, SECRET, STORAGE_CLASS, Key, Obj
+from diskyard.api.names import cdi, upload
+from diskyard.api.storage import storage_class
+from diskyard.api.token import Grant
+from diskyard.errors import AlreadyExists, ApiError, BadRequest, DiskyardError, ServerError, Unauthorized
+from diskyard.kube.client import Client
+from diskyard.kube.reconcile import find
+from diskyard.web.bridge import call
+
+LINK_LIFE: Final = timedelta(hours=1)
+SESSION_LIFE: Final = timedelta(hours=12)
+NAMESPACE: Final = "default"
+_OPERATION: Final = "Page"
+_FOLDER: Final = Path(__file__).parent
+FILES: Final = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+    "/vendor/tus.min.js": ("vendor/tus.min.js", "text/javascript"),
+    "/vendor/LICENSES.txt": ("vendor/LICENSES.txt", "text/plain"),
+}
+"""Everything that is served as it lies here."""
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def link(client: Client, url: str) -> str:
+    """The address of the page, with a token in its fragment, which browsers send nowhere. Raises ServerError."""
+    return f"{url}/#{_signed(client, LINK_LIFE)}"
+
+
+def add_routes(router: web.UrlDispatcher, client: Client) -> None:
+    """Serve the pages for whoever has a link."""
+    pages = _Pages(client)
+    for path, (name, kind) in FILES.items():
+        router.add_get(path, _file(name, kind))
+    router.add_post("/page/session", _answered(pages.session))
+    router.add_post("/page/uploads", _answered(pages.make))
+    router.add_get("/page/uploads/{name}", _answered(pages.state))
+    router.add_post("/page/uploads/{name}/token", _answered(pages.token))
+
+
+def _file(name: str, kind: str) -> Handler:
+    async def found(_: web.Request) -> web.StreamResponse:
+        content = await call((_FOLDER / name).read_bytes)
+        return web.Response(body=content, content_type=kind, charset="utf-8", headers=_HEADERS)
+
+    return found
+
+
+def _answered(handler: Callable[[web.Request], Awaitable[Any]]) -> Handler:
+    """JSON, errors too."""
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        try:
+            return web.json_response(await handler(request))
+        except ApiError as error:
+            return web.json_response({"message": str(error)}, status=error.code)
+        except DiskyardError as error:
+            return web.json_response({"message": str(error)}, status=400)
+
+    return answered
+
+
+class _Pages:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def session(self, request: web.Request) -> Obj:
+        """A token for the day, and what there is to choose from."""
+        await self._admit(request)
+        classes = await call(self._client.list, STORAGE_CLASS)
+        found = [storage_class(each) for each in classes.items]
+        return {
+            "token": await call(_signed, self._client, SESSION_LIFE),
+            "namespace": NAMESPACE,
+            "classes": [{"name": each.name, "default": each.default} for each in found],
+        }
+
+    async def make(self, request: web.Request) -> Obj:
+        """A DataVolume that waits for an upload; one that is there already and waits for the same is as good."""
+        await self._admit(request)
+        said = await _said(request)
+        name, size, chosen = (str(said.get(field) or "") for field in ("name", "size", "storageClass"))
+        quantity.parse(size)
+        key = Key(name, NAMESPACE)
+        wanted = _data_volume(key, size, chosen)
+        found = await call(find, self._client, DATA_VOLUME, key)
+        if found is None:
+            await call(self._client.create, DATA_VOLUME, wanted)
+        elif not _is_waiting(found, wanted, again=said.get("again") is True):
+            raise AlreadyExists(f"there is a DataVolume {name} already: choose another name, or delete it")
+        return {"name": name}
+
+    async def state(self, request: web.Request) -> Obj:
+        """Where it stands."""
+        await self._admit(request)
+        key = Key(request.match_info["name"], NAMESPACE)
+        dv = await call(self._client.get, DATA_VOLUME, key)
+        claim = await call(find, self._client, CLAIM, key) or {}
+        told = [meta.condition(dv, kind) or {} for kind in ("Bound", "Running")]
+        messages = [str(each["message"]) for each in told if each.get("message")]
+        notes = meta.annotations(claim)
+        return {
+            "phase": meta.phase(dv),
+            "ready": notes.get(cdi.POD_READY) == "true" or meta.phase(dv) == "UploadReady",
+            "done": meta.phase(dv) == "Succeeded",
+            "message": messages[-1] if messages else "",
+        }
+
+    async def token(self, request: web.Request) -> Obj:
+        """A token for the upload itself, for five minutes."""
+        await self._admit(request)
+        grant = Grant(token.UPLOAD, request.match_info["name"], NAMESPACE)
+        return {"token": await call(_granted, self._client, grant, token.LIFE)}
+
+    async def _admit(self, request: web.Request) -> None:
+        """Nothing for who has a link or a session. Raises Unauthorized."""
+        _, _, said = request.headers.get("Authorization", "").partition(" ")
+        public = _entry(await call(_keys, self._client), upload.PUBLIC_KEY)
+        if token.verified(said, public).operation != _OPERATION:
+            raise Unauthorized("this token is for something else: open the link that `diskyard up` prints")
+
+
+def _data_volume(key: Key, size: str, chosen: str) -> Obj:
+    storage: Obj = {"resources": {"requests": {"storage": size}}}
+    return {
+        "apiVersion": DATA_VOLUME.api_version,
+        "kind": DATA_VOLUME.kind,
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "annotations": {cdi.IMMEDIATE_BINDING: ""},
+        },
+        "spec": {
+            "source": {"upload": {}},
+            "storage": storage | ({"storageClassName": chosen} if chosen else {}),
+        },
+    }
+
+
+def _is_waiting(found: Obj, wanted: Obj, *, again: bool) -> bool:
+    """Whether this is the upload that is wanted; `again`: its client knows it, and it may be complete by now."""
+    return _asked(found) == _asked(wanted) and (again or meta.phase(found) != "Succeeded")
+
+
+def _asked(dv: Obj) -> tuple[object, ...]:
+    storage = dv["spec"].get("storage") or {}
+    size = quantity.parse(str(((storage.get("resources") or {}).get("requests") or {}).get("storage", "0")))
+    return (dv["spec"].get("source"), size, storage.get("storageClassName", ""))
+
+
+async def _said(request: web.Request) -> Obj:
+    try:
+        found = json.loads(await request.read())
+    except ValueError as error:
+        raise BadRequest(f"expected JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadRequest("expected a JSON object")
+    return found
+
+
+def _signed(client: Client, life: timedelta) -> str:
+    return _granted(client, Grant(_OPERATION, "page", NAMESPACE, resource="pages"), life)
+
+
+def _granted(client: Client, grant: Grant, life: timedelta) -> str:
+    return token.signed(grant, _entry(_keys(client), upload.PRIVATE_KEY), datetime.now(UTC), life)
+
+
+def _keys(client: Client) -> Obj:
+    found = find(client, SECRET, Key(upload.SIGNING_KEY, cdi.NAMESPACE))
+    if found is None:
+        raise ServerError("the key for tokens is not made yet: try again in a moment")
+    return found
+
+
+def _entry(secret: Obj, name: str) -> bytes:
+    return base64.b64decode((secret.get("data") or {}).get(name, ""))
