@@ -35,4 +35,5 @@ fmt: setup
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/api.py
 	$(BIN)/python benchmarks/engine.py

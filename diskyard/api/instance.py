@@ -68,6 +68,8 @@ class Disk:
     io: str = ""
     shareable: bool = False
     error_policy: str = ""
+    block_size: Obj = field(default_factory=dict)
+    """blockSize.custom."""
     tray: str = ""
 
 
@@ -133,8 +135,19 @@ class Instance:
     type_name: str = ""
     """The instance type that it was made from."""
     credentials: tuple[Credential, ...] = ()
-    devices: Obj = field(default_factory=dict)
-    """spec.domain.devices as it stands, for the small switches in it."""
+    domain: Obj = field(default_factory=dict)
+    """spec.domain as it stands, for the many small wishes in it."""
+
+    @property
+    def devices(self) -> Obj:
+        """spec.domain.devices as it stands."""
+        return part(self.domain, "devices")
+
+    @property
+    def efi(self) -> Obj | None:
+        """spec.domain.firmware.bootloader.efi; None: the guest boots by BIOS."""
+        bootloader = part(part(self.domain, "firmware"), "bootloader")
+        return part(bootloader, "efi") if bootloader.get("efi") is not None else None
 
     @property
     def claim_volumes(self) -> tuple[Volume, ...]:
@@ -170,7 +183,7 @@ def instance(obj: Obj) -> Instance:
         hostname=hostname(obj),
         type_name=next((notes[key] for key in kubevirt.INSTANCE_TYPES if notes.get(key)), ""),
         credentials=tuple(credentials(spec)),
-        devices=devices,
+        domain=domain,
     )
 
 
@@ -297,6 +310,7 @@ def _disk(said: Obj) -> Disk:
         io=str(said.get("io") or ""),
         shareable=bool(said.get("shareable")),
         error_policy=str(said.get("errorPolicy") or ""),
+        block_size=part(part(said, "blockSize"), "custom"),
         tray=str(target.get("tray") or "closed") if kind == "cdrom" else "",
     )
 

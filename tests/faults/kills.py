@@ -21,10 +21,10 @@ _REQUESTS = 10_000
 
 @dataclass(frozen=True)
 class Crash:
-    """Two importers: one that was killed, one that went on."""
+    """Importers that were killed, and one that went on to the end."""
 
     at: int
-    """Bytes that the source had sent when the first was killed."""
+    """Bytes that the source had sent when the last one was killed."""
     again: int
     """Bytes that it sent more than once."""
 
@@ -48,11 +48,18 @@ class _Trap:
             exchange.handler.wfile.write(piece)
             self._passed(len(piece))
 
+    def arm(self, victim: int, after: int) -> None:
+        """Kill another one, `after` more bytes."""
+        with self.lock:
+            self.victim, self.at = victim, self.sent + after
+        self.known.set()
+
     def _passed(self, count: int) -> None:
         with self.lock:
             before, self.sent = self.sent, self.sent + count
         if before < self.at <= self.sent:
             self.known.wait(30)
+            self.known.clear()
             os.kill(self.victim, signal.SIGKILL)
 
 
@@ -64,16 +71,16 @@ def trapped(body: bytes, at: int) -> Iterator[tuple[FaultServer, _Trap]]:
         yield server, trap
 
 
-def crash(pod: Pod, body: bytes, at: int) -> Crash:
-    """Import once until byte `at`, and again to the end. Fails where the second one does."""
-    with trapped(body, at) as (server, trap):
+def crash(pod: Pod, body: bytes, at: int, times: int = 1) -> Crash:
+    """Import until byte `at`, killed so many times on the way there, and on to the end. Fails where that fails."""
+    with trapped(body, at // times) as (server, trap):
         job = ImportJob("http", server.url())
-        process = pod.start(job)
-        trap.victim = process.pid
-        trap.known.set()
-        process.communicate(timeout=120)
-        assert process.returncode == -signal.SIGKILL
-        assert not pod.disk.exists()
+        for _ in range(times):
+            process = pod.start(job)
+            trap.arm(process.pid, at // times)
+            process.communicate(timeout=120)
+            assert process.returncode == -signal.SIGKILL
+            assert not pod.disk.exists()
         killed = trap.sent
 
         ended = pod.run(job)

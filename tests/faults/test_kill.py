@@ -1,5 +1,6 @@
 """kill -9 at any byte: the next importer finishes the very same disk, and fetches little again."""
 
+import base64
 import gzip
 import os
 import random
@@ -32,6 +33,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     disk.write_bytes(os.urandom(LARGE))
     converted(disk, folder / "qcow2", "qcow2")
     converted(disk, folder / "vmdk", "vmdk", "-o", "subformat=streamOptimized")
+    words = folder / "words.raw"
+    words.write_bytes(base64.b64encode(disk.read_bytes()))
+    converted(words, folder / "words", "qcow2", "-c")
     (folder / "small").write_bytes(disk.read_bytes()[:SMALL])
     (folder / "gz").write_bytes(gzip.compress(disk.read_bytes()[:SMALL], 1))
     return folder
@@ -56,7 +60,17 @@ def test_killed_at_any_byte(images: Path, pod: Pod, kind: str, run: int) -> None
     assert left_behind(pod.volume) == ["disk.img"]
 
 
-@pytest.mark.parametrize("run", range(3))
+def test_killed_again_and_again(images: Path, pod: Pod) -> None:
+    body = (images / "words").read_bytes()
+
+    found = crash(pod, body, len(body) - 4 * MIB, times=3)
+
+    assert found.again <= 3 * (AGAIN + TABLES)
+    assert pod.disk.read_bytes() == (images / "words.raw").read_bytes()
+    assert left_behind(pod.volume) == ["disk.img"]
+
+
+@pytest.mark.parametrize("run", range(2))
 def test_a_compressed_stream_starts_over_and_no_more_than_that(images: Path, pod: Pod, run: int) -> None:
     body = (images / "gz").read_bytes()
     at = random.Random(f"gz {run}").randrange(1, len(body) - MIB)

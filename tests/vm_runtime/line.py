@@ -115,9 +115,9 @@ class Line:
 @contextmanager
 def line(directory: Path, acceleration: Acceleration) -> Iterator[Line]:
     """A line with emulation allowed, on a node whose probe has found that; every process ends with it."""
-    pods, disks, host = directory / "pods", directory / "volumes", directory / "host"
+    pods, disks, host = directory / "yard/pods", directory / "yard/volumes", directory / "host"
     for each in (pods, disks, host):
-        each.mkdir()
+        each.mkdir(parents=True)
     with ExitStack() as stack:
         rules = Rules()
         objects = stack.enter_context(Objects.open(directory / "store.db", rules))

@@ -20,6 +20,7 @@ from diskyard.api.rules.instance import defaults
 from diskyard.errors import InvalidRequest
 from tests import builders
 from vm_runtime.domain.disk import Backing
+from vm_runtime.domain.firmware import Uefi
 from vm_runtime.domain.guest import Host, domain
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -48,6 +49,19 @@ def with_disk(kind: str = "disk", bus: str = "virtio", **fields: Any) -> Instanc
     """An instance with that one disk."""
     target = fields.pop("target", {})
     return guest({"devices": {"disks": [{"name": "root", kind: {"bus": bus, **target}, **fields}]}})
+
+
+WINDOWS = {
+    "clock": {"utc": {}, "timer": {
+        "hpet": {"present": False}, "hyperv": {}, "pit": {"tickPolicy": "delay"},
+        "rtc": {"tickPolicy": "catchup", "track": "guest"}, "kvm": {"present": False},
+    }},
+    "features": {"acpi": {}, "apic": {"endOfInterrupt": True}, "kvm": {"hidden": True}, "pvspinlock": {}, "hyperv": {
+        "relaxed": {}, "vapic": {}, "spinlocks": {"spinlocks": 8191}, "synictimer": {"direct": {}}, "reset": {},
+        "frequencies": {}, "reenlightenment": {}, "tlbflush": {}, "ipi": {}, "runtime": {},
+        "vendorid": {"vendorid": "maker"}, "evmcs": {"enabled": False},
+    }},
+}  # fmt: skip
 
 
 CASES: dict[str, tuple[Instance, bool, Backing]] = {
@@ -90,9 +104,23 @@ CASES: dict[str, tuple[Instance, bool, Backing]] = {
         True,
         FILE,
     ),
+    "block-size": (with_disk(blockSize={"custom": {"logical": 4096, "physical": 4096}}), True, FILE),
+    "uefi": (guest({"firmware": {"bootloader": {"efi": {"secureBoot": False}}}}), True, FILE),
+    "secure-boot": (
+        guest({"firmware": {"bootloader": {"efi": {}}}, "features": {"smm": {"enabled": True}}}), True, FILE,
+    ),
+    "windows": (guest(WINDOWS), True, FILE),
+    "windows-emulated": (guest(WINDOWS), False, FILE),
+    "chassis": (
+        guest({"chassis": {"manufacturer": "Maker", "serial": "S", "asset": "A"}, "rebootPolicy": "Terminate"}),
+        True,
+        FILE,
+    ),
+    "far-clock": (guest({"clock": {"timezone": "Europe/Berlin"}}), True, FILE),
     "small-devices": (
         with_devices(
-            rng={}, inputs=[{"name": "tablet"}], watchdog={"name": "dog", "i6300esb": {}}, video={"type": "virtio"},
+            rng={}, sound={"name": "card"}, panicDevices=[{"model": "isa"}], inputs=[{"name": "tablet"}],
+            watchdog={"name": "dog", "i6300esb": {}}, video={"type": "virtio"},
         ),
         True,
         FILE,
@@ -116,7 +144,14 @@ def test_a_guest_has_the_xml_that_is_written_down(name: str) -> None:
     asked, accelerated, backing = CASES[name]
     path = GOLDEN / f"domain-{name}.xml"
 
-    found = domain(asked, Host(accelerated, PRIVATE, {"root": backing}))
+    uefi = None
+    if asked.efi is not None:
+        secure = asked.efi.get("secureBoot") is not False
+        uefi = Uefi(
+            "/usr/share/OVMF/CODE.fd", "/usr/share/OVMF/VARS.fd", f"{PRIVATE}/uefi-variables.fd", secure
+        )
+
+    found = domain(asked, Host(accelerated, PRIVATE, {"root": backing}, uefi))
 
     if os.environ.get("GOLDEN") == "write":
         path.write_text(found)

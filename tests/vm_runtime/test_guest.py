@@ -16,6 +16,7 @@ from tests.builders import eventually
 from tests.vm_runtime.bootsector import Then, disk
 from tests.vm_runtime.line import Line, line
 from vm_runtime.agent.host import Acceleration
+from vm_runtime.launcher.firmware import BUILDS
 
 pytestmark = [
     pytest.mark.guest,
@@ -161,6 +162,21 @@ def test_a_deleted_machine_takes_its_guest_along(started: Line) -> None:
 
     eventually(lambda: started.gone(MACHINE, "vm"))
     assert started.gone(INSTANCE, "vm")
+
+
+@pytest.mark.skipif(
+    not any(Path(code).is_file() for code, _ in BUILDS[False]), reason="needs UEFI for guests"
+)
+def test_a_guest_boots_by_uefi_and_keeps_its_variables_apart(started: Line) -> None:
+    started.claim("disk", disk("This is only for a BIOS", Then.HANG))
+
+    obj = builders.instance("vm", terminationGracePeriodSeconds=0)
+    obj["spec"]["domain"]["firmware"] = {"bootloader": {"efi": {"secureBoot": False}}}
+    obj["spec"]["domain"]["resources"] = {"requests": {"memory": "256Mi"}}
+    started.objects.create(INSTANCE, obj)
+
+    # EDK II's boot manager says on the serial port what it boots, or that it cannot.
+    started.speaks("vm", "BdsDxe")
 
 
 def small(machine: Obj) -> Obj:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from demo import image
-from diskyard.api.meta import CLAIM, CONFIG_MAP, INSTANCE, SECRET, Key, Obj
+from diskyard.api.meta import CLAIM, CONFIG_MAP, INSTANCE, KUBEVIRT, SECRET, Key, Obj
 from tests import builders
 from tests.builders import eventually
 from tests.vm_runtime.line import Line, line
@@ -24,6 +24,7 @@ pytestmark = [
         not shutil.which("libvirtd") or not shutil.which("bwrap"), reason="needs libvirt and bubblewrap"
     ),
 ]
+HOST_DISK = {"spec": {"configuration": {"developerConfiguration": {"featureGates": ["HostDisk"]}}}}
 TOUR = r"""
 mkdir /mnt; again=""
 for block in /sys/block/vd*; do
@@ -61,6 +62,7 @@ def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind
     started: Line, touring: Path
 ) -> None:
     put(started, touring)
+    started.objects.patch(KUBEVIRT, Key("kubevirt", "kubevirt"), HOST_DISK)
     started.objects.create(SECRET, builders.secret("keys", alice="ssh-ed25519 AAAA"))
     started.objects.create(SECRET, builders.secret("words", password="x y"))
     started.objects.create(CONFIG_MAP, builders.config_map("settings", color="blue"))
@@ -77,7 +79,12 @@ def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind
     assert first["settings"] == {"color": "blue"}
     assert first["about"] == {"name": "vm", "kind": "guest"}
     assert first["answers"] == {"unattend.xml": "<a/>"}
-    assert first["counts"] == {"empty": ["0", "1"], "fleeting": ["0", "1"], "lasting": ["0", "1"]}
+    assert first["counts"] == {
+        "empty": ["0", "1"],
+        "fleeting": ["0", "1"],
+        "hosted": ["0", "1"],
+        "lasting": ["0", "1"],
+    }
     assert (folder(started, "base") / "disk.img").read_bytes() == bytes(1 << 20)
 
     started.objects.delete(INSTANCE, Key("vm", "default"))
@@ -86,7 +93,12 @@ def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind
     start(started)
 
     second = said(started)
-    assert second["counts"] == {"empty": ["0", "1"], "fleeting": ["0", "1"], "lasting": ["2", "3"]}
+    assert second["counts"] == {
+        "empty": ["0", "1"],
+        "fleeting": ["0", "1"],
+        "hosted": ["2", "3"],
+        "lasting": ["2", "3"],
+    }
     assert second["settings"] == {"color": "red"}
 
 
@@ -114,6 +126,9 @@ def start(started: Line) -> None:
     volumes = [
         {"name": "root", "persistentVolumeClaim": {"claimName": "root"}},
         {"name": "lasting", "persistentVolumeClaim": {"claimName": "kept"}},
+        {"name": "hosted", "hostDisk": {
+            "path": str(started.host / "vms/disk.img"), "type": "DiskOrCreate", "capacity": "4Mi",
+        }},
         {"name": "empty", "emptyDisk": {"capacity": "4Mi"}},
         {"name": "fleeting", "ephemeral": {"persistentVolumeClaim": {"claimName": "base"}}},
         {"name": "seed", "cloudInitNoCloud": {"userData": "#cloud-config\nusers: []\n"}},

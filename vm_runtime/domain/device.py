@@ -33,7 +33,10 @@ def devices(instance: Instance, private_dir: str) -> Iterator[Element]:
     yield from _console(instance, private_dir)
     yield from _inputs(instance)
     yield from _screen(instance, private_dir)
+    yield from _sound(instance)
     yield from _watchdog(instance)
+    for each in parts(instance.devices, "panicDevices"):
+        yield E.panic(**({"model": str(each["model"])} if each.get("model") else {}))
     yield _balloon(instance)
     if instance.devices.get("rng") is not None:
         yield E.rng(E.backend("/dev/urandom", model="random"), model="virtio")
@@ -72,6 +75,12 @@ def _screen(instance: Instance, private_dir: str) -> Iterator[Element]:
     model = str(part(instance.devices, "video").get("type") or "vga")
     memory = {"vram": "16384"} if model in ("vga", "cirrus", "bochs") else {}
     yield E.video(E.model(type=model, heads="1", **memory))
+
+
+def _sound(instance: Instance) -> Iterator[Element]:
+    said = part(instance.devices, "sound")
+    if said:
+        yield E.sound(E.alias(name=f"ua-{said.get('name')}"), model=str(said.get("model") or "ich9"))
 
 
 def _watchdog(instance: Instance) -> Iterator[Element]:

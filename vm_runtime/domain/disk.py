@@ -7,6 +7,7 @@ from lxml.builder import E
 from lxml.etree import _Element as Element
 
 from diskyard.api.instance import Disk, Instance, targets
+from diskyard.api.meta import Obj
 from diskyard.errors import InvalidRequest
 
 
@@ -46,6 +47,8 @@ def disk(wanted: Disk, backing: Backing, target: str) -> Element:
         type="block" if backing.block else "file",
         device=wanted.device,
     )
+    if wanted.block_size:
+        found.append(E.blockio(**_block_sizes(wanted.block_size)))
     if backing.format != "raw":
         found.insert(2, _lower(backing.over))
     if wanted.readonly:
@@ -94,6 +97,15 @@ def _cache(wanted: Disk, backing: Backing) -> str:
             f"direct I/O (disk {wanted.name})"
         )
     return wish
+
+
+def _block_sizes(said: Obj) -> dict[str, str]:
+    named = {
+        "logical": "logical_block_size",
+        "physical": "physical_block_size",
+        "discardGranularity": "discard_granularity",
+    }
+    return {called: str(said[name]) for name, called in named.items() if said.get(name)}
 
 
 def _target(wanted: Disk, name: str) -> dict[str, str]:

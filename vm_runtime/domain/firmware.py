@@ -1,21 +1,37 @@
-"""Firmware: machine type, BIOS, and what the guest reads about itself in SMBIOS."""
+"""Firmware: machine type, BIOS or UEFI, and what the guest reads about itself in SMBIOS."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from lxml.builder import E
 from lxml.etree import _Element as Element
 
-from diskyard.api.instance import Instance
+from diskyard.api.instance import Instance, part
 
 
-def firmware(instance: Instance) -> Iterator[Element]:
-    """`<sysinfo>`, `<os>` and `<features>`."""
+@dataclass(frozen=True)
+class Uefi:
+    """A build of UEFI, and the variables that a new guest begins with."""
+
+    code: str
+    variables: str
+    kept: str
+    """Where this guest's own variables are, for as long as its pod lives."""
+    secure: bool
+
+
+def firmware(instance: Instance, uefi: Uefi | None) -> Iterator[Element]:
+    """`<sysinfo>` and `<os>`."""
     yield _sysinfo(instance)
-    system = E.os(E.type("hvm", arch="x86_64", machine=instance.machine), E.smbios(mode="sysinfo"))
+    system = E.os(E.type("hvm", arch="x86_64", machine=instance.machine))
+    if uefi:
+        secure = "yes" if uefi.secure else "no"
+        system.append(E.loader(uefi.code, readonly="yes", secure=secure, type="pflash"))
+        system.append(E.nvram(uefi.kept, template=uefi.variables))
+    system.append(E.smbios(mode="sysinfo"))
     if instance.bios_serial:
         system.append(E.bios(useserial="yes"))
     yield system
-    yield E.features(E.acpi(), E.vmport(state="off"))
 
 
 def _sysinfo(instance: Instance) -> Element:
@@ -30,4 +46,8 @@ def _sysinfo(instance: Instance) -> Element:
     }
     entries = [E.entry(text, name=name) for name, text in said.items() if text or name != "serial"]
     found: Element = E.sysinfo(E.system(*entries), type="smbios")
+    chassis = part(instance.domain, "chassis")
+    known = [name for name in ("manufacturer", "version", "serial", "asset", "sku") if chassis.get(name)]
+    if known:
+        found.append(E.chassis(*(E.entry(str(chassis[name]), name=name) for name in known)))
     return found

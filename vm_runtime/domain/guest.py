@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from lxml import etree
 from lxml.builder import E
 
-from diskyard.api.instance import Instance
+from diskyard.api.instance import Instance, part
 from diskyard.api.names import derived
-from vm_runtime.domain import cpu, device, disk, firmware, interface
+from vm_runtime.domain import clock, cpu, device, disk, features, firmware, interface
 from vm_runtime.domain.disk import Backing
+from vm_runtime.domain.firmware import Uefi
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Host:
     """Where the sockets of this guest are."""
     backings: Mapping[str, Backing]
     """What lies behind each volume, by the volume's name."""
+    uefi: Uefi | None = None
+    """For a guest that boots by it."""
 
 
 def domain(instance: Instance, host: Host) -> str:
@@ -31,9 +34,11 @@ def domain(instance: Instance, host: Host) -> str:
         E.uuid(instance.firmware_uuid),
         E.memory(str(instance.memory), unit="b"),
         *cpu.processors(instance.cpu, accelerated=host.accelerated),
-        *firmware.firmware(instance),
+        *firmware.firmware(instance, host.uefi),
+        features.features(part(instance.domain, "features"), accelerated=host.accelerated),
+        *clock.clock(part(instance.domain, "clock")),
         E.on_poweroff("destroy"),
-        E.on_reboot("restart"),
+        E.on_reboot("destroy" if instance.domain.get("rebootPolicy") == "Terminate" else "restart"),
         E.on_crash("destroy"),
         E.devices(
             *device.controllers(instance),

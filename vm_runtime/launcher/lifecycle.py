@@ -17,6 +17,7 @@ from diskyard.api.job import LaunchJob, Report, TerminationMessage
 from diskyard.api.names import derived, kubevirt
 from diskyard.errors import GuestFailed, InvalidRequest
 from vm_runtime.domain.guest import Host, domain
+from vm_runtime.launcher import firmware
 from vm_runtime.launcher.backings import backings
 from vm_runtime.launcher.console import Console
 from vm_runtime.launcher.control import Control
@@ -132,7 +133,9 @@ class Launcher:
 
     def _start(self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor) -> Console | None:
         """The guest runs on return; its serial port was being read before its first instruction."""
-        host = Host(self.job.accelerated, str(self.place.private), backings(instance, self.place))
+        private = self.place.private
+        uefi = firmware.uefi(instance, private)
+        host = Host(self.job.accelerated, str(private), backings(instance, self.place), uefi)
         xml = domain(instance, host)
         daemon.wait()
         hypervisor.connect()
@@ -141,7 +144,6 @@ class Launcher:
         _log.debug(hypervisor.xml())
         console = None
         if instance.attached("autoattachSerialConsole"):
-            private = self.place.private
             console = Console(private / kubevirt.SERIAL_SOCKET, private / kubevirt.CONSOLE_SOCKET, self.out)
         hypervisor.resume()
         return console

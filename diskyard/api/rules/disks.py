@@ -10,6 +10,8 @@ from diskyard.errors import Cause
 
 MOST: Final = 256
 """Characters of a serial number."""
+SECTOR: Final = 512
+LARGEST_SECTOR: Final = 2097152
 BUSES: Final = ("virtio", "scsi", "sata", "usb")
 CACHES: Final = ("none", "writethrough", "writeback")
 IO_MODES: Final = ("native", "threads")
@@ -38,6 +40,7 @@ def disk_causes(spec: Obj, at: str) -> Iterator[Cause]:
         yield from _target(disk, place)
         yield from _serial(disk, place)
         yield from _choices(disk, place)
+        yield from _block_size(disk, place)
         yield from _volume(disk, volumes, place)
 
 
@@ -127,6 +130,33 @@ def _choices(disk: Obj, place: str) -> Iterator[Cause]:
         yield Cause(f'{place}.errorPolicy has invalid value "{policy}"', f"{place}.errorPolicy")
     if disk.get("shareable") and cache not in ("", "none"):
         yield Cause(f"a sharable disk requires cache = none got: {cache}", f"{place}.cache")
+
+
+def _block_size(disk: Obj, place: str) -> Iterator[Cause]:
+    said, at = part(disk, "blockSize"), f"{place}.blockSize"
+    custom = part(said, "custom")
+    if not custom:
+        return
+    if part(said, "matchVolume").get("enabled") is not False and said.get("matchVolume") is not None:
+        yield Cause("Block size matching can't be enabled together with a custom value", f"{at}.custom")
+    sizes = {name: custom.get(name) for name in ("logical", "physical")}
+    for name, size in sizes.items():
+        if not isinstance(size, int) or not SECTOR <= size <= LARGEST_SECTOR or size & (size - 1):
+            text = (
+                f"{at}.custom.{name} must be a power of two from {SECTOR} to {LARGEST_SECTOR}, found {size}"
+            )
+            yield Cause(text, f"{at}.custom.{name}")
+            return
+    logical, physical = int(str(sizes["logical"])), int(str(sizes["physical"]))
+    if logical > physical:
+        text = f"Logical size {logical} must be the same or less than the physical size of {physical}"
+        yield Cause(text, f"{at}.custom.logical")
+    if part(disk, device(disk)).get("bus") == "sata" and logical != SECTOR:
+        yield Cause(f"Logical size {logical} must be 512 for SATA devices", f"{at}.custom.logical")
+    granularity = custom.get("discardGranularity")
+    if granularity is not None and (not isinstance(granularity, int) or granularity % logical):
+        text = f"Discard granularity {granularity} must be multiples of logical size {logical}"
+        yield Cause(text, f"{at}.custom.discardGranularity")
 
 
 def _volume(disk: Obj, volumes: dict[str, Obj], place: str) -> Iterator[Cause]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from diskyard.api import meta, quantity
 from diskyard.api.instance import BINDINGS, part, parts
 from diskyard.api.meta import Obj
+from diskyard.api.rules.board import board_causes
 from diskyard.api.rules.disks import disk_causes, duplicates
 from diskyard.api.rules.instance_defaults import ARCHITECTURE, defaults, spec_defaults
 from diskyard.api.rules.volumes import volume_causes
@@ -26,19 +27,17 @@ MOST_PROCESSORS: Final = 288
 RESERVED_MAC: Final = "02:00:00:00:00:00"
 NOT_YET: Final = (
     "livenessProbe", "readinessProbe", "resourceClaims", "startStrategy",
-    "domain.clock.timezone", "domain.clock.timer", "domain.cpu.dedicatedCpuPlacement",
-    "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime", "domain.features.hyperv",
-    "domain.features.hypervPassthrough", "domain.features.kvm", "domain.features.pvspinlock",
-    "domain.firmware.acpi", "domain.firmware.bootloader.efi", "domain.firmware.kernelBoot", "domain.ioThreads",
-    "domain.ioThreadsPolicy", "domain.launchSecurity", "domain.memory.hugepages", "domain.rebootPolicy",
+    "domain.cpu.dedicatedCpuPlacement", "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime",
+    "domain.features.hypervPassthrough", "domain.firmware.acpi", "domain.firmware.bootloader.efi.persistent",
+    "domain.firmware.kernelBoot", "domain.ioThreads", "domain.ioThreadsPolicy", "domain.launchSecurity",
+    "domain.memory.hugepages",
     "domain.devices.autoattachVSOCK", "domain.devices.blockMultiQueue", "domain.devices.clientPassthrough",
     "domain.devices.downwardMetrics", "domain.devices.filesystems", "domain.devices.gpus",
-    "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue", "domain.devices.panicDevices",
-    "domain.devices.sound", "domain.devices.tpm",
+    "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue", "domain.devices.tpm",
 )  # fmt: skip
 """Fields that ask for what we cannot do yet: refused, never ignored."""
 DISK_NOT_YET: Final = (
-    "blockSize",
+    "blockSize.matchVolume",
     "changedBlockTracking",
     "dedicatedIOThread",
     "disk.pciAddress",
@@ -47,7 +46,6 @@ DISK_NOT_YET: Final = (
 INTERFACE_NOT_YET: Final = ("acpiIndex", "dhcpOptions", "pciAddress", "portRanges", "state")
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def causes(obj: Obj, old: Obj | None, settings: Settings = UNSET) -> Sequence[Cause]:
@@ -148,13 +146,6 @@ def _machine(spec: Obj, at: str) -> Iterator[Cause]:
         yield Cause(text, field)
 
 
-def _firmware(spec: Obj, at: str) -> Iterator[Cause]:
-    said = str(part(part(spec, "domain"), "firmware").get("uuid") or "")
-    field = f"{at}.domain.firmware.uuid"
-    if said and not _UUID.fullmatch(said):
-        yield Cause(f"{field} '{said[:64]}' is not a UUID", field)
-
-
 def _grace(spec: Obj, at: str) -> Iterator[Cause]:
     said, field = spec.get("terminationGracePeriodSeconds"), f"{at}.terminationGracePeriodSeconds"
     if isinstance(said, int) and said < 0:
@@ -207,5 +198,5 @@ def _interface(interface: Obj, place: str) -> Iterator[Cause]:
 
 
 _RULES: Final[tuple[Callable[[Obj, str], Iterator[Cause]], ...]] = (
-    disk_causes, _memory, _processors, _machine, _firmware, _grace, _networks, _unsupported,
+    disk_causes, _memory, _processors, _machine, board_causes, _grace, _networks, _unsupported,
 )  # fmt: skip

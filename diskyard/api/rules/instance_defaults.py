@@ -17,6 +17,10 @@ MODEL: Final = "host-model"
 BUS: Final = "sata"
 BINDING: Final = "bridge"
 DEFAULT_NAME: Final = "default"
+NEEDED: Final = {
+    "synictimer": "synic", "synic": "vpindex", "tlbflush": "vpindex", "ipi": "vpindex", "evmcs": "vapic",
+}  # fmt: skip
+"""Hyper-V feature -> what it does not work without, in an order that finds all."""
 TOPOLOGY: Final = "v3"
 
 
@@ -48,6 +52,7 @@ def spec_defaults(spec: Obj, settings: Settings = UNSET) -> Obj:
     _disks(found, domain)
     _small_devices(part(domain, "devices"))
     _images(found)
+    _enlightenments(domain)
     return found
 
 
@@ -119,6 +124,21 @@ def _small_devices(devices: Obj) -> None:
     watchdog = part(devices, "watchdog")
     if isinstance(watchdog.get("i6300esb"), dict):
         watchdog["i6300esb"]["action"] = watchdog["i6300esb"].get("action") or "reset"
+
+
+def _enlightenments(domain: Obj) -> None:
+    """What one of Hyper-V's features needs of the others."""
+    said = part(domain, "features").get("hyperv")
+    if not isinstance(said, dict):
+        return
+    for name, needed in NEEDED.items():
+        if said.get(name) is not None and said.get(needed) is None:
+            said[needed] = {}
+    if said.get("evmcs") is not None:
+        cpu = domain["cpu"]
+        features = parts(cpu, "features")
+        if all(each.get("name") != "vmx" for each in features):
+            cpu["features"] = [*features, {"name": "vmx", "policy": "require"}]
 
 
 def _images(spec: Obj) -> None:

@@ -1,0 +1,92 @@
+"""Admission of a guest's board: firmware, clock, features. The texts are KubeVirt's, where it has one. Pure."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from diskyard.api.instance import part, parts
+from diskyard.api.meta import Obj
+from diskyard.errors import Cause
+
+REBOOTS: Final = ("Reboot", "Terminate")
+SOUNDS: Final = ("ich9", "ac97")
+PANICS: Final = ("isa", "hyperv")
+TICKS: Final = {
+    "rtc": ("delay", "catchup"),
+    "pit": ("delay", "catchup", "discard"),
+    "hpet": ("delay", "catchup", "merge", "discard"),
+}
+"""Timer -> what it may do with ticks that are late."""
+TRACKS: Final = ("guest", "wall")
+SPINS: Final = 4096
+"""Tries that a spin lock has at least."""
+VENDOR: Final = 12
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
+
+
+def board_causes(spec: Obj, at: str) -> Iterator[Cause]:
+    """What is wrong with the board of the spec at the path `at`."""
+    domain, place = part(spec, "domain"), f"{at}.domain"
+    yield from _firmware(domain, f"{place}.firmware")
+    yield from _clock(part(domain, "clock"), f"{place}.clock")
+    yield from _hyperv(part(part(domain, "features"), "hyperv"), f"{place}.features.hyperv")
+    yield from _among(domain.get("rebootPolicy"), REBOOTS, f"{place}.rebootPolicy")
+    devices = part(domain, "devices")
+    yield from _among(part(devices, "sound").get("model"), SOUNDS, f"{place}.devices.sound.model")
+    for number, each in enumerate(parts(devices, "panicDevices")):
+        yield from _among(each.get("model"), PANICS, f"{place}.devices.panicDevices[{number}].model")
+
+
+def _firmware(domain: Obj, at: str) -> Iterator[Cause]:
+    firmware = part(domain, "firmware")
+    uuid = str(firmware.get("uuid") or "")
+    if uuid and not _UUID.fullmatch(uuid):
+        yield Cause(f"{at}.uuid '{uuid[:64]}' is not a UUID", f"{at}.uuid")
+    bootloader = part(firmware, "bootloader")
+    if bootloader.get("efi") is None:
+        return
+    if bootloader.get("bios") is not None:
+        text = f"{at}.bootloader has both EFI and BIOS configured, but they are mutually exclusive."
+        yield Cause(text, f"{at}.bootloader")
+    smm = part(domain, "features").get("smm")
+    enabled = smm is not None and part(part(domain, "features"), "smm").get("enabled") is not False
+    if part(bootloader, "efi").get("secureBoot") is not False and not enabled:
+        field = f"{at}.bootloader.efi"
+        text = f"{field} has EFI SecureBoot enabled. SecureBoot requires SMM, which is currently disabled."
+        yield Cause(text, field)
+
+
+def _clock(clock: Obj, at: str) -> Iterator[Cause]:
+    zone = str(clock.get("timezone") or "")
+    if zone and clock.get("utc") is not None:
+        yield Cause(f"{at} has both utc and timezone: expected one", at)
+    if zone and not _ZONE.fullmatch(zone):
+        yield Cause(f"{at}.timezone '{zone[:64]}' is no name such as Europe/Berlin", f"{at}.timezone")
+    offset = part(clock, "utc").get("offsetSeconds")
+    if offset is not None and not isinstance(offset, int):
+        yield Cause(f"{at}.utc.offsetSeconds must be a whole number", f"{at}.utc.offsetSeconds")
+    timers = part(clock, "timer")
+    for name, ticks in TICKS.items():
+        timer, place = part(timers, name), f"{at}.timer.{name}"
+        yield from _among(timer.get("tickPolicy"), ticks, f"{place}.tickPolicy")
+        yield from _among(timer.get("track"), TRACKS, f"{place}.track")
+
+
+def _hyperv(said: Obj, at: str) -> Iterator[Cause]:
+    tries = part(said, "spinlocks").get("spinlocks")
+    if tries is not None and (not isinstance(tries, int) or tries < SPINS):
+        yield Cause(
+            f"{at}.spinlocks.spinlocks must be {SPINS} at least, found {tries}", f"{at}.spinlocks.spinlocks"
+        )
+    if said.get("vendorid") is not None and part(said, "vendorid").get("enabled") is not False:
+        vendor, field = str(part(said, "vendorid").get("vendorid") or ""), f"{at}.vendorid.vendorid"
+        if not vendor or len(vendor) > VENDOR or "," in vendor or not vendor.isascii():
+            yield Cause(f"{field} must have 1 to {VENDOR} characters of ASCII and no comma", field)
+
+
+def _among(said: object, known: tuple[str, ...], field: str) -> Iterator[Cause]:
+    if said not in (None, "") and said not in known:
+        text = f"{field} has invalid value '{str(said)[:64]}', allowed are {', '.join(known)}"
+        yield Cause(text, field)
