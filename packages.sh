@@ -3,7 +3,7 @@
 set -eu
 
 PACKAGES="
-  bubblewrap nbdkit qemu-utils qemu-system-x86 qemu-system-common seabios
+  bubblewrap nbdkit qemu-utils qemu-system-x86 qemu-system-common seabios ovmf
   libvirt-daemon libvirt-daemon-driver-qemu libvirt-dev libvirt-clients
   nginx-light syslinux syslinux-common syslinux-utils extlinux mtools dosfstools fdisk
   busybox-static cpio gzip bzip2 xz-utils gnupg gpgv
