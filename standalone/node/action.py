@@ -17,6 +17,7 @@ from diskyard.kube.reconcile import Tell
 from standalone.node import environment, etc, mount, sandbox, schedule
 from standalone.node.identity import Identity, identity
 from standalone.node.mount import Mounts
+from standalone.node.prober import Subject
 from standalone.node.process import TERMINATION_LOG, Order
 from standalone.node.restart import Next
 from standalone.node.runtime import Home, Runtime
@@ -179,6 +180,19 @@ class Start:
         for name, text in texts.items():
             (folder / name).write_text(text)
         return [Bind(folder / name, f"/etc/{name}") for name in texts]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask a container's probes from now on."""
+
+    runtime: Runtime
+    subject: Subject
+
+    def carry_out(self, _: Client) -> None:
+        """Begin to ask; what is known at once is told at once."""
+        self.runtime.prober.keep(self.subject)
+        self.runtime.woken(meta.key(self.subject.pod))
 
 
 @dataclass(frozen=True)

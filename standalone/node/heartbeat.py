@@ -3,6 +3,7 @@
 import os
 import platform
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,8 +54,9 @@ class Machine:
 class Heartbeat:
     """Makes the Node object, and says every 40 seconds that it is alive, until closed."""
 
-    def __init__(self, client: Client, machine: Machine) -> None:
+    def __init__(self, client: Client, machine: Machine, pressed: Callable[[], bool]) -> None:
         self._client = client
+        self._pressed = pressed
         self._machine = machine
         self._pulse = Pulse("heartbeat", EVERY, self._beat)
         self._lease = Pulse("lease", LEASE_EVERY, self._renew)
@@ -81,7 +83,8 @@ class Heartbeat:
 
     def _beat(self) -> None:
         key = Key(self._machine.name)
-        change = {"status": status(self._machine, self._client.get(NODE, key), datetime.now(UTC))}
+        node, full = self._client.get(NODE, key), self._pressed()
+        change = {"status": status(self._machine, node, datetime.now(UTC), full=full)}
         self._client.patch(NODE, key, change, "status")
 
     def _renew(self) -> None:
@@ -117,8 +120,8 @@ def architecture() -> str:
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
-def status(machine: Machine, node: Obj, now: datetime) -> Obj:
-    """The node's status: capacity, addresses, Ready."""
+def status(machine: Machine, node: Obj, now: datetime, *, full: bool) -> Obj:
+    """The node's status: capacity, addresses, whether it is ready, whether its disk is full."""
     has = capacity()
     ready = {
         "type": "Ready",
@@ -136,7 +139,7 @@ def status(machine: Machine, node: Obj, now: datetime) -> Obj:
             {"type": "InternalIP", "address": machine.address},
             {"type": "Hostname", "address": machine.name},
         ],
-        "conditions": [ready],
+        "conditions": [_pressure(node, now, full=full), ready],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": machine.port}},
         "images": [{"names": [IMAGE], "sizeBytes": 0}],
         "nodeInfo": {
@@ -151,6 +154,23 @@ def status(machine: Machine, node: Obj, now: datetime) -> Obj:
             "systemUUID": "",
             "bootID": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         },
+    }
+
+
+def _pressure(node: Obj, now: datetime, *, full: bool) -> Obj:
+    """Whether new pods are kept away because the disk is full. What runs goes on, and nothing is taken away."""
+    before = meta.condition(node, "DiskPressure") or {}
+    state = "True" if full else "False"
+    kept = before.get("lastTransitionTime") if before.get("status") == state else None
+    return {
+        "type": "DiskPressure",
+        "status": state,
+        "reason": "NodeHasDiskPressure" if full else "NodeHasNoDiskPressure",
+        "message": "the disk is nearly full: no new pod begins until there is room; what runs goes on"
+        if full
+        else "there is room on the disk",
+        "lastHeartbeatTime": meta.timestamp(now),
+        "lastTransitionTime": kept or meta.timestamp(now),
     }
 
 

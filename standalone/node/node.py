@@ -21,14 +21,16 @@ class Node:
 
     def __init__(self, machine: Machine, pods: Path, place: Place, backoff: Backoff = KUBELET) -> None:
         self._machine = machine
+        self._place = place
         self._runtime = Runtime(pods, machine.memory)
         self._heartbeat: Heartbeat | None = None
         self.reconciler = Pods(machine.schedulable(), self._runtime, place, backoff, machine.duties)
 
     def start(self, client: Client, wake: Callable[[Key], None]) -> None:
         """Make the Node object, find the pods that an earlier yard left, and `wake` each whose processes end."""
-        self._heartbeat = Heartbeat(client, self._machine)
+        self._heartbeat = Heartbeat(client, self._machine, self._place.pressed)
         self._heartbeat.start()
+        self._runtime.prober.begin(client, wake)
         self._runtime.begin(wake)
 
     def logs(self, pod: Obj, options: LogOptions) -> Iterator[bytes]:

@@ -1,30 +1,29 @@
 """Runs this machine's pods: binds them, starts and restarts their containers, ends them, and says how it goes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from diskyard import IMAGE
 from diskyard.api import meta
-from diskyard.api import pod as api_pod
-from diskyard.api.meta import CLAIM, CONFIG_MAP, POD, SECRET, STORAGE_CLASS, Key, Kind, Obj
+from diskyard.api.meta import CLAIM, CONFIG_MAP, POD, SECRET, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.errors import NotFound
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell
 from standalone.colleagues import ALL, Duties
-from standalone.node import environment, heartbeat, identity, restart, sandbox, schedule, status, volume
-from standalone.node.action import Assign, Refresh, Remove, Settle, Start, Stop
-from standalone.node.environment import Missing
-from standalone.node.process import Life
+from standalone.node import heartbeat, identity, probe, restart, sandbox, schedule, status, volume
+from standalone.node import world as world_
+from standalone.node.action import DEFAULT_GRACE, Ask, Assign, Refresh, Remove, Settle, Start, Stop
+from standalone.node.probe import Target
+from standalone.node.prober import Subject
 from standalone.node.restart import KUBELET, Backoff
 from standalone.node.runtime import Home, Runtime
-from standalone.node.sandbox import Host
-from standalone.node.schedule import Claim
 from standalone.node.status import View, Wait
 from standalone.node.uses import Uses
-from standalone.node.volume import Scene, Volume
+from standalone.node.volume import Scene
+from standalone.node.world import World
 from standalone.storage.place import Place
 
 LOOK_AGAIN: Final = 30.0
@@ -32,37 +31,6 @@ LOOK_AGAIN: Final = 30.0
 
 REFRESHED: Final = 60.0
 """Seconds between two looks at whether a token in a volume is to be renewed; changes of objects come at once."""
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What a container needs to start, or the sentence that says what is missing."""
-
-    env: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
-    missing_env: Mapping[str, str] = field(default_factory=dict)
-    volumes: tuple[Volume, ...] = ()
-    missing_volume: str = ""
-
-
-@dataclass(frozen=True)
-class World:
-    """A pod and everything that decides over it."""
-
-    key: Key
-    now: datetime
-    node: schedule.Node
-    runtime: Runtime
-    host: Host
-    backoff: Backoff = KUBELET
-    pod: Obj | None = None
-    home: Home | None = None
-    lives: Mapping[str, Sequence[Life]] = field(default_factory=dict)
-    strays: tuple[tuple[Home, bool], ...] = ()
-    """What earlier pods of this name have left, and whether it runs."""
-    claims: tuple[Claim, ...] = ()
-    scheduled: bool = False
-    """Whether a scheduler is at work, and places pods."""
-    materials: Materials = Materials()
 
 
 class Pods:
@@ -111,7 +79,12 @@ class Pods:
         home = self.runtime.home(meta.uid(pod))
         if home is None:
             scheduled = not meta.spec(pod).get("nodeName") and not self._duties.binds_pods(client, world.now)
-            return replace(world, claims=_claims(client, pod), scheduled=scheduled)
+            return replace(
+                world,
+                claims=world_.claims(client, pod, self.node.name),
+                scheduled=scheduled,
+                pressed=self._place.pressed(),
+            )
         return self._with_processes(client, world, pod, home)
 
     def decide(self, world: World) -> Plan:
@@ -125,7 +98,8 @@ class Pods:
             )
             for each in schedule.containers(pod)
         }
-        world = replace(world, home=home, lives=lives)
+        verdicts = world_.verdicts(self.runtime, home, pod, lives)
+        world = replace(world, home=home, lives=lives, verdicts=verdicts)
         idle = any(not (found and found[-1].running) for found in lives.values())
         if meta.deleting(pod) or meta.phase(pod) in status.TERMINAL or not (idle or volume.changes(pod)):
             return world
@@ -135,44 +109,10 @@ class Pods:
         }  # fmt: skip
         return replace(
             world,
-            materials=_materials(
+            materials=world_.materials(
                 Scene(pod, home, self._place, client, self.node.name, fields, self._capacity)
             ),
         )
-
-
-def _claims(client: Client, pod: Obj) -> tuple[Claim, ...]:
-    found = []
-    for name in api_pod.claims(pod):
-        try:
-            claim = client.get(CLAIM, Key(name, meta.namespace(pod)))
-        except NotFound:
-            found.append(Claim(name, None))
-        else:
-            found.append(Claim(name, claim, _waits(client, claim)))
-    return tuple(found)
-
-
-def _waits(client: Client, claim: Obj) -> bool:
-    try:
-        found = client.get(STORAGE_CLASS, Key(str(meta.spec(claim).get("storageClassName") or "")))
-    except NotFound:
-        return False
-    return found.get("volumeBindingMode") == "WaitForFirstConsumer"
-
-
-def _materials(scene: Scene) -> Materials:
-    env: dict[str, Mapping[str, str]] = {}
-    missing: dict[str, str] = {}
-    for container in schedule.containers(scene.pod):
-        try:
-            env[str(container["name"])] = environment.environment(container, scene.reader)
-        except Missing as error:
-            missing[str(container["name"])] = str(error)
-    try:
-        return Materials(env, missing, volume.volumes(scene))
-    except Missing as error:
-        return Materials(env, missing, missing_volume=str(error))
 
 
 def _strays(world: World) -> Plan | None:
@@ -225,14 +165,16 @@ def _unscheduled(world: World) -> Plan | None:
         return NOTHING
     if any(not claim.bound and not claim.waits and claim.fresh(world.now) for claim in world.claims):
         return Plan(requeue_after=schedule.PATIENCE.total_seconds())
-    why = schedule.obstacle(pod, world.claims, world.node)
+    why = schedule.obstacle(pod, world.claims, world.node, pressed=world.pressed)
+    again = LOOK_AGAIN if why == schedule.PRESSURE or any(claim.taken for claim in world.claims) else None
     if why:
         said = (meta.condition(pod, "PodScheduled") or {}).get("message")
         if said == why:
-            return NOTHING
+            return Plan(requeue_after=again)
         change = {"metadata": {"uid": meta.uid(pod)}, "status": status.unschedulable(pod, why, world.now)}
         return Plan(
-            (Merge(POD, world.key, change, "status"), Tell(POD, pod, "FailedScheduling", why, warning=True))
+            (Merge(POD, world.key, change, "status"), Tell(POD, pod, "FailedScheduling", why, warning=True)),
+            again,
         )
     if any(not claim.bound for claim in world.claims):
         selected = {"metadata": {"annotations": {cdi.SELECTED_NODE: world.node.name}}}
@@ -263,10 +205,30 @@ def _alive(world: World) -> Plan | None:
     waits = {name: step.wait for name, step in steps.items() if step.wait}
     actions = [action for step in steps.values() for action in step.actions]
     times = [step.again_in for step in steps.values() if step.again_in is not None]
+    actions += _asked(world)
     if world.home and world.materials.volumes and volume.changes(_pod(world)):
         actions.append(Refresh(world.home, _pod(world), world.materials.volumes))
         times.append(REFRESHED)
     return Plan((*_written(world, waits), *actions), min(times) if times else None)
+
+
+def _asked(world: World) -> list[Action]:
+    """Begin to ask the probes of containers that run and that nobody asks."""
+    pod, home = _pod(world), world.home
+    grace = meta.spec(pod).get("terminationGracePeriodSeconds")
+    found: list[Action] = []
+    for each in meta.spec(pod).get("containers") or ():
+        name = str(each["name"])
+        if home is None or name not in world.verdicts or world.verdicts[name] is not None:
+            continue
+        life = world.lives[name][-1]
+        where = world.runtime.life(home, name, life.number)
+        target = Target(where, home.address, each, world.host, identity.identity(pod, each))
+        subject = Subject(
+            pod, target, life.started or world.now, DEFAULT_GRACE if grace is None else float(grace)
+        )
+        found.append(Ask(world.runtime, subject))
+    return found
 
 
 def _stage(world: World) -> list[Obj]:
@@ -318,7 +280,9 @@ def _obstacle(world: World, container: Obj) -> Step | None:
             warning=True,
         )
         return Step(Wait("ContainerCreating"), (told,), LOOK_AGAIN)
-    refusal = world.materials.missing_env.get(name) or identity.refusal(pod, container)
+    refusal = (
+        world.materials.missing_env.get(name) or identity.refusal(pod, container) or probe.refusal(container)
+    )
     if refusal:
         return _waiting(world, name, Wait("CreateContainerConfigError", refusal), f"Error: {refusal}")
     if not container.get("command") and not container.get("args"):
@@ -370,7 +334,9 @@ def _written(world: World, waits: Mapping[str, Wait]) -> tuple[Action, ...]:
     pod, home = _pod(world), world.home
     if home is None:
         return ()
-    due = status.status(View(pod, world.now, home.address, world.lives, waits, world.node.address))
+    due = status.status(
+        View(pod, world.now, home.address, world.lives, waits, world.node.address, world.verdicts)
+    )
     stands = meta.status(pod)
     if all(stands.get(name) == part for name, part in due.items()):
         return ()

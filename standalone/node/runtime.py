@@ -23,6 +23,7 @@ from diskyard.api.meta import Key, Obj
 from standalone.node import process
 from standalone.node.exits import Exits
 from standalone.node.memory import UNLIMITED, Memory
+from standalone.node.prober import Prober
 from standalone.node.process import Life, Order
 
 FIRST_ADDRESS: Final = int(IPv4Address("127.64.0.0"))
@@ -50,6 +51,7 @@ class Runtime:
 
     def __init__(self, directory: Path, memory: Memory = UNLIMITED) -> None:
         self.memory = memory
+        self.prober = Prober()
         self._directory = directory
         self._lock = threading.Lock()
         self._homes = {home.uid: home for home in _homes(directory)}
@@ -129,6 +131,10 @@ class Runtime:
         """Have that pod looked at."""
         self._ended(home.key)
 
+    def woken(self, key: Key) -> None:
+        """Have the pod of that name looked at."""
+        self._ended(key)
+
     def watch(self, home: Home) -> None:
         """See to it that the end of its processes is told."""
         for directory in self._running(home):
@@ -158,6 +164,7 @@ class Runtime:
     def close(self) -> None:
         """Let go of everything; processes go on."""
         self._closing.set()
+        self.prober.close()
         self._exits.close()
 
     def _running(self, home: Home) -> Iterator[Path]:

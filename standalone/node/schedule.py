@@ -16,6 +16,7 @@ HOST_ADDRESS: Final = "127.0.0.1"
 SCHEDULERS: Final = ("", "default-scheduler", "diskyard")
 """Pods that leave their scheduling to one of these are ours to place."""
 _ONE_NODE: Final = "0/1 nodes are available: "
+PRESSURE: Final = f"{_ONE_NODE}1 node(s) had untolerated taint {{node.kubernetes.io/disk-pressure: }}."
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Claim:
     obj: Obj | None
     waits: bool = False
     """Its class binds when a first consumer comes."""
+    elsewhere: bool = False
+    """Its volume is on another node."""
+    taken: bool = False
+    """It is for one pod alone, and another has it."""
 
     def fresh(self, now: datetime) -> bool:
         """Whether it is so young that its volume may simply not be made yet."""
@@ -49,7 +54,7 @@ class Node:
     address: str = HOST_ADDRESS
 
 
-def obstacle(pod: Obj, claims: Sequence[Claim], node: Node) -> str:
+def obstacle(pod: Obj, claims: Sequence[Claim], node: Node, *, pressed: bool = False) -> str:
     """Why no node takes the pod; empty: this one does (once its claims are bound)."""
     for claim in claims:
         if claim.obj is None:
@@ -58,12 +63,19 @@ def obstacle(pod: Obj, claims: Sequence[Claim], node: Node) -> str:
             return f'{_ONE_NODE}persistentvolumeclaim "{claim.name}" is being deleted.'
     if any(not claim.bound and not claim.waits for claim in claims):
         return f"{_ONE_NODE}pod has unbound immediate PersistentVolumeClaims."
+    if any(claim.elsewhere for claim in claims):
+        return f"{_ONE_NODE}1 node(s) had volume node affinity conflict."
+    if any(claim.taken for claim in claims):
+        return (
+            f"{_ONE_NODE}1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access "
+            "mode."
+        )
     wanted: Mapping[str, str] = meta.spec(pod).get("nodeSelector") or {}
     if any(node.labels.get(key) != text for key, text in wanted.items()):
         return f"{_ONE_NODE}1 node(s) didn't match Pod's node affinity/selector."
     for device in sorted(devices(pod) - node.devices):
         return f"{_ONE_NODE}1 Insufficient {device}."
-    return ""
+    return PRESSURE if pressed else ""
 
 
 def unselected(claims: Sequence[Claim], node: Node) -> list[Obj]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
+from standalone.node.prober import Verdict
 from standalone.node.process import Life
 from standalone.node.schedule import HOST_ADDRESS
 
@@ -37,6 +38,8 @@ class View:
     waits: Mapping[str, Wait] = field(default_factory=dict)
     """Containers that will run (again), and why not now."""
     host: str = HOST_ADDRESS
+    verdicts: Mapping[str, Verdict | None] = field(default_factory=dict)
+    """Of running containers with probes."""
 
     def last(self, container: Obj) -> Life | None:
         """The present life of a container, or its last."""
@@ -132,8 +135,8 @@ def _container(container: Obj, view: View, before: Wait, init: bool = False) -> 
         "image": str(container.get("image", "")),
         "imageID": str(container.get("image", "")) if last else "",
         "restartCount": last.number if last else 0,
-        "ready": _succeeded(last) if init else running,
-        "started": running,
+        "ready": _succeeded(last) if init else running and _probed(view, name, "ready"),
+        "started": running and _probed(view, name, "started"),
         "lastState": {},
     }
     if last and last.started:
@@ -150,6 +153,20 @@ def _container(container: Obj, view: View, before: Wait, init: bool = False) -> 
     if ended:
         said["lastState"] = _terminated(view.pod, name, ended[-1])
     return said
+
+
+def _probed(view: View, name: str, what: str) -> bool:
+    """What a container's probes say; before they were asked again, what stands."""
+    if name not in view.verdicts:
+        return True
+    verdict = view.verdicts[name]
+    if verdict is not None:
+        return bool(getattr(verdict, what))
+    stands = meta.status(view.pod).get("containerStatuses") or ()
+    before: Obj = next((each for each in stands if each.get("name") == name), {})
+    last = view.last({"name": name})
+    same = last is not None and before.get("containerID") == _container_id(view.pod, name, last)
+    return bool(same and before.get(what))
 
 
 def _running(life: Life) -> Obj:

@@ -31,7 +31,11 @@ class Yard:
     """One machine, at work in a directory."""
 
     def __init__(
-        self, path: Path, devices: frozenset[str] = frozenset(), allowed: tuple[Path, ...] = ()
+        self,
+        path: Path,
+        devices: frozenset[str] = frozenset(),
+        allowed: tuple[Path, ...] = (),
+        floor: int | None = None,
     ) -> None:
         self.path = path
         self.store_path = path / "store.db"
@@ -44,7 +48,7 @@ class Yard:
         self.accounts = Accounts(self.store, ec.generate_private_key(ec.SECP256R1()))
         self.store.answer("token", self.accounts.issue)
         (path / "volumes").mkdir(exist_ok=True)
-        place = Place(path / "volumes", allowed)
+        place = Place(path / "volumes", allowed, floor)
         self.node = Node(Machine("here", devices), path / "pods", place, QUICK)
         self.controllers = Controllers(
             self.store, [self.node.reconciler, *volumes.reconcilers("here", place)]
@@ -131,10 +135,14 @@ class Yard:
 
 @contextmanager
 def opened(
-    path: Path, grace: float = 0, devices: frozenset[str] = frozenset(), allowed: tuple[Path, ...] = ()
+    path: Path,
+    grace: float = 0,
+    devices: frozenset[str] = frozenset(),
+    allowed: tuple[Path, ...] = (),
+    floor: int | None = None,
 ) -> Iterator[Yard]:
     """A yard that leaves no process behind."""
-    yard = Yard(path, devices, allowed)
+    yard = Yard(path, devices, allowed, floor)
     try:
         yield yard
     finally:
