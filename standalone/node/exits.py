@@ -45,8 +45,9 @@ class Exits:
         os.eventfd_write(self._wake, 1)
         self._thread.join(timeout=10)
         with self._lock:
-            for _, keeper, _ in self._lives.values():
-                keeper.bury()
+            for directory, keeper, _ in self._lives.values():
+                # A process lets go of its locks a moment before it can be buried.
+                keeper.bury(ending=not process.holder(directory))
             self._lives.clear()
         self._epoll.close()
         os.close(self._wake)

@@ -157,10 +157,10 @@ class PidFile:
     def __exit__(self, *_: object) -> None:
         self.bury()
 
-    def bury(self) -> None:
-        """Close it; take leave of the process, if it is a child of ours that has ended."""
+    def bury(self, *, ending: bool = False) -> None:
+        """Close it; take leave of the process, if it is a child of ours that has ended (or is just about to)."""
         with suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self.number, os.WEXITED | os.WNOHANG)
+            os.waitid(os.P_PIDFD, self.number, os.WEXITED | (0 if ending else os.WNOHANG))
         os.close(self.number)
 
 
