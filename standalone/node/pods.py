@@ -272,14 +272,9 @@ def _obstacle(world: World, container: Obj) -> Step | None:
     if container.get("image") != IMAGE:
         return _no_image(world, container)
     if world.materials.missing_volume:
-        told = Tell(
-            POD,
-            pod,
-            "FailedMount",
-            f"MountVolume.SetUp failed: {world.materials.missing_volume}",
-            warning=True,
-        )
-        return Step(Wait("ContainerCreating"), (told,), LOOK_AGAIN)
+        text = f"MountVolume.SetUp failed: {world.materials.missing_volume}"
+        told = Tell(POD, pod, "FailedMount", text, warning=True)
+        return Step(Wait("ContainerCreating", text), (told,), LOOK_AGAIN)
     refusal = (
         world.materials.missing_env.get(name) or identity.refusal(pod, container) or probe.refusal(container)
     )

@@ -3,11 +3,13 @@
 from typing import Any
 
 from diskyard.api.meta import UPLOAD_TOKEN, Kind, Obj
+from diskyard.api.names import kubevirt
 from standalone.access import reviews
 from standalone.access.account import REQUEST
 from standalone.store import binding
 from standalone.store.scale import SCALE, SUBRESOURCE
 from standalone.wire.catalogue import VERBS, Catalogue, Resource
+from standalone.wire.doors import PARTS
 
 AGGREGATED = "as=APIGroupDiscoveryList"
 _SUBRESOURCE_VERBS = {
@@ -60,6 +62,7 @@ def resources(catalogue: Catalogue, name: str, version: str) -> Obj | None:
     """`/api/v1` and `/apis/GROUP/VERSION`; None: no such version."""
     found = [entry for resource in catalogue.of(name, version) for entry in _entries(resource)]
     found += [_review(kind) for kind in _asked(name, version)]
+    found += _doors(name, version)
     if not found:
         return None
     spoken = f"{name}/{version}" if name else version
@@ -92,6 +95,7 @@ def _named(catalogue: Catalogue) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return (
         *served.items(),
         *((name, _spoken_in(kinds)) for name, kinds in REVIEWS.items() if name not in served),
+        (kubevirt.DOORS, kubevirt.DOOR_VERSIONS),
     )
 
 
@@ -147,17 +151,60 @@ def _review(kind: Kind) -> dict[str, Any]:
     }
 
 
+def _doors(name: str, version: str) -> list[dict[str, Any]]:
+    """What is done to guests, and is no object: of its kinds only the parts are listed."""
+    if name != kubevirt.DOORS or version not in kubevirt.DOOR_VERSIONS:
+        return []
+    return [
+        {
+            "name": f"{kind.plural}/{part}",
+            "singularName": "",
+            "namespaced": True,
+            "group": kind.group,
+            "version": kind.version,
+            "kind": kind.kind,
+            "verbs": [verb],
+        }
+        for kind, parts in PARTS.items()
+        for part, verb in parts.items()
+    ]
+
+
 def _discovered(catalogue: Catalogue, name: str, version: str) -> list[dict[str, Any]]:
     found = [_whole(resource) for resource in catalogue.of(name, version)]
-    return found + [
+    return (
+        found
+        + [
+            {
+                "resource": kind.plural,
+                "responseKind": {"group": name, "version": version, "kind": kind.kind},
+                "scope": "Namespaced" if kind.namespaced else "Cluster",
+                "singularResource": kind.singular,
+                "verbs": ["create"],
+            }
+            for kind in _asked(name, version)
+        ]
+        + _discovered_doors(name, version)
+    )
+
+
+def _discovered_doors(name: str, version: str) -> list[dict[str, Any]]:
+    if name != kubevirt.DOORS or version not in kubevirt.DOOR_VERSIONS:
+        return []
+    spoken = {kind: {"group": kind.group, "version": kind.version, "kind": kind.kind} for kind in PARTS}
+    return [
         {
             "resource": kind.plural,
-            "responseKind": {"group": name, "version": version, "kind": kind.kind},
-            "scope": "Namespaced" if kind.namespaced else "Cluster",
-            "singularResource": kind.singular,
-            "verbs": ["create"],
+            "responseKind": {"group": "", "version": "", "kind": ""},
+            "scope": "Namespaced",
+            "singularResource": "",
+            "verbs": [],
+            "subresources": [
+                {"subresource": part, "responseKind": spoken[kind], "verbs": [verb]}
+                for part, verb in parts.items()
+            ],
         }
-        for kind in _asked(name, version)
+        for kind, parts in PARTS.items()
     ]
 
 

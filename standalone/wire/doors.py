@@ -1,7 +1,7 @@
 """`subresources.kubevirt.io` on the wire: what virtctl does to machines and guests. On a cluster virt-api answers."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeVar
 
 import orjson
@@ -35,6 +35,11 @@ TRIES: Final = 5
 ORDERS: Final = ("pause", "unpause", "softreboot", "reset")
 STREAMS: Final = ("console", "vnc")
 ACCEPTED: Final = 202
+PARTS: Final[Mapping[Kind, Mapping[str, str]]] = {
+    MACHINE: dict.fromkeys(subresources.VERBS, "update"),
+    INSTANCE: {**dict.fromkeys(ORDERS, "update"), **dict.fromkeys(STREAMS, "get")},
+}
+"""What can be done to each kind, and the verb that one needs leave for."""
 
 
 T = TypeVar("T")
@@ -77,9 +82,8 @@ class Doors:
             case INSTANCE.plural, door if door in STREAMS:
                 return await self._streamed(request, wanted)
             case ((MACHINE.plural | INSTANCE.plural), part) if part:
-                raise NotFound(
-                    f"{wanted.plural}/{part} is not supported yet: {', '.join(_served(wanted.plural))} are"
-                )
+                known = next(parts for kind, parts in PARTS.items() if kind.plural == wanted.plural)
+                raise NotFound(f"{wanted.plural}/{part} is not supported yet: {', '.join(known)} are")
         raise missing()
 
     async def _changed(self, request: web.Request, wanted: Target) -> web.StreamResponse:
@@ -164,10 +168,6 @@ def _told(ask: Callable[[], T]) -> T:
         raise
     except DiskyardError as failure:
         raise ServerError(str(failure)) from failure
-
-
-def _served(plural: str) -> tuple[str, ...]:
-    return tuple(subresources.VERBS) if plural == MACHINE.plural else (*ORDERS, *STREAMS)
 
 
 def _only(request: web.Request, method: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,21 +119,26 @@ def typed(yard: Yard, keys: str, until: str) -> str:
     command = [sys.executable, "-m", "cli", "console", "worker"]
     shown = ""
 
-    def check() -> bool:
+    def shows(words: str) -> bool:
         nonlocal shown
-        shown += os.read(ours, 4096).decode(errors="replace")
-        return until in shown
+        shown += heard(ours)
+        return words in shown
 
     with subprocess.Popen(command, env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs) as joined:
-        eventually(lambda: read(ours, "Ctrl-] leaves"), 60)
-        os.write(ours, keys.encode())
-        eventually(check, 60)
-        os.write(ours, b"\x1d")
-        assert joined.wait(60) == 0
-    os.close(ours)
-    os.close(theirs)
+        try:
+            eventually(lambda: shows("Ctrl-] leaves"), 60)
+            os.write(ours, keys.encode())
+            eventually(lambda: shows(until), 60)
+            os.write(ours, b"\x1d")
+            assert joined.wait(60) == 0
+        finally:
+            joined.kill()
+            os.close(ours)
+            os.close(theirs)
     return shown
 
 
-def read(terminal: int, words: str) -> bool:
-    return words in os.read(terminal, 4096).decode(errors="replace")
+def heard(terminal: int) -> str:
+    """What has come meanwhile; nothing, where nothing does."""
+    ready, _, _ = select.select([terminal], [], [], 1)
+    return os.read(terminal, 4096).decode(errors="replace") if ready else ""

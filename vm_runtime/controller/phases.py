@@ -147,8 +147,11 @@ def _pod_troubles(facts: pods.Facts) -> list[Condition]:
     found = []
     if facts.unschedulable:
         found.append(Condition("PodScheduled", "False", "Unschedulable", facts.unschedulable))
-    if facts.waiting and (facts.waiting[0] in PULL_PROBLEMS or facts.waiting[1]):
-        found.append(Condition("Synchronized", "False", *facts.waiting))
+    reason, message = facts.waiting or ("", "")
+    if reason in PULL_PROBLEMS:
+        found.append(Condition("Synchronized", "False", reason, message))
+    elif message:  # of a volume that is not there, by nodes that say so
+        found.append(Condition("Synchronized", "False", "FailedMount", message))
     return found
 
 
