@@ -92,8 +92,10 @@ def _external(world: World) -> Outcome | None:
 def _succeeded(world: World) -> Outcome | None:
     """Filled; a populator's claim is done only when it has the volume, too."""
     claim, dv = _claim(world), world.dv
-    if claim.pod_phase != "Succeeded" or (world.populated and not claim.bound):
+    if claim.pod_phase != "Succeeded":
         return None
+    if world.populated and not claim.bound:
+        return _as_before(world)
     name = claim.key.name
     if dv.uploads:
         return Outcome(Phase.SUCCEEDED, Event("UploadSucceeded", f"Successfully uploaded into {name}"))

@@ -30,7 +30,54 @@ def in_phase(phase: str, claim: Any = None) -> World:
     return dv_world(claim and a_claim(owner=dv, **claim), dv)
 
 
+REFERENCE = {"apiGroup": "cdi.kubevirt.io", "kind": "VolumeImportSource", "name": "s"}
+
+
+def uploading(phase: str = "Bound", **said: str) -> World:
+    dv = builders.stored(builders.data_volume("disk", source={"upload": {}}), uid="dv-uid")
+    return dv_world(a_claim(phase, owner=dv, **said), dv)
+
+
+def populated(
+    phase: str = "Pending", storage_class: str = "local", reference: Any = None, **said: str
+) -> World:
+    """A DataVolume whose claim has a populator: ours, or somebody else's."""
+    storage = {"resources": {"requests": {"storage": "1Gi"}}, "dataSourceRef": reference}
+    external: dict[str, Any] = {"source": None, "storage": storage} if reference else {}
+    dv = builders.stored(builders.data_volume("disk", **external), uid="dv-uid")
+    claim = a_claim(phase, storage_class, dv, **said)
+    claim["spec"]["dataSourceRef"] = reference or REFERENCE
+    return dv_world(claim, dv)
+
+
+PAINTER = {"apiGroup": "example.org", "kind": "Painter", "name": "p"}
+
+
 PHASES = {
+    "an upload server comes": (uploading(POD_PHASE="Pending"), "UploadScheduled", "UploadScheduled"),
+    "an upload server is not ready": (
+        uploading(POD_PHASE="Running", POD_READY="false"), "UploadScheduled", "UploadScheduled",
+    ),
+    "an upload is waited for": (uploading(POD_PHASE="Running", POD_READY="true"), "UploadReady", "UploadReady"),
+    "an upload failed": (uploading(POD_PHASE="Failed"), "UploadScheduled", "UploadFailed"),
+    "an upload is there": (uploading(POD_PHASE="Succeeded"), "Succeeded", "UploadSucceeded"),
+    "an upload waits for its volume": (uploading("Pending"), "Pending", ""),
+    "a populator has not begun": (populated(), "Pending", ""),
+    "a populator waits for a consumer": (populated("Pending", "local-wait"), "PendingPopulation", "PendingPopulation"),
+    "a consumer has come": (populated("Pending", "local-wait", SELECTED_NODE="n"), "Pending", ""),
+    "a populator works": (populated(POD_PHASE="Running"), "ImportInProgress", "ImportInProgress"),
+    "a populator is done, and the volume not handed over yet: as before": (
+        populated(POD_PHASE="Succeeded"), "Pending", "",
+    ),
+    "a populator has handed the volume over": (
+        populated("Bound", POD_PHASE="Succeeded"), "Succeeded", "ImportSucceeded",
+    ),
+    "somebody else's populator works": (populated(reference=PAINTER), "Pending", ""),
+    "somebody else's populator is done": (
+        populated("Bound", reference=PAINTER), "Succeeded", "ExternalPopulationSucceeded",
+    ),
+    "a volume made by hand is waited for": (owned("Pending", VOLUME_LIST='["v"]'), "Pending", ""),
+    "it begins again after its end": (in_phase("Succeeded", {"phase": "Bound"}), "Pending", ""),
     "no claim yet": (dv_world(), "Pending", ""),
     "its claim was taken away": (in_phase("ImportInProgress"), "ImportInProgress", ""),
     "the claim waits for its volume": (owned("Pending"), "Pending", ""),
@@ -71,6 +118,10 @@ def test_without_the_gate_nobody_waits_for_a_consumer() -> None:
 
 
 BOUND = {
+    "the stand-in has no room": (
+        populated(PRIME="prime-u", BOUND_CONDITION="false", BOUND_REASON="ErrExceededQuota", BOUND_MESSAGE="exceeded"),
+        Condition("Bound", "False", "ErrExceededQuota", "target PVC disk Pending and [prime-u] : exceeded"),
+    ),
     "no claim": (dv_world(), Condition("Bound", "False", "NotFound", "No PVC found")),
     "pending": (owned("Pending"), Condition("Bound", "False", "Pending", "PVC disk Pending")),
     "bound": (owned("Bound"), Condition("Bound", "True", "Bound", "PVC disk Bound")),
