@@ -65,7 +65,7 @@ def test_a_claim_that_no_disk_can_hold_says_the_numbers_on_the_data_volume(place
     bound = place.until(
         "datavolumes",
         "huge",
-        lambda dv: any("are not promised" in c["message"] for c in dv["status"]["conditions"]),
+        lambda dv: any("are not promised" in c.get("message", "") for c in dv["status"]["conditions"]),
     )
 
     assert dv["status"]["phase"] == "Pending"

@@ -39,6 +39,15 @@ def test_the_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> N
     assert (tmp_path / "instance.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_file_is_the_launchers_though_the_directory_is_not_yet(tmp_path: Path) -> None:
+    assert tmp_path.stat().st_uid == 0
+
+    Mailbox(tmp_path).write(b"one")
+
+    assert (tmp_path / "instance.json").stat().st_uid == 107
+
+
 def test_a_link_in_place_of_the_file_is_replaced_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")

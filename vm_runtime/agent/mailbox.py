@@ -45,9 +45,8 @@ class Mailbox:
             name = f".{kubevirt.INSTANCE_FILE}.{secrets.token_hex(8)}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
-                owner = os.fstat(directory)
-                if owner.st_uid != os.geteuid():
-                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+                if os.geteuid() == 0:  # the directory may not be the launcher's own yet
+                    os.fchown(file.fileno(), kubevirt.QEMU_UID, kubevirt.QEMU_UID)
                 file.write(content)
             os.rename(name, kubevirt.INSTANCE_FILE, src_dir_fd=directory, dst_dir_fd=directory)
 
