@@ -34,6 +34,8 @@ class Case:
     """MiB resident at most."""
     small: bool = False
     """Whether the small image tells enough."""
+    disk: int = 0
+    """Bytes that the target's disk takes in a second; 0: as many as it can."""
 
 
 _CASES: Final = (
@@ -56,6 +58,9 @@ _CASES: Final = (
     Case("s3", "qcow2 zlib, S3 (moto)", "zlib.qcow2", "s3", {CURL: None}, small=True),
     Case("xz", "raw.xz, HTTP", "disk.raw.xz", goals={XZ: None}, small=True),
     Case("narrow", "qcow2 zlib over 8 connections of 20 MB/s", "zlib.qcow2", "narrow"),
+    Case(
+        "slow-disk", "qcow2 zlib onto a disk of 200 MB/s", "zlib.qcow2", goals={CURL: None}, small=True, disk=200 << 20
+    ),
     Case("huge", "1 TiB qcow2 with 1 GiB of data", "huge.qcow2", goals={CURL: None}),
 )  # fmt: skip
 CASES: Final[Mapping[str, Case]] = {case.name: case for case in _CASES}

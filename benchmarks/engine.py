@@ -12,11 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+import disks
 from cases import CASES, Case
 from crowd import crowd
 from images import CACHE, Shelf
@@ -46,8 +48,8 @@ class Outcome:
         return float(median(cost(other) / cost(mine) for mine, other in pairs))
 
 
-def measure(case: Case, house: Servers, rounds: int) -> Outcome:
-    """Every tool of a case in turn, round by round."""
+def measure(case: Case, house: Servers, rounds: int, work: Path) -> Outcome:
+    """Every tool of a case in turn, round by round, in a folder that is emptied for each."""
     outcome = Outcome(case, house.shelf.small)
     tools = [OURS, *(tool for tool in (*case.goals, *case.once) if _able(tool))]
     home, form = house.home(case.door, case.image), _form(case.image)
@@ -55,7 +57,7 @@ def measure(case: Case, house: Servers, rounds: int) -> Outcome:
         for tool in tools:
             if index and tool in case.once:
                 continue
-            folder = emptied(CACHE / "work")
+            folder = emptied(work / "work")
             env = environment(home, form, folder)
             command = imported(home, folder / "disk.img") if tool == OURS else peer(PEERS[tool].script)
             before = house.requests()
@@ -70,11 +72,18 @@ def measure(case: Case, house: Servers, rounds: int) -> Outcome:
             elif not index and (tool == OURS or PEERS[tool].writes):
                 check(folder / "disk.img", house.shelf.oracle(case.image))
             outcome.runs.setdefault(tool, []).append(done)
-    emptied(CACHE / "work")
+    emptied(work / "work")
     ended = {
         tool: runs for tool, runs in outcome.runs.items() if tool == OURS or not all(r.code for r in runs)
     }
     return replace(outcome, runs=ended)
+
+
+def _possible(name: str) -> bool:
+    missing = disks.missing() if name in CASES and CASES[name].disk else ""
+    if missing:
+        print(f"skipped: {name}, for want of {missing}", file=sys.stderr)
+    return not missing
 
 
 def _able(tool: str) -> bool:
@@ -138,7 +147,7 @@ def main(arguments: list[str]) -> None:
         "", ("wall", "min..max", "CPU s", "resident", "scratch", "requests"), "  wall     CPU    goal (wall)"
     )
     found: list[dict[str, Any]] = []
-    for name in (name for name in KNOWN if name in wanted):
+    for name in (name for name in KNOWN if name in wanted and _possible(name)):
         found.append(_crowd(asked) if name == CROWD else _measured(CASES[name], asked))
         if asked.json:
             asked.json.write_text(json.dumps(found, indent=1))
@@ -154,8 +163,9 @@ def _measured(case: Case, asked: argparse.Namespace) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory() as folder,
         servers(Shelf(asked.small or case.small), Path(folder)) as house,
+        disks.slow_disk(case.disk) if case.disk else nullcontext(CACHE) as work,
     ):
-        outcome = measure(case if not asked.goals else _judged(case), house, asked.rounds)
+        outcome = measure(case if not asked.goals else _judged(case), house, asked.rounds, work)
     show(outcome)
     ratios = {tool: outcome.ratio(tool) for tool in outcome.runs if tool != OURS}
     runs = {tool: [asdict(each) for each in runs] for tool, runs in outcome.runs.items()}

@@ -15,6 +15,8 @@ from servers import Home
 OURS: Final = "diskyard import"
 PATIENCE: Final = 300
 _PERIOD: Final = 0.1
+_INSTALLED: Final = {"PYTHONDONTWRITEBYTECODE": ""}
+"""An installation has its bytecode; a working tree keeps what the first run made."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ def peer(script: str) -> list[str]:
 def run(command: list[str], folder: Path, env: dict[str, str], patience: float = PATIENCE) -> Run:
     """Run a command whose disk becomes `folder`/disk.img; everything else there is scratch."""
     whole = (
-        os.environ | env | {"TARGET": str(folder / "disk.img"), "SCRATCH": str(folder), "TMPDIR": str(folder)}
+        os.environ
+        | env
+        | _INSTALLED
+        | {"TARGET": str(folder / "disk.img"), "SCRATCH": str(folder), "TMPDIR": str(folder)}
     )
     with _Watch(folder) as watch:
         process = started(command, whole, patience, folder / "output")
