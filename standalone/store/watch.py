@@ -18,6 +18,8 @@ from standalone.store.selector import Matches
 
 LIMIT: Final = 4096
 """A reader that is so many changes behind is sent away to list again."""
+SIZE: Final = 64 << 20
+"""The same for one that is so many bytes behind."""
 BOOKMARK: Final = 60.0
 
 
@@ -53,6 +55,7 @@ class Stream:
         self._ready = threading.Condition()
         self._waiting: deque[Event] = deque()
         self._first: list[Event] = []
+        self._size = 0
         self._late = False
         self.closed = False
 
@@ -73,8 +76,10 @@ class Stream:
             events = [*self._first, *self._waiting]
             self._first = []
             self._waiting.clear()
+            self._size = 0
             if self._late and not events:
-                raise Expired(f"too old resource version: this watch fell {LIMIT} changes behind; list again")
+                behind = f"{LIMIT} changes or {SIZE >> 20} MiB"
+                raise Expired(f"too old resource version: this watch fell {behind} behind; list again")
         return [sent for event in events if (sent := self._seen(event))]
 
     @property
@@ -104,10 +109,11 @@ class Stream:
         if self._wanted.namespace not in (None, event.record.key.namespace):
             return
         with self._ready:
-            if len(self._waiting) >= LIMIT:
+            if len(self._waiting) >= LIMIT or self._size >= SIZE:
                 self._late = True
             if not self._late:
                 self._waiting.append(event)
+                self._size += len(event.record.body)
             self._ready.notify_all()
         self._call()
 

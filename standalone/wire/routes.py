@@ -26,8 +26,8 @@ from standalone.wire.watches import Watches
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
-_KUBERNETES = ("1", "32")
-"""The version of Kubernetes' API that we speak; kubectl compares it with its own."""
+_KUBERNETES = ("1", "33")
+"""The version of Kubernetes' API that we speak; kubectl compares it with its own, and warns when two lie between."""
 
 _WARNING = web.RequestKey("warning", str)
 

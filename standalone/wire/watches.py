@@ -29,6 +29,7 @@ LIMIT = 2048
 """So many watches at once; the next is asked to come back later."""
 BOOKMARK = 60.0
 _SHORTEST, _LONGEST = 1800, 3600
+_PIECE = 1 << 18
 
 
 class Watches:
@@ -199,7 +200,14 @@ class _Telling:
         await self._ready.wait()
 
     async def _tell(self, sent: Iterable[Sent]) -> None:
-        events = [_event(one.type, self._shown(one.body)) for one in sent]
+        """All of it, a bounded piece at a time: the next is made when the client has taken the last."""
+        events, size = [], 0
+        for one in sent:
+            events.append(_event(one.type, self._shown(one.body)))
+            size += len(events[-1])
+            if size >= _PIECE:
+                await self._reader.tell(events)
+                events, size = [], 0
         if events:
             await self._reader.tell(events)
 

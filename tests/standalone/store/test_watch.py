@@ -49,7 +49,20 @@ def test_a_reader_too_far_behind_is_sent_to_list_again(store: Objects) -> None:
         writer.join()
 
     assert len(stream.take()) == LIMIT
-    with pytest.raises(Expired, match="changes behind"):
+    with pytest.raises(Expired, match="changes or 64 MiB behind"):
+        stream.take()
+
+
+def test_so_is_one_that_would_hold_too_many_bytes(store: Objects) -> None:
+    large = "x" * (1 << 20)
+    store.create(CONFIG_MAP, builders.config_map("one"))
+    stream = store.stream(CONFIG_MAP, store.list(CONFIG_MAP).resource_version)
+
+    for number in range(66):
+        store.patch(CONFIG_MAP, Key("one", "default"), {"data": {"large": large, "n": str(number)}})
+
+    assert sum(len(sent.body) for sent in stream.take()) < 66 << 20
+    with pytest.raises(Expired, match="64 MiB behind"):
         stream.take()
 
 
