@@ -17,6 +17,7 @@ from standalone.store.patch import patched
 from standalone.wire import body, show, strict
 from standalone.wire.answer import Shape, reply, success
 from standalone.wire.asked import Asked, dry_run
+from standalone.wire.bulk import Bulk
 
 
 class Verbs:
@@ -25,6 +26,7 @@ class Verbs:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._rehearsal = objects.rehearsal()
+        self._bulk = Bulk()
 
     async def get(self, asked: Asked) -> web.StreamResponse:
         """One object."""
@@ -41,7 +43,7 @@ class Verbs:
                 asked, self._objects.piece(asked.resource.kind, asked.selection, asked.asking)
             )
 
-        return reply(await call(listed))
+        return await self._bulk.answer(asked.request, await call(listed))
 
     async def create(self, asked: Asked) -> web.StreamResponse:
         """A new object."""
