@@ -26,8 +26,10 @@ from standalone.admission import Rules
 from standalone.collect import Collector
 from standalone.directory import Directory, Hold
 from standalone.node import heartbeat
+from standalone.node.forward import Forwarder
 from standalone.node.heartbeat import Machine
 from standalone.node.node import Node
+from standalone.node.services import Services
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from standalone.seed import seed
 from standalone.storage import volumes
@@ -128,12 +130,15 @@ class Yard(AbstractContextManager["Yard"]):
 
     def _work(self, objects: Objects) -> None:
         scraper = self._stack.enter_context(Scraper())
+        forwarder = Forwarder()
+        self._stack.callback(forwarder.close)
         collector = Collector(objects)
         self._stack.callback(collector.close)
         self._controllers = Controllers(
             objects,
             [
                 self._node.reconciler,
+                Services(forwarder),
                 *volumes.reconcilers(self._machine.name, self._place),
                 *datavolume_controller.reconcilers(scraper),
                 *vm_controller.reconcilers(),
