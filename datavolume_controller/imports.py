@@ -185,13 +185,16 @@ def _absent(world: World) -> Plan | None:
 
 
 def _ended(world: World) -> Plan | None:
-    """The container has ended for good: with a disk, or with a reason why there can be none."""
-    end = world.facts.end
+    """The container has ended for good: with a disk, or with a reason why there can be none.
+
+    That reason holds too where the node was quicker and has started the container again.
+    """
+    end = world.facts.end or world.facts.last_end
     if end is None:
         return None
     said = TerminationMessage.from_text(end.message)
     if end.code == 0 and not said.fatal:
-        if world.facts.phase != "Succeeded":
+        if world.facts.phase != "Succeeded" or world.facts.end is None:
             return None
         success = {
             cdi.POD_PHASE: "Succeeded",

@@ -150,6 +150,12 @@ def test_what_can_never_work_ends_at_once() -> None:
     assert ends_the_pod(plan)
 
 
+def test_what_can_never_work_ends_even_where_the_node_has_started_it_again() -> None:
+    plan = decided(seen("Running", RUNNING, lastState=ended(1, FATAL), restartCount=1))
+    assert said(plan)[cdi.IMPORT_FATAL] == "true"
+    assert ends_the_pod(plan)
+
+
 def test_no_pod_is_made_for_what_can_never_work() -> None:
     assert decided(import_world(a_claim(POD_PHASE="Failed", IMPORT_FATAL="true"))).actions == ()
 

@@ -114,7 +114,7 @@ def test_a_wrong_url_is_put_right_without_another_datavolume(
     place.patch("datavolumes", "mistyped", {"spec": {"source": {"http": {"url": qcow2}}}})
 
     done = place.wait("datavolumes", "mistyped", "Succeeded", 90)
-    assert done["metadata"]["annotations"]["diskyard.io/attempts"].count('"run"') == 2
+    assert done["metadata"]["annotations"]["diskyard.io/attempts"].count('"run"') >= 2
 
 
 def test_a_retry_fetches_what_is_there_by_now(place: Place, images: ImageServer) -> None:
