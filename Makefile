@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-cluster lint fmt bench
+.PHONY: setup demo test test-cluster record lint fmt bench
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ lint: setup
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo > /dev/null || $(BIN)/lint-imports
+
+record: setup
+	$(BIN)/python -m tests.cluster.programs
+	$(BIN)/python -m tests.conformance.recorded
 
 fmt: setup
 	$(BIN)/ruff format --quiet .

@@ -152,6 +152,8 @@ class ApiError(DiskyardError):
         super().__init__(message)
         self.causes = tuple(causes)
         self.details = dict(details or {})
+        self._detailed = details is not None
+        """Whether to say even that there are no details, as Kubernetes does of some errors."""
 
     def status(self) -> dict[str, Any]:
         """The `metav1.Status` that says this."""
@@ -165,7 +167,7 @@ class ApiError(DiskyardError):
             "status": "Failure",
             "message": str(self),
             "reason": self.reason,
-            **({"details": details} if details else {}),
+            **({"details": details} if details or self._detailed else {}),
             "code": self.code,
         }
 

@@ -192,3 +192,20 @@ def _end(state: Obj) -> End | None:
         message=str(said.get("message") or ""),
         finished=str(said.get("finishedAt") or ""),
     )
+
+
+def quality(spec: Mapping[str, Any]) -> str:
+    """The pod's quality of service class, from its requests and limits of cpu and memory."""
+    limits = [_computed(each, "limits") for each in spec.get("containers") or ()]
+    requests = [_computed(each, "requests") for each in spec.get("containers") or ()]
+    if not any(limits) and not any(requests):
+        return "BestEffort"
+    guaranteed = all(len(limit) == 2 for limit in limits) and all(
+        limit | request == limit for limit, request in zip(limits, requests, strict=True)
+    )
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _computed(container: Obj, kind: str) -> dict[str, str]:
+    said = (container.get("resources") or {}).get(kind) or {}
+    return {name: str(said[name]) for name in ("cpu", "memory") if name in said}

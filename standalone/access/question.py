@@ -44,7 +44,7 @@ def forbidden(user: User, asked: Question, reason: str = "") -> Forbidden:
     """403, as the API server words it."""
     if asked.path:
         said = f'User "{user.name}" cannot {asked.verb} path "{asked.path}"'
-        return Forbidden(f"forbidden: {said}{f': {reason}' if reason else ''}")
+        return Forbidden(f"forbidden: {said}{f': {reason}' if reason else ''}", details={})
     where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
     said = (
         f'User "{user.name}" cannot {asked.verb} resource "{asked.combined}" '

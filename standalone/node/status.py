@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
+from diskyard.api.pod import quality
 from standalone.node.prober import Verdict
 from standalone.node.process import Life
 from standalone.node.schedule import HOST_ADDRESS
@@ -105,23 +106,6 @@ def unschedulable(pod: Obj, why: str, now: datetime) -> Obj:
         "conditions": _merged(pod, [refused], now),
         "qosClass": quality(meta.spec(pod)),
     }
-
-
-def quality(spec: Mapping[str, Any]) -> str:
-    """The pod's quality of service class, from its requests and limits of cpu and memory."""
-    limits = [_computed(each, "limits") for each in spec.get("containers") or ()]
-    requests = [_computed(each, "requests") for each in spec.get("containers") or ()]
-    if not any(limits) and not any(requests):
-        return "BestEffort"
-    guaranteed = all(len(limit) == 2 for limit in limits) and all(
-        limit | request == limit for limit, request in zip(limits, requests, strict=True)
-    )
-    return "Guaranteed" if guaranteed else "Burstable"
-
-
-def _computed(container: Obj, kind: str) -> dict[str, str]:
-    said = (container.get("resources") or {}).get(kind) or {}
-    return {name: str(said[name]) for name in ("cpu", "memory") if name in said}
 
 
 def _container(container: Obj, view: View, before: Wait, init: bool = False) -> Obj:

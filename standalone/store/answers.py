@@ -12,9 +12,11 @@ def not_found(kind: Kind, name: str) -> NotFound:
     return NotFound(f'{kind.resource} "{name}" not found', details=_details(kind, name))
 
 
-def not_served(what: str) -> NotFound:
+def not_served(what: str = "") -> NotFound:
     """No such resource, or no such subresource; the details say which, as clients print only the sentence."""
-    return NotFound("the server could not find the requested resource", details={"name": what})
+    return NotFound(
+        "the server could not find the requested resource", details={"name": what} if what else {}
+    )
 
 
 def already_exists(kind: Kind, name: str) -> AlreadyExists:
@@ -31,6 +33,31 @@ def modified(kind: Kind, name: str) -> Conflict:
     )
 
 
+def changed(kind: Kind, obj: Obj, precondition: str, wanted: str, found: str) -> Conflict:
+    """An object of that name is there, but not as the one who deletes it believes."""
+    how = "deleted and then recreated" if precondition == "UID" else "modified"
+    full = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    return Conflict(
+        f'Operation cannot be fulfilled on {full} "{meta.name(obj)}": the {precondition} in the precondition '
+        f"({wanted}) does not match the {precondition} in record ({found}). The object might have been {how}",
+        details={**_details(kind, meta.name(obj)), "kind": kind.kind},
+    )
+
+
+def misnamed(found: str, wanted: str) -> BadRequest:
+    """The body is an object of another name than the path's."""
+    if not found:
+        return BadRequest(
+            f"the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        )
+    return BadRequest(f"the name of the object ({found}) does not match the name on the URL ({wanted})")
+
+
+def misplaced() -> BadRequest:
+    """The body is an object of another namespace than the path's."""
+    return BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+
+
 def another(kind: Kind, obj: Obj, uid: str) -> Conflict:
     """An object of that name is there, but not the one that the caller means."""
     return Conflict(
@@ -38,6 +65,13 @@ def another(kind: Kind, obj: Obj, uid: str) -> Conflict:
         f"UID in precondition: {uid}, UID in object meta: {meta.uid(obj)}",
         details=_details(kind, meta.name(obj)),
     )
+
+
+def unversioned(kind: Kind, name: str) -> Invalid:
+    """A custom object is replaced that does not say which of its states is meant."""
+    cause = Cause("Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
+    text = f'{kind.resource} "{name}" is invalid: {cause.field}: {cause.message}'
+    return Invalid(text, [cause], details=_details(kind, name))
 
 
 def terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
@@ -70,4 +104,8 @@ def unlike(kind: Kind, found: object) -> BadRequest:
 
 
 def _details(kind: Kind, name: str) -> dict[str, str]:
-    return {"name": name, **({"group": kind.group} if kind.group else {}), "kind": kind.plural}
+    return {
+        **({"name": name} if name else {}),
+        **({"group": kind.group} if kind.group else {}),
+        "kind": kind.plural,
+    }

@@ -83,8 +83,8 @@ def read(obj: Obj) -> Works | None:
 
 
 def taken_back(obj: Obj) -> bool:
-    """Whether an author asks to forget all authors: `managedFields: [{}]`."""
-    return bool(obj["metadata"].get("managedFields") == [{}])
+    """Whether an author asks to forget all authors: `managedFields: [{}]`, or `[]`."""
+    return obj["metadata"].get("managedFields") in ([], [{}])
 
 
 def written(works: Works) -> list[Obj]:

@@ -27,16 +27,19 @@ from diskyard.api.meta import (
 )
 from diskyard.api.names import kubernetes
 from diskyard.api.names.cdi import CLAIM_PROTECTION
+from diskyard.api.pod import quality
 from diskyard.errors import Cause, InvalidRequest
-from standalone.store import quota, rbac, served
+from standalone.store import admitted, quota, rbac, rules, served
 from standalone.store.shapes import SHAPES
 
+_DATA: Final = ("data", "binaryData")
 _ENTRY: Final = re.compile(r"[-._a-zA-Z0-9]+")
 _LARGEST: Final = 1 << 20
 _POD_MAY_CHANGE: Final = (
     "nodeName", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates",
 )  # fmt: skip
 _CLAIM_MAY_CHANGE: Final = ("resources", "volumeAttributesClassName")
+_ALONE: Final = "ReadWriteOncePod"
 _CLAIM_MAY_SET: Final = ("volumeName", "storageClassName", "volumeMode")
 
 
@@ -45,12 +48,14 @@ def begun(kind: Kind, obj: Obj) -> Obj:
     if kind == NAMESPACE:
         obj["spec"] = {**meta.spec(obj), "finalizers": [kubernetes.NAMESPACE_FINALIZER]}
         obj["status"] = {"phase": "Active"}
-        obj["metadata"]["labels"] = {
-            **meta.labels(obj),
-            kubernetes.NAMESPACE_NAME_LABEL: meta.name(obj),
-        }
     if kind in (POD, CLAIM, VOLUME):
         obj["status"] = {"phase": "Pending"}
+    if kind == POD:
+        obj["spec"] = admitted.pod(meta.spec(obj))
+        obj["status"] |= {"qosClass": quality(meta.spec(obj))}
+    if kind == SERVICE:
+        obj["spec"] = admitted.service(meta.spec(obj))
+        obj["status"] = {"loadBalancer": {}}
     if kind == CLAIM:
         finalizers = meta.meta(obj).get("finalizers") or []
         obj["metadata"]["finalizers"] = [*(f for f in finalizers if f != CLAIM_PROTECTION), CLAIM_PROTECTION]
@@ -63,9 +68,14 @@ def begun(kind: Kind, obj: Obj) -> Obj:
 def defaulted(kind: Kind, obj: Obj) -> Obj:
     """The object with Kubernetes' defaults where fields are missing."""
     if kind == SECRET:
-        return _secret(obj)
+        obj = _secret(obj)
+    if kind in (SECRET, CONFIG_MAP):
+        return {field: value for field, value in obj.items() if value not in (None, {}) or field not in _DATA}
     if kind in rbac.KINDS:
         return rbac.defaulted(kind, obj)
+    if kind == NAMESPACE:
+        labels = {**meta.labels(obj), kubernetes.NAMESPACE_NAME_LABEL: meta.name(obj)}
+        return {**obj, "metadata": {**meta.meta(obj), "labels": labels}}
     defaults = _DEFAULTS.get(kind, {})
     top = {field: value for field, value in defaults.items() if field != "spec"}
     spec = defaults.get("spec")
@@ -74,6 +84,8 @@ def defaulted(kind: Kind, obj: Obj) -> Obj:
         result["spec"] = {**spec, **{f: v for f, v in result["spec"].items() if v is not None}}
         if kind == POD:
             result["spec"] = _pod_spec(result["spec"])
+        if kind == SERVICE:
+            result["spec"] = _service_spec(result["spec"])
     return result
 
 
@@ -97,6 +109,17 @@ def _pod_spec(spec: Obj) -> Obj:
     return spec
 
 
+def _service_spec(spec: Obj) -> Obj:
+    """Ports complete; of the addresses, `admitted` decides."""
+    ports = [
+        _port(port) | {"targetPort": port.get("targetPort") or port["port"]}
+        for port in spec.get("ports") or ()
+    ]
+    if spec.get("type") != "ExternalName":
+        spec.setdefault("internalTrafficPolicy", "Cluster")
+    return {**spec, "ports": ports} if ports else spec
+
+
 def _container(container: Obj) -> Obj:
     image = str(container.get("image") or "")
     moving = "@" not in image and image.rpartition("/")[2].partition(":")[2] in ("", "latest")
@@ -106,7 +129,12 @@ def _container(container: Obj) -> Obj:
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
         **container,
+        **({"ports": [_port(port) for port in ports]} if (ports := container.get("ports")) else {}),
     }
+
+
+def _port(port: Obj) -> Obj:
+    return {**port, "protocol": port.get("protocol") or "TCP"}
 
 
 def _secret(obj: Obj) -> Obj:
@@ -159,8 +187,14 @@ def _fixed_pod_spec(pod: Obj) -> Obj:
 
 def _claim(claim: Obj, old: Obj | None) -> Iterator[Cause]:
     spec = meta.spec(claim)
-    if not spec.get("accessModes"):
+    modes = spec.get("accessModes") or []
+    if not modes:
         yield _required("spec.accessModes", ": at least 1 access mode is required")
+    if _ALONE in modes and len(modes) > 1:
+        told = f"Forbidden: may not use {_ALONE} with other access modes"
+        yield Cause(told, "spec.accessModes", "FieldValueForbidden")
+    if spec.get("storageClassName"):
+        yield from rules.subdomain(spec["storageClassName"], "spec.storageClassName")
     asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if asked is None:
         yield _required("spec.resources[storage]")
@@ -169,7 +203,8 @@ def _claim(claim: Obj, old: Obj | None) -> Iterator[Cause]:
     if old is None:
         return
     was = meta.spec(old)
-    if _fixed_claim_spec(spec, was) != _fixed_claim_spec(was, was):
+    bound = meta.phase(old) == "Bound"
+    if _fixed_claim_spec(spec, was, bound=bound) != _fixed_claim_spec(was, was, bound=bound):
         yield Cause(
             "Forbidden: spec is immutable after creation except resources.requests and "
             "volumeAttributesClassName for bound claims",
@@ -186,8 +221,11 @@ def _claim(claim: Obj, old: Obj | None) -> Iterator[Cause]:
         )
 
 
-def _fixed_claim_spec(spec: Obj, was: Obj) -> Obj:
-    loose = {*_CLAIM_MAY_CHANGE, *(field for field in _CLAIM_MAY_SET if not was.get(field))}
+def _fixed_claim_spec(spec: Obj, was: Obj, *, bound: bool) -> Obj:
+    loose = {
+        *(_CLAIM_MAY_CHANGE if bound else ()),
+        *(field for field in _CLAIM_MAY_SET if not was.get(field)),
+    }
     return {field: value for field, value in spec.items() if field not in loose}
 
 
@@ -233,12 +271,27 @@ def _entries(obj: Obj, old: Obj | None) -> Iterator[Cause]:
                 yield Cause("Invalid value: illegal base64 data", f"{field}[{name}]")
     if size > _LARGEST * 4 // 3:
         yield Cause(f"Too long: may not be more than {_LARGEST} bytes", "data", "FieldValueTooLong")
+    for name in (obj.get("data") or {}).keys() & (obj.get("binaryData") or {}).keys():
+        yield Cause(f'Invalid value: "{name}": duplicate of key present in binaryData', f"data[{name}]")
     if old is None:
         return
-    if old.get("immutable") and any(old.get(field) != obj.get(field) for field in ("data", "binaryData")):
-        yield Cause("Forbidden: field is immutable when `immutable` is set", "data", "FieldValueForbidden")
+    if old.get("immutable"):
+        for field in ("immutable", "data", "binaryData"):
+            if old.get(field) != obj.get(field):
+                told = "Forbidden: field is immutable when `immutable` is set"
+                yield Cause(told, field, "FieldValueForbidden")
     if old.get("type") != obj.get("type"):
         yield Cause(f'Invalid value: "{obj.get("type")}": field is immutable', "type")
+
+
+def _definition(crd: Obj, _: Obj | None) -> Iterator[Cause]:
+    spec = meta.spec(crd)
+    if meta.name(crd) != f"{spec['names']['plural']}.{spec['group']}":
+        told = f'Invalid value: "{meta.name(crd)}": must be spec.names.plural+"."+spec.group'
+        yield Cause(told, "metadata.name")
+    for index, version in enumerate(spec.get("versions") or ()):
+        if not (version.get("schema") or {}).get("openAPIV3Schema"):
+            yield _required(f"spec.versions[{index}].schema.openAPIV3Schema")
 
 
 def _event(event: Obj, old: Obj | None) -> Iterator[Cause]:
@@ -277,7 +330,7 @@ def _is_base64(text: str) -> bool:
 
 _RULES: Final[Mapping[Kind, Callable[[Obj, Obj | None], Iterator[Cause]]]] = {
     POD: _pod, CLAIM: _claim, VOLUME: _volume, STORAGE_CLASS: _storage_class, CONFIG_MAP: _entries,
-    SECRET: _entries, EVENT: _event, RESOURCE_QUOTA: quota.causes,
+    SECRET: _entries, EVENT: _event, RESOURCE_QUOTA: quota.causes, CRD: _definition,
 }  # fmt: skip
 
 _DEFAULTS: Final[Mapping[Kind, Obj]] = {

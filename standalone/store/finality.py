@@ -18,7 +18,8 @@ def deleted(kind: Kind, obj: Obj, deletion: Deletion, now: datetime) -> Obj:
     """The object after someone asked for its deletion; asked again, a pod's grace can only become shorter."""
     obj = copy.deepcopy(obj)
     metadata = obj["metadata"]
-    finalizers = metadata.get("finalizers", [])
+    finalizers = _held(metadata.pop("finalizers", []), deletion.propagation)
+    metadata |= {"finalizers": finalizers} if finalizers else {}
     grace = _grace(obj, deletion) if kind == POD else 0
     if meta.deleting(obj):
         left = int(metadata.get("deletionGracePeriodSeconds", 0))
@@ -30,9 +31,6 @@ def deleted(kind: Kind, obj: Obj, deletion: Deletion, now: datetime) -> Obj:
     metadata |= {"deletionTimestamp": end, "deletionGracePeriodSeconds": grace}
     if "generation" in metadata:
         metadata["generation"] += 1
-    holder = _HELD_BY.get(deletion.propagation)
-    if holder and holder not in finalizers:
-        metadata["finalizers"] = [*finalizers, holder]
     if kind == NAMESPACE:
         obj["status"] = {**meta.status(obj), "phase": "Terminating"}
     return obj
@@ -45,6 +43,15 @@ def finished(kind: Kind, obj: Obj) -> bool:
     if kind == NAMESPACE:
         return not meta.spec(obj).get("finalizers")
     return kind != POD or not meta.meta(obj).get("deletionGracePeriodSeconds")
+
+
+def _held(finalizers: list[str], propagation: str) -> list[str]:
+    """The finalizers, with the one that the last word about dependents asks for; no word changes none."""
+    if not propagation:
+        return finalizers
+    holder = _HELD_BY.get(propagation)
+    kept = [name for name in finalizers if name == holder or name not in _HELD_BY.values()]
+    return [*kept, holder] if holder and holder not in kept else kept
 
 
 def _grace(pod: Obj, deletion: Deletion) -> int:

@@ -7,6 +7,7 @@ from diskyard.errors import Cause
 from standalone.store import admission, answers, authors, binding, core, fields, metadata, rules, scale
 from standalone.store.admission import Admission
 from standalone.store.authors import Author, Signature
+from standalone.store.schema import KEEPS
 from standalone.store.served import Served
 
 
@@ -23,7 +24,7 @@ class Gate:
 
     def fresh(self, served: Served, asked: Obj, birth: metadata.Birth, author: Author) -> Obj:
         """The new object as it is to be stored. Raises Invalid."""
-        obj = metadata.born(served.kind, asked, birth, generation=served.custom)
+        obj = metadata.born(served.kind, asked, birth, generation=served.custom or served.kind == POD)
         if served.status:
             obj.pop("status", None)
         return self._judged(served, obj, None, Signature(author, birth.now))
@@ -33,7 +34,7 @@ class Gate:
         kind, subresource = served.kind, signature.author.subresource
         if subresource == "status" and served.status:
             status = metadata.with_status_of(authors.resigned(old, asked), _pruned(served, asked))
-            _raise(kind, status, _broken(served, status, old) if served.schema else [])
+            _raise(kind, status, served.schema.status_causes(status, old) if served.schema else [])
             return _signed(served, status, old, signature)
         if subresource == "finalize" and kind == NAMESPACE:
             spec = {**meta.spec(old), "finalizers": meta.spec(asked).get("finalizers") or []}
@@ -42,6 +43,7 @@ class Gate:
             return asked
         if subresource and not (subresource == scale.SUBRESOURCE and served.scale):
             raise answers.not_served(f"{kind.plural}/{subresource}")
+        _raise(kind, old, rules.moved(asked, old))
         result = metadata.kept(kind, asked, old)
         if served.status:
             result = metadata.with_status_of(result, old)
@@ -51,13 +53,15 @@ class Gate:
     def _judged(self, served: Served, obj: Obj, old: Obj | None, signature: Signature) -> Obj:
         """The object completed; its shape is looked at first, so that every later rule finds what it expects."""
         kind = served.kind
-        _raise(kind, obj, rules.causes(kind, obj, old) + _shape(served, obj))
-        obj = _signed(served, _defaulted(served, _pruned(served, obj)), old, signature)
+        obj = _pruned(served, obj)
+        if early := rules.causes(kind, obj, old) + _shape(served, obj, old):
+            raise answers.invalid(kind, meta.name(obj), _every(served, _defaulted(served, obj), old, early))
+        obj = _signed(served, _defaulted(served, obj), old, signature)
         if old is None:
             obj = core.begun(kind, obj)
         if self._owners:
             obj = _defaulted(served, self._owners.mutate(kind, obj, old, self._user))
-        _raise(kind, obj, _broken(served, obj, old))
+        _raise(kind, obj, _broken(served, obj, old, []))
         if self._owners and (causes := self._owners.validate(kind, obj, old, self._user)):
             raise admission.denied(kind, obj, causes)
         return obj
@@ -75,22 +79,37 @@ def _signed(served: Served, obj: Obj, old: Obj | None, signature: Signature) -> 
     return authors.signed(obj, authors.updated(works, signature, change))
 
 
-def _shape(served: Served, obj: Obj) -> list[Cause]:
+def _shape(served: Served, obj: Obj, old: Obj | None) -> list[Cause]:
     """What has the wrong type; what a custom object lacks may still be filled in."""
     if served.schema is None:
         return core.shape(served.kind, obj)
-    return [cause for cause in served.schema.causes(obj) if cause.reason != "FieldValueRequired"]
+    return [cause for cause in served.schema.causes(obj, old) if cause.reason != "FieldValueRequired"]
 
 
-def _broken(served: Served, obj: Obj, old: Obj | None) -> list[Cause]:
-    """Every rule of its kind that an object breaks; those of a schema only when its shape is right."""
+def _every(served: Served, obj: Obj, old: Obj | None, early: list[Cause]) -> list[Cause]:
+    """All that is wrong with an object of whose metadata or shape something is known to be."""
+    if served.schema is None:
+        return early
+    return rules.causes(served.kind, obj, old) + _broken(served, obj, old, early)
+
+
+def _broken(served: Served, obj: Obj, old: Obj | None, early: list[Cause]) -> list[Cause]:
+    """Every rule of its kind that an object breaks; those in CEL only when its shape is right."""
     if served.schema is None:
         return core.causes(served.kind, obj, old)
-    return served.schema.causes(obj) or served.schema.broken(obj, old)
+    causes = served.schema.causes(obj, old)
+    if served.scale:
+        causes += scale.causes(obj, served.scale)
+    return causes + served.schema.broken(obj, old, [*early, *causes])
 
 
 def _pruned(served: Served, obj: Obj) -> Obj:
-    return served.schema.pruned(obj)[0] if served.schema else obj
+    if served.schema:
+        return served.schema.pruned(obj)[0]
+    if served.node.get(KEEPS):
+        return obj
+    # below the top our schemas of Kubernetes' own kinds are not complete
+    return {field: value for field, value in obj.items() if field in served.node["properties"]}
 
 
 def _defaulted(served: Served, obj: Obj) -> Obj:

@@ -102,7 +102,8 @@ def _type(obj: Obj) -> Obj:
 
 
 def _said(obj: Obj) -> dict[str, Any]:
-    return {f: v for f, v in meta.meta(obj).items() if f not in SERVER_FIELDS and v not in (None, {}, [])}
+    said = {f: v for f, v in meta.meta(obj).items() if f not in SERVER_FIELDS}
+    return {f: v for f, v in said.items() if v not in (None, {}, []) or (f == "managedFields" and v == [])}
 
 
 def _lasting(obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -226,8 +226,7 @@ class Objects(AbstractContextManager["Objects"]):
     def update(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
         asked = metadata.readable(kind, _copy(obj))
         if self._kind(kind).custom and not meta.meta(asked).get("resourceVersion"):
-            told = Cause("Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
-            raise answers.invalid(kind, meta.name(asked), [told])
+            raise answers.unversioned(kind, self.record(kind, meta.key(asked)).key.name)
         signature = self._signature(kind, authors.UPDATE, subresource)
         return self._change(kind, meta.key(asked), lambda _: copy.deepcopy(asked), signature)
 
@@ -274,7 +273,7 @@ class Objects(AbstractContextManager["Objects"]):
         for _ in range(ATTEMPTS):
             record = self.record(kind, key)
             old = record.obj()
-            _hold(kind, old, deletion.uid, deletion.resource_version)
+            _check(kind, old, deletion)
             left = finality.deleted(kind, old, deletion, datetime.now(UTC))
             gone = finality.finished(kind, left)
             if not gone and left == old:
@@ -294,9 +293,9 @@ class Objects(AbstractContextManager["Objects"]):
             asked = change(record.obj())
             said = meta.meta(asked)
             if meta.name(asked) != key.name:
-                raise BadRequest(
-                    f"the name of the object ({meta.name(asked)}) does not match the name asked for ({key.name})"
-                )
+                raise answers.misnamed(meta.name(asked), key.name)
+            if meta.namespace(asked) != key.namespace:
+                raise answers.misplaced()
             _hold(kind, old, str(said.get("uid") or ""), str(said.get("resourceVersion") or ""))
             result = self._gate.changed(kept, asked, old, signature)
             gone = finality.finished(kind, result)
@@ -361,6 +360,15 @@ def _hold(kind: Kind, obj: Obj, uid: str, resource_version: str) -> None:
         raise answers.another(kind, obj, uid)
     if resource_version and resource_version != meta.meta(obj)["resourceVersion"]:
         raise answers.modified(kind, meta.name(obj))
+
+
+def _check(kind: Kind, obj: Obj, deletion: Deletion) -> None:
+    """Preconditions of a deletion. Raises Conflict."""
+    revision = meta.meta(obj)["resourceVersion"]
+    if deletion.uid and deletion.uid != meta.uid(obj):
+        raise answers.changed(kind, obj, "UID", deletion.uid, meta.uid(obj))
+    if deletion.resource_version and deletion.resource_version != revision:
+        raise answers.changed(kind, obj, "ResourceVersion", deletion.resource_version, revision)
 
 
 def _name(kind: Kind, obj: Obj) -> str:

@@ -2,15 +2,10 @@
 
 from typing import Any, Final
 
-import jsonpatch
-import jsonpointer
-
 from diskyard.api.meta import Obj
-from diskyard.errors import BadRequest, Invalid
+from diskyard.errors import BadRequest
 from diskyard.kube.client import Patch
-
-MOST_OPERATIONS: Final = 10_000
-"""As many operations as Kubernetes takes in one JSON patch."""
+from standalone.store import operations
 
 _MERGE_KEYS: Final = {
     "containers": "name", "initContainers": "name", "volumes": "name", "env": "name", "imagePullSecrets": "name",
@@ -20,16 +15,16 @@ _MERGE_KEYS: Final = {
 }  # fmt: skip
 """By which field the elements of a list are told apart; other lists are replaced."""
 _SETS: Final = ("finalizers",)
-_REJECTED: Final = "the server rejected our request due to an error in our request"
 _ORDER, _DROP, _RETAIN, _HOW = "$setElementOrder/", "$deleteFromPrimitiveList/", "$retainKeys", "$patch"
 
 
 def patched(obj: Obj, patch: Any, how: Patch) -> Obj:
     """A new object: `obj` with the patch applied. Raises BadRequest, Invalid."""
     if how is Patch.JSON:
-        return _json(obj, patch)
+        operated: Obj = operations.operated(obj, patch)
+        return operated
     if not isinstance(patch, dict):
-        raise BadRequest(f"a merge patch is a JSON object, found {type(patch).__name__}")
+        raise BadRequest(f"error decoding patch: {operations.unmarshalled(patch, 'map[string]interface {}')}")
     result: Obj = merge(obj, patch) if how is Patch.MERGE else strategic(obj, patch)
     return result
 
@@ -69,9 +64,12 @@ def strategic(target: Any, patch: Any) -> Any:
         elif value is None or (isinstance(value, dict) and value.get(_HOW) == "delete"):
             merged.pop(field, None)
         elif isinstance(value, list):
-            merged[field] = _merged_list(field, merged.get(field), value)
+            merged[field] = _merged_list(field, merged.get(field), value, patch.get(_ORDER + field))
         else:
             merged[field] = strategic(merged.get(field), value)
+    for name in (field.removeprefix(_ORDER) for field in patch if field.startswith(_ORDER)):
+        if name not in patch and isinstance(merged.get(name), list):
+            merged[name] = _merged_list(name, merged[name], [], patch[_ORDER + name])
     return merged
 
 
@@ -81,11 +79,13 @@ def _listed(field: str, value: Any) -> list[Any]:
     return value
 
 
-def _merged_list(field: str, target: Any, patch: list[Any]) -> list[Any]:
+def _merged_list(field: str, target: Any, patch: list[Any], order: Any) -> list[Any]:
+    """The elements of both; `order` is how the patch wants them, where it says so."""
     there = [*target] if isinstance(target, list) else []
+    order = patch if order is None else _listed(_ORDER + field, order)
     if field in _SETS:
-        return [*there, *(item for item in patch if item not in there)]
-    key = _merge_key(field, patch)
+        return _in_order([*there, *(item for item in patch if item not in there)], order, there)
+    key = _merge_key(field, [*patch, *order])
     if not key or not all(isinstance(item, dict) for item in there):
         return patch
     if any(item.get(_HOW) == "replace" for item in patch):
@@ -95,7 +95,21 @@ def _merged_list(field: str, target: Any, patch: list[Any]) -> list[Any]:
     result = [
         strategic(item, changes.pop(item.get(key), {})) for item in there if item.get(key) not in dropped
     ]
-    return result + [strategic({}, item) for item in changes.values()]
+    names = [[item.get(key) for item in items] for items in (order, there)]
+    merged = {item[key]: item for item in (*result, *(strategic({}, item) for item in changes.values()))}
+    return [merged[name] for name in _in_order([*merged], *names)]
+
+
+def _in_order(merged: list[Any], patched: list[Any], there: list[Any]) -> list[Any]:
+    """What the patch names in its order, all else as it stood; where nothing ties the two, the patch's comes first."""
+    right = sorted((one for one in merged if one in patched), key=patched.index)
+    left = [one for one in merged if one not in patched]
+    result: list[Any] = []
+    while left and right:
+        both = left[0] in there and right[0] in there
+        first = left if both and there.index(left[0]) < there.index(right[0]) else right
+        result.append(first.pop(0))
+    return [*result, *left, *right]
 
 
 def _merge_key(field: str, patch: list[Any]) -> str:
@@ -106,19 +120,3 @@ def _merge_key(field: str, patch: list[Any]) -> str:
     if field == "ports" and any("port" in item for item in patch):
         key = "port"  # a Service's ports
     return key if all(isinstance(item.get(key), str | int) or _HOW in item for item in patch) else ""
-
-
-def _json(obj: Obj, patch: Any) -> Obj:
-    if not isinstance(patch, list):
-        raise BadRequest(f"a JSON patch is a list of operations, found {type(patch).__name__}")
-    if len(patch) > MOST_OPERATIONS:
-        raise BadRequest(f"{len(patch)} operations in one JSON patch; at most {MOST_OPERATIONS} are taken")
-    try:
-        result: Obj = jsonpatch.apply_patch(obj, patch)
-    except (jsonpatch.InvalidJsonPatch, TypeError, AttributeError) as error:
-        raise BadRequest(f"error decoding patch: {error}") from error
-    except jsonpatch.JsonPatchTestFailed as error:
-        raise Invalid(f"{_REJECTED}: a test operation found another value") from error
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
-        raise Invalid(f"{_REJECTED}: an operation names a path that the object does not have") from error
-    return result

@@ -14,6 +14,7 @@ from standalone.store import answers
 
 SCALE: Final = Kind("autoscaling", "v1", "Scale", "scales")
 SUBRESOURCE: Final = "scale"
+_MOST: Final = (1 << 31) - 1
 _SHARED: Final = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 Paths = Mapping[str, str]
@@ -43,7 +44,7 @@ def scaled(obj: Obj, paths: Paths, asked: Obj) -> Obj:
         if asked.get(field, expected) != expected:
             raise BadRequest(f"the body is not a Scale: its {field} is {str(asked[field])[:60]!r}")
     replicas = meta.spec(asked).get("replicas", 0)
-    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
+    if isinstance(replicas, bool) or not isinstance(replicas, int):
         told = f"Invalid value: {str(replicas)[:60]}: should be a non-negative integer"
         raise answers.invalid(SCALE, meta.name(obj), [Cause(told, "spec.replicas")])
     result = copy.deepcopy(obj)
@@ -56,6 +57,16 @@ def scaled(obj: Obj, paths: Paths, asked: Obj) -> Obj:
         at = at.setdefault(name, {})
     at[last] = replicas
     return result
+
+
+def causes(obj: Obj, paths: Paths) -> list[Cause]:
+    """What is wrong with the number that an object says of itself."""
+    path = paths["specReplicasPath"]
+    found = _at(obj, path)
+    if isinstance(found, bool) or not isinstance(found, int) or 0 <= found <= _MOST:
+        return []
+    why = "should be a non-negative integer" if found < 0 else f"should be less than or equal to {_MOST}"
+    return [Cause(f"Invalid value: {found}: {why}", path)]
 
 
 def _at(obj: Obj, path: str) -> Any:

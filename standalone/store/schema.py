@@ -4,7 +4,8 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -13,14 +14,14 @@ import orjson
 
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
-from standalone.store import fields, validations
+from standalone.store import fields, kinds, ratchet, validations, verdict
 from standalone.store.formats import FORMATS
 
 Node = Mapping[str, Any]
 
 MOST_CAUSES: Final = 20
 _ALWAYS: Final = ("apiVersion", "kind", "metadata")
-_KEEPS: Final = "x-kubernetes-preserve-unknown-fields"
+KEEPS: Final = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 _EMBEDDED: Final = "x-kubernetes-embedded-resource"
 _COPIED: Final = (
@@ -29,6 +30,15 @@ _COPIED: Final = (
 )  # fmt: skip
 _EXCLUSIVE: Final = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
 """In OpenAPI 3.0 a flag beside the limit, in JSON schema a limit of its own."""
+_EMBEDDED_FIELDS: Final[Node] = {"apiVersion": {}, "kind": {}, "metadata": kinds.metadata()}
+_BLOCKING: Final = (
+    "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueNotSupported", "FieldValueTypeInvalid",
+)  # fmt: skip
+_UNCHECKED: Final = Cause(
+    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the "
+    "existing errors to complete validation",
+    "<nil>",
+)
 _COMBINED: Final = ("allOf", "anyOf", "oneOf")
 
 
@@ -50,19 +60,25 @@ class Schema:
         result: Obj = _defaulted(obj, self.openapi)
         return result
 
-    def causes(self, obj: Obj) -> list[Cause]:
-        """What is wrong with the object, as Kubernetes says it."""
-        found = []
-        for error in self._validator.iter_errors(obj):
-            found.append(_cause(error))
-            if len(found) == MOST_CAUSES:
-                break
-        return found
+    def causes(self, obj: Obj, old: Obj | None = None) -> list[Cause]:
+        """What has the wrong shape in the object, as Kubernetes says it; `old` is what it was, None: it is new."""
+        return _causes(self._validator, obj, old, self.openapi)
 
-    def broken(self, obj: Obj, old: Obj | None) -> list[Cause]:
-        """Which of the schema's own rules an object of the right shape breaks, be they about itself or its change."""
+    def status_causes(self, obj: Obj, old: Obj) -> list[Cause]:
+        """The same of its status alone, whose fields are then called as if nothing were around them."""
+        part = self.openapi.get("properties", {}).get("status", {})
+        found = _causes(self._status_validator, obj.get("status") or {}, old.get("status"), part)
+        return [replace(cause, field=f"status.{cause.field}".rstrip(".")) for cause in found]
+
+    def broken(self, obj: Obj, old: Obj | None, causes: Sequence[Cause] = ()) -> list[Cause]:
+        """Which of the schema's own rules an object breaks, be they about itself or its change.
+
+        `causes` is what else is wrong with it: rules may need a shape that it does not have.
+        """
         found = list(_twice(obj, self.openapi, "")) if self._told_apart else []
-        if self._rules:
+        if self._rules and any(cause.reason in _BLOCKING for cause in (*causes, *found)):
+            found.append(_UNCHECKED)
+        elif self._rules:
             found += validations.broken(self._rules, obj, old)
         return found[:MOST_CAUSES]
 
@@ -78,25 +94,50 @@ class Schema:
 
     @cached_property
     def _validator(self) -> Any:
-        schema = _json_schema(self.openapi, top=True)
-        return jsonschema_rs.Draft7Validator(schema, formats=dict(FORMATS), validate_formats=True)
+        return _validator(self.openapi, top=True)
+
+    @cached_property
+    def _status_validator(self) -> Any:
+        return _validator(self.openapi.get("properties", {}).get("status", {}), top=False)
+
+
+def _validator(node: Node, *, top: bool) -> Any:
+    schema = _json_schema(node, top=top)
+    return jsonschema_rs.Draft7Validator(schema, formats=dict(FORMATS), validate_formats=True)
+
+
+def _causes(validator: Any, value: Any, old: Any, node: Node) -> list[Cause]:
+    """The causes of a validator's errors; what was wrong before, and has not been touched since, is let be."""
+    found: list[Cause] = []
+    for error in validator.iter_errors(value):
+        if old is None or not ratchet.untouched(error.instance_path, value, old, node):
+            found += verdict.causes(error)
+        if len(found) >= MOST_CAUSES:
+            break
+    return found[:MOST_CAUSES]
 
 
 def _pruned(value: Any, node: Node, path: str, unknown: list[str]) -> Any:
     if isinstance(value, list):
-        items = node.get("items") or {_KEEPS: True}
+        items = node.get("items") or {KEEPS: True}
         return [_pruned(item, items, f"{path}[{i}]", unknown) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    properties, more = node.get("properties", {}), node.get("additionalProperties")
+    more = node.get("additionalProperties")
+    properties = (
+        {**_EMBEDDED_FIELDS, **node.get("properties", {})}
+        if node.get(_EMBEDDED)
+        else node.get("properties", {})
+    )
     result = {}
     for field, inner in value.items():
         place = f"{path}.{field}" if path else field
         if field in properties:
-            result[field] = _pruned(inner, properties[field], place, unknown)
+            if inner is not None or properties[field].get("nullable"):
+                result[field] = _pruned(inner, properties[field], place, unknown)
         elif isinstance(more, Mapping):
             result[field] = _pruned(inner, more, place, unknown)
-        elif node.get(_KEEPS) or more is True or (node.get(_EMBEDDED) and field in _ALWAYS):
+        elif node.get(KEEPS) or more is True:
             result[field] = inner
         else:
             unknown.append(place)
@@ -111,9 +152,7 @@ def _defaulted(value: Any, node: Node) -> Any:
     result = dict(value)
     more = node.get("additionalProperties")
     for field, inner in node.get("properties", {}).items():
-        if "default" in inner and (
-            field not in result or (result[field] is None and not inner.get("nullable"))
-        ):
+        if "default" in inner and field not in result:
             result[field] = copy.deepcopy(inner["default"])
         if field in result:
             result[field] = _defaulted(result[field], inner)
@@ -155,6 +194,8 @@ def _json_schema(node: Node, *, top: bool = False) -> dict[str, Any]:
         result["type"] = ["integer", "string"]
     if node.get("nullable") and "enum" in node:
         result["enum"] = [*node["enum"], None]
+    if node.get(_EMBEDDED):
+        result["required"] = ["apiVersion", "kind", *result.get("required", ())]
     if "properties" in node:
         apart = _ALWAYS if top else ()
         result["properties"] = {f: _json_schema(n) for f, n in node["properties"].items() if f not in apart}
@@ -165,65 +206,3 @@ def _json_schema(node: Node, *, top: bool = False) -> dict[str, Any]:
         if keyword in node and not node.get(_INT_OR_STRING):
             result[keyword] = [_json_schema(inner) for inner in node[keyword]]
     return result
-
-
-def _cause(error: Any) -> Cause:
-    path, kind = _path(error.instance_path), {**error.kind.as_dict(), "name": error.kind.name}
-    name, value, limit = kind["name"], error.instance, kind.get("limit")
-    if name == "required":
-        return Cause("Required value", f"{path}.{kind['property']}".lstrip("."), "FieldValueRequired")
-    if name == "type":
-        wanted = next((word for word in _words(kind["types"]) if word != "null"), "object")
-        said = _type(value)
-        text = f'Invalid value: "{said}": {path} in body must be of type {wanted}: "{said}"'
-        return Cause(text, path, "FieldValueTypeInvalid")
-    if name == "enum":
-        options = ", ".join(_shown(option) for option in kind["options"] if option is not None)
-        return Cause(
-            f"Unsupported value: {_shown(value)}: supported values: {options}", path, "FieldValueNotSupported"
-        )
-    if name == "format":
-        text = f"{path} in body must be of type {kind['format']}: {_shown(value)}"
-        return Cause(f"Invalid value: {_shown(value)}: {text}", path)
-    if name == "maxLength":
-        return Cause(f"Too long: may not be more than {limit} bytes", path, "FieldValueTooLong")
-    if name == "maxItems":
-        return Cause(f"Too many: {len(value)}: must have at most {limit} items", path, "FieldValueTooMany")
-    return Cause(f"Invalid value: {_shown(value)}: {path} in body {_should(kind, error)}", path)
-
-
-def _should(kind: Mapping[str, Any], error: Any) -> str:
-    limit = kind.get("limit")
-    said = {
-        "pattern": f"should match '{kind.get('pattern')}'",
-        "minimum": f"should be greater than or equal to {limit}",
-        "maximum": f"should be less than or equal to {limit}",
-        "exclusiveMinimum": f"should be greater than {limit}",
-        "exclusiveMaximum": f"should be less than {limit}",
-        "minLength": f"should be at least {limit} chars long",
-        "minItems": f"should have at least {limit} items",
-        "minProperties": f"should have at least {limit} properties",
-        "maxProperties": f"should have at most {limit} properties",
-        "uniqueItems": "shouldn't contain duplicates",
-        "anyOf": "must validate at least one schema (anyOf)",
-        "oneOf": "must validate one and only one schema (oneOf)",
-    }
-    return said.get(kind["name"], str(error.message))
-
-
-def _path(parts: list[str | int]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return text.lstrip(".")
-
-
-def _words(types: Any) -> Iterator[str]:
-    yield from ([types] if isinstance(types, str) else types)
-
-
-def _type(value: Any) -> str:
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-    return names.get(type(value), "null")
-
-
-def _shown(value: Any) -> str:
-    return orjson.dumps(value).decode()[:300]

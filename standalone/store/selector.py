@@ -10,6 +10,7 @@ from typing import Final
 from diskyard.api import meta
 from diskyard.api.meta import Obj
 from diskyard.errors import BadRequest
+from standalone.store import rules
 
 Matches = Callable[[Obj], bool]
 
@@ -64,20 +65,29 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in re.split(r",(?![^()]*\))", text)]
 
 
+def _key(key: str) -> None:
+    """Look at a label's name. Raises BadRequest."""
+    for told in rules.unqualified(key):
+        raise BadRequest(f'unable to parse requirement: <nil>: Invalid value: "{key[:200]}": {told}')
+
+
 def _requirement(part: str) -> Callable[[Mapping[str, str]], bool]:
     if match := _SET.fullmatch(part):
         key, operator, listed = match.groups()
+        _key(key)
         values = {value.strip() for value in listed.split(",")}
         if operator == "in":
             return lambda found: found.get(key) in values
         return lambda found: found.get(key) not in values
     if match := _EQUAL.fullmatch(part):
         key, operator, value = match.groups()
+        _key(key)
         if operator == "!=":
             return lambda found: found.get(key) != value
         return lambda found: found.get(key) == value
     if match := _EXISTS.fullmatch(part):
         absent, key = match.groups()
+        _key(key)
         return lambda found: (key in found) is not bool(absent)
     raise BadRequest(
         f"unable to parse requirement: {part[:200]!r} is not key=value, key!=value, key in (a,b) or key"

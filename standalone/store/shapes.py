@@ -32,7 +32,7 @@ def _list(of: Obj) -> Obj:
 
 
 def _one_of(*values: str) -> Obj:
-    return {"type": "string", "enum": sorted(values)}
+    return {"type": "string", "enum": list(values)}
 
 
 _STRING: Final = {"type": "string"}

@@ -52,7 +52,12 @@ class Rule:
 
     def applies(self, *, changed: bool) -> bool:
         """A rule about a change waits for one."""
-        return changed or bool(self.spec.get("optionalOldSelf")) or not _OLD.search(self.text)
+        return changed or bool(self.spec.get("optionalOldSelf")) or not self.compares
+
+    @property
+    def compares(self) -> bool:
+        """Whether it is about a change; any other need not hold again for a value that stays as it was."""
+        return _OLD.search(self.text) is not None
 
     def cause(self, context: Mapping[str, Any], path: str, type_: str) -> Cause | None:
         """What is wrong; None: nothing."""
@@ -68,7 +73,7 @@ class Rule:
 
     def _told(self, context: Mapping[str, Any]) -> str:
         found = self.says.execute(context) if self.says else None
-        return str(found or self.spec.get("message") or f"failed rule: {self.text}")
+        return str(found or self.spec.get("message") or f"failed rule: {self.text}").strip()
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def broken(at: Place, value: Any, old: Any, path: str = "") -> Iterator[Cause]:
     if at.rules:
         context = {"self": _escaped(value, at.node), "oldSelf": _escaped(old, at.node)}
         for rule in at.rules:
-            if rule.applies(changed=old is not None):
+            if rule.applies(changed=old is not None) and not (value == old and not rule.compares):
                 cause = rule.cause(context, path, str(at.node.get("type", "object")))
                 if cause:
                     yield cause

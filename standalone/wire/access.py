@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from diskyard.api.meta import Kind, Obj
-from diskyard.errors import ApiError, BadRequest, MethodNotAllowed
+from diskyard.errors import ApiError, BadRequest
 from diskyard.kube.reconcile import find
 from diskyard.web import websocket
 from diskyard.web.bridge import call
@@ -21,7 +21,7 @@ from standalone.store.objects import Objects
 from standalone.wire import body
 from standalone.wire.answer import reply
 from standalone.wire.asked import USER, Asked
-from standalone.wire.catalogue import missing
+from standalone.wire.catalogue import missing, not_allowed
 from standalone.wire.crowd import Crowd
 from standalone.wire.target import Target
 
@@ -67,7 +67,7 @@ def review_kind(wanted: Target) -> Kind | None:
 async def review(door: Door, request: web.Request, kind: Kind, wanted: Target) -> web.StreamResponse:
     """The answer to a question. Raises MethodNotAllowed, BadRequest, Invalid."""
     if request.method != "POST" or wanted.name:
-        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        raise not_allowed()
     asked = await _posted(request, kind)
     if wanted.namespace:
         asked = {**asked, "metadata": {**asked["metadata"], "namespace": wanted.namespace}}

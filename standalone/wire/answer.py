@@ -47,7 +47,7 @@ def form(accept: str) -> Form:
             continue
         if shape in list(Shape):
             return Form(Shape(shape), parameters.get("v", "v1"))
-    raise NotAcceptable(f"only {JSON} is written here; the request takes {accept[:200]}")
+    raise NotAcceptable(f"only the following media types are accepted: {JSON}")
 
 
 def encoded(content: Any) -> bytes:

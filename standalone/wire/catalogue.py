@@ -4,15 +4,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diskyard.api.meta import Kind
-from diskyard.errors import Cause, NotFound
-from standalone.store import convert
+from diskyard.api.meta import CORE_KINDS, NAMESPACE, Kind
+from diskyard.errors import Cause, MethodNotAllowed, NotFound
+from standalone.store import answers, convert
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
 from standalone.store.served import Served
 from standalone.wire.target import Target
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+"""The same, in the order in which Kubernetes lists them for custom kinds."""
+_CORE_GROUPS = frozenset(kind.group for kind in CORE_KINDS)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,13 @@ class Resource:
     def api_version(self) -> str:
         """`cdi.kubevirt.io/v1alpha1`: as its objects say it in this version."""
         return convert.api_version(self.kind, self.version)
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """What can be done to its objects; namespaces go one by one only."""
+        if self.kind == NAMESPACE:
+            return tuple(verb for verb in VERBS if verb != "deletecollection")
+        return VERBS if self.schema is None else _CUSTOM_VERBS
 
     @property
     def stored(self) -> bool:
@@ -70,17 +80,17 @@ class Catalogue:
         found = self._by_path.get((target.group, target.version, target.plural))
         if found is None:
             raise self.absent(target.group, target.version)
-        if target.namespace and not found.kind.namespaced:
-            raise missing()
-        if target.name and found.kind.namespaced and not target.namespace:
-            raise missing()
-        if target.subresource and target.subresource not in found.subresources:
-            raise missing()
+        misplaced = target.namespace and not found.kind.namespaced
+        homeless = target.name and found.kind.namespaced and not target.namespace
+        if misplaced or homeless or (target.subresource and target.subresource not in found.subresources):
+            raise self.absent(target.group, target.version)
         return found
 
     def absent(self, group: str, version: str) -> NotFound:
         """404 for what a version of a group does not have; for one that is not served it names those that are."""
         served = self.versions().get(group, ())
+        if group in _CORE_GROUPS and version in served:
+            return answers.not_served()
         if not served or version in served:
             return missing()
         return missing(f"{group or 'the core group'} is served as {', '.join(served)}, not as {version[:60]}")
@@ -119,6 +129,11 @@ class Catalogues:
 def catalogue(served: Iterable[Served]) -> Catalogue:
     """Every version of every kind that is served."""
     return Catalogue(tuple(resource for one in served for resource in _versions(one)))
+
+
+def not_allowed() -> MethodNotAllowed:
+    """405 for what cannot be done to a resource."""
+    return MethodNotAllowed("the server does not allow this method on the requested resource", details={})
 
 
 def missing(why: str = "") -> NotFound:

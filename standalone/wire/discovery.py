@@ -8,7 +8,7 @@ from standalone.access import reviews
 from standalone.access.account import REQUEST
 from standalone.store import binding
 from standalone.store.scale import SCALE, SUBRESOURCE
-from standalone.wire.catalogue import VERBS, Catalogue, Resource
+from standalone.wire.catalogue import Catalogue, Resource
 from standalone.wire.doors import PARTS
 
 AGGREGATED = "as=APIGroupDiscoveryList"
@@ -114,7 +114,7 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": list(VERBS),
+        "verbs": list(resource.verbs),
         **({"shortNames": list(kind.short)} if kind.short else {}),
         **({"categories": list(kind.categories)} if kind.categories else {}),
     }
@@ -216,7 +216,7 @@ def _whole(resource: Resource) -> dict[str, Any]:
         "responseKind": spoken,
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": list(VERBS),
+        "verbs": list(resource.verbs),
         **({"shortNames": list(kind.short)} if kind.short else {}),
         **({"categories": list(kind.categories)} if kind.categories else {}),
         "subresources": [

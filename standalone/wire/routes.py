@@ -6,7 +6,7 @@ from functools import partial
 from aiohttp import web
 
 from diskyard import VERSION
-from diskyard.errors import ApiError, BadRequest, MethodNotAllowed
+from diskyard.errors import ApiError, BadRequest
 from diskyard.log import logger
 from diskyard.web.bridge import call
 from standalone.access.door import Door
@@ -16,7 +16,7 @@ from standalone.store.scale import SUBRESOURCE
 from standalone.wire import access, body, discovery, openapi, uploads
 from standalone.wire.answer import form, refusal, reply, warn
 from standalone.wire.asked import Asked
-from standalone.wire.catalogue import Catalogues, missing
+from standalone.wire.catalogue import Catalogues, missing, not_allowed
 from standalone.wire.crowd import MOST, Crowd, Most
 from standalone.wire.doors import Doors, Guests
 from standalone.wire.logs import Logs, LogStreams
@@ -177,10 +177,12 @@ class _Server:
             known = {"GET": read, "PUT": verbs.update, "PATCH": verbs.patch, "DELETE": verbs.delete}
         else:
             read = self._watches.watch if watching else verbs.list
-            known = {"GET": read, "POST": verbs.create, "DELETE": verbs.delete_collection}
+            known = {"GET": read, "POST": verbs.create}
+            if "deletecollection" in asked.resource.verbs:
+                known["DELETE"] = verbs.delete_collection
         found = known.get(asked.request.method)
         if found is None:
-            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+            raise not_allowed()
         return found
 
 
@@ -209,7 +211,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPNotFound:
         return refusal(missing())
     except web.HTTPMethodNotAllowed:
-        return refusal(MethodNotAllowed("the server does not allow this method on the requested resource"))
+        return refusal(not_allowed())
 
 
 class TooLarge(ApiError):

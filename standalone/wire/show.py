@@ -5,6 +5,7 @@ from aiohttp import web
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
+from diskyard.errors import BadRequest
 from standalone.store.page import Piece
 from standalone.wire.answer import Shape, encoded, reply
 from standalone.wire.asked import Asked
@@ -31,13 +32,25 @@ def several(asked: Asked, piece: Piece) -> bytes:
     if wanted.shape is Shape.TABLE:
         shown = table(columns(asked.resource), map(orjson.loads, bodies), include(asked))
         return encoded({**shown, "metadata": piece.metadata()})
-    if wanted.shape is Shape.WHOLE:
-        kind, version = f"{asked.resource.kind.kind}List", asked.resource.api_version
-    else:
+    metadata = piece.metadata()
+    if wanted.shape is not Shape.WHOLE:
         kind, version = str(Shape.PARTIAL_LIST), f"meta.k8s.io/{wanted.version}"
         bodies = [encoded(partial(orjson.loads(body), wanted.version)) for body in bodies]
-    head = {"kind": kind, "apiVersion": version, "metadata": piece.metadata(), "items": []}
-    return encoded(head).removesuffix(b"]}") + b",".join(bodies) + b"]}"
+    else:
+        kind, version = f"{asked.resource.kind.kind}List", asked.resource.api_version
+        if asked.resource.schema is None:
+            head = _head(asked)
+            bodies = [b"{" + body[len(head) :] if body.startswith(head) else body for body in bodies]
+        else:
+            metadata = {"continue": "", **metadata}
+    around = {"kind": kind, "apiVersion": version, "metadata": metadata, "items": []}
+    return encoded(around).removesuffix(b"]}") + b",".join(bodies) + b"]}"
+
+
+def _head(asked: Asked) -> bytes:
+    """How a stored object begins; those of Kubernetes' own kinds do not say again in a list of which kind they are."""
+    kind = asked.resource.kind
+    return encoded({"apiVersion": kind.api_version, "kind": kind.kind}).removesuffix(b"}") + b","
 
 
 def change(asked: Asked, stored: bytes, *, first: bool) -> bytes:
@@ -57,4 +70,10 @@ def change(asked: Asked, stored: bytes, *, first: bool) -> bytes:
 
 def include(asked: Asked) -> str:
     """What of each object goes along with its row: None, Metadata or Object."""
-    return asked.request.query.get("includeObject", "Metadata")
+    wanted = asked.request.query.get("includeObject") or "Metadata"
+    if wanted not in ("Metadata", "Object", "None"):
+        said = (
+            f"includeObject: Invalid value: \"{wanted[:60]}\": must be 'Metadata', 'Object', 'None', or empty"
+        )
+        raise BadRequest(f"Unable to convert to Table as requested: {said}")
+    return wanted

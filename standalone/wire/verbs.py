@@ -8,7 +8,7 @@ from aiohttp import web
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
-from diskyard.errors import BadRequest
+from diskyard.errors import BadRequest, Cause
 from diskyard.kube.client import Deletion, Patch
 from diskyard.web.bridge import call
 from standalone.store import finality
@@ -16,7 +16,7 @@ from standalone.store.objects import Objects
 from standalone.store.patch import patched
 from standalone.wire import body, show, strict
 from standalone.wire.answer import Shape, reply, success
-from standalone.wire.asked import Asked, dry_run
+from standalone.wire.asked import Asked, dry_run, misasked
 from standalone.wire.bulk import Bulk
 
 
@@ -161,11 +161,25 @@ async def _deletion(asked: Asked) -> tuple[Deletion, bool]:
     grace = options.get("gracePeriodSeconds", body.number(request, "gracePeriodSeconds"))
     if grace is not None and (not isinstance(grace, int) or grace < 0):
         raise BadRequest(f"gracePeriodSeconds: expected a whole number from 0 on, found {grace!r}")
-    orphan = options.get("orphanDependents", request.query.get("orphanDependents"))
+    orphan = options.get("orphanDependents")
+    if orphan is None and request.query.get("orphanDependents"):
+        orphan = body.flag(request, "orphanDependents")
     policy = options.get("propagationPolicy") or request.query.get("propagationPolicy")
-    policy = policy or ("Orphan" if orphan in (True, "true") else "Background")
-    if policy not in ("Background", "Foreground", "Orphan"):
-        raise BadRequest(f"propagationPolicy: expected Background, Foreground or Orphan, found {policy!r}")
-    dry = asked.dry or dry_run(options.get("dryRun") or ())
+    _check_policy(policy, orphan)
+    if orphan is not None:
+        policy = "Orphan" if orphan else "Background"
+    dry = asked.dry or dry_run(request.method, options.get("dryRun") or ())
     uid, revision = str(held.get("uid") or ""), str(held.get("resourceVersion") or "")
-    return Deletion(uid, revision, grace, str(policy)), dry
+    return Deletion(uid, revision, grace, str(policy or "")), dry
+
+
+def _check_policy(policy: Any, orphan: bool | None) -> None:
+    """Whether what is said of dependents can be meant. Raises Invalid."""
+    field, known = "propagationPolicy", ("Foreground", "Background", "Orphan")
+    if policy and orphan is not None:
+        told = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
+        raise misasked("DELETE", [Cause(told, field)])
+    if policy and policy not in known:
+        options = ", ".join(f'"{one}"' for one in (*known, "nil"))
+        told = f'Unsupported value: "{str(policy)[:60]}": supported values: {options}'
+        raise misasked("DELETE", [Cause(told, field, "FieldValueNotSupported")])

@@ -125,10 +125,19 @@ def test_a_write_that_changes_nothing_writes_nothing(client: Client, place: str)
 def test_identity_cannot_be_changed(client: Client, place: str) -> None:
     made = client.create(CONFIG_MAP, config_map("one", place))
 
-    forged = {"creationTimestamp": "2001-01-01T00:00:00Z", "deletionTimestamp": "2001-01-01T00:00:00Z"}
-    after = client.patch(CONFIG_MAP, Key("one", place), {"metadata": forged})
+    forged = {"metadata": {"creationTimestamp": "2001-01-01T00:00:00Z"}}
+    after = client.patch(CONFIG_MAP, Key("one", place), forged)
 
     assert after == made
+
+
+def test_nobody_writes_when_an_object_goes(client: Client, place: str) -> None:
+    client.create(CONFIG_MAP, config_map("one", place))
+
+    with pytest.raises(Invalid, match=r"metadata\.deletionTimestamp: .*field is immutable"):
+        client.patch(
+            CONFIG_MAP, Key("one", place), {"metadata": {"deletionTimestamp": "2001-01-01T00:00:00Z"}}
+        )
 
 
 def test_generation_counts_changes_of_the_spec_only(client: Client, place: str) -> None:
@@ -205,7 +214,8 @@ def test_a_json_patch_is_applied_in_order(client: Client, place: str) -> None:
     [
         ([{"op": "test", "path": "/data/a", "value": "2"}], Invalid),
         ([{"op": "replace", "path": "/no/such", "value": "2"}], Invalid),
-        ([{"op": "conjure", "path": "/data/a"}], BadRequest),
+        ([{"op": "conjure", "path": "/data/a"}], Invalid),
+        ({"op": "add"}, BadRequest),
     ],
 )
 def test_a_json_patch_that_cannot_be_applied_changes_nothing(

@@ -6,6 +6,7 @@ import pytest
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
+from diskyard.api.pod import quality as quality_of
 from standalone.node import status
 from standalone.node.process import End, Life
 from standalone.node.status import View, Wait
@@ -94,4 +95,4 @@ def test_a_condition_keeps_the_time_of_its_last_change() -> None:
     ],
 )
 def test_quality_of_service(resources: Obj, quality: str) -> None:
-    assert status.quality({"containers": [{"name": "main", "resources": resources}]}) == quality
+    assert quality_of({"containers": [{"name": "main", "resources": resources}]}) == quality

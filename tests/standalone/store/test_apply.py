@@ -149,7 +149,7 @@ def test_a_pod_that_is_created_is_owned_as_a_real_server_says_it(store: Objects)
     assert works(made)["kubectl-run Update"]["f:metadata"] == {"f:labels": {".": {}, "f:run": {}}}
     assert container["."] == container["f:image"] == container["f:imagePullPolicy"] == {}
     assert container["f:ports"] == {
-        ".": {}, 'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}},
+        ".": {}, 'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}, "f:protocol": {}},
     }  # fmt: skip
     assert "." not in works(made)["kubectl-run Update"]["f:spec"]
 
@@ -162,7 +162,7 @@ def test_the_status_has_authors_of_its_own(store: Objects) -> None:
 
     assert works(after)["kubelet Update status"] == {"f:status": {"f:phase": {}}}
     assert works(forced)["b Apply status"] == {"f:status": {"f:message": {}}}
-    assert meta.status(forced) == {"phase": "Running", "message": "hm"}
+    assert meta.status(forced) == {"phase": "Running", "message": "hm", "qosClass": "BestEffort"}
     with pytest.raises(
         Conflict, match=r'conflict with "kubelet" with subresource "status" using v1: \.status\.phase'
     ):

@@ -50,7 +50,7 @@ TWINS = [{"name": "a", "image": "i"}, {"name": "a", "image": "i"}]
         (CONFIG_MAP, builders.some(CONFIG_MAP, "x", data={"a": 1}), 'data.a: Invalid value: "integer"'),
         (SECRET, builders.some(SECRET, "x", data={"a": "?"}), "data[a]: Invalid value: illegal base64 data"),
         (EVENT, builders.some(EVENT, "x", involvedObject={"namespace": "b"}), "involvedObject.namespace: Invalid"),
-        (NAMESPACE, builders.namespace("a.b"), 'metadata.name: Invalid value: "a.b": a lowercase RFC 1123 label'),
+        (NAMESPACE, builders.namespace("a.b"), 'metadata.name: Invalid value: "a.b": must not contain dots'),
     ],
 )  # fmt: skip
 def test_what_breaks_a_rule_is_refused(store: Objects, kind: Kind, obj: Obj, said: str) -> None:
@@ -92,6 +92,9 @@ def test_a_claim_may_be_bound_and_grow_but_not_shrink_or_turn(store: Objects) ->
     key = Key("x", "default")
     store.create(CLAIM, builders.claim("x"))
     store.patch(CLAIM, key, {"spec": {"volumeName": "v", "storageClassName": "local"}})
+    with pytest.raises(Invalid, match="spec is immutable after creation"):
+        store.patch(CLAIM, key, {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
+    store.patch(CLAIM, key, {"status": {"phase": "Bound"}}, "status")
     store.patch(CLAIM, key, {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
 
     with pytest.raises(Invalid, match="field can not be less than"):

@@ -14,11 +14,11 @@ A, B = {"name": "a", "image": "1"}, {"name": "b", "image": "1"}
     [
         ({"containers": [A, B]}, {"containers": [B | {"image": "2"}]}, {"containers": [A, B | {"image": "2"}]}),
         ({"containers": [A]}, {"containers": [{"name": "a", "x": 1}]}, {"containers": [A | {"x": 1}]}),
-        ({"containers": [A]}, {"containers": [B]}, {"containers": [A, B]}),
+        ({"containers": [A]}, {"containers": [B]}, {"containers": [B, A]}),
         ({"containers": [A, B]}, {"containers": [{"name": "a", "$patch": "delete"}]}, {"containers": [B]}),
         ({"containers": [A]}, {"containers": [B, {"$patch": "replace"}]}, {"containers": [B]}),
         ({"containers": [A]}, {"$setElementOrder/containers": [{"name": "a"}]}, {"containers": [A]}),
-        ({"finalizers": ["a"]}, {"finalizers": ["b"]}, {"finalizers": ["a", "b"]}),
+        ({"finalizers": ["a"]}, {"finalizers": ["b"]}, {"finalizers": ["b", "a"]}),
         ({"finalizers": ["a", "b"]}, {"$deleteFromPrimitiveList/finalizers": ["a"]}, {"finalizers": ["b"]}),
         ({"command": ["a"]}, {"command": ["b"]}, {"command": ["b"]}),
         ({"a": 1, "b": 2}, {"$retainKeys": ["a"], "a": 3}, {"a": 3}),

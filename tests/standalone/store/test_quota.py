@@ -58,6 +58,7 @@ def test_everything_that_is_exceeded_is_named(store: Objects) -> None:
 def test_a_claim_that_grows_is_measured_by_what_it_grows(store: Objects) -> None:
     limit(store, requests_storage="3Gi")
     store.create(CLAIM, builders.claim("a", "2Gi"))
+    store.patch(CLAIM, Key("a", "default"), {"status": {"phase": "Bound"}}, "status")
     grown = {"spec": {"resources": {"requests": {"storage": "4Gi"}}}}
 
     with pytest.raises(Forbidden, match=r"requested: requests\.storage=2Gi, used: requests\.storage=2Gi"):

@@ -78,8 +78,8 @@ def test_schemas_are_served_for_every_version(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/foo", "/apis/no.such", "/apis/no.such/v1/things", "/api/v1/nothings", "/api/v1/pods/a",
-             "/api/v1/namespaces/default/nodes", "/apis/kubevirt.io/v1/namespaces/default/virtualmachines/a/start"],
+    "path", ["/foo", "/apis/no.such", "/apis/no.such/v1/things",
+             "/apis/kubevirt.io/v1/namespaces/default/virtualmachines/a/start"],
 )  # fmt: skip
 def test_a_path_to_nowhere_is_said_in_kubernetes_words(wire: Wire, path: str) -> None:
     answer = wire.get(path)

@@ -151,7 +151,7 @@ def test_yaml_is_read(wire: Wire, place: str) -> None:
         ("POST", b'{"a":' * 200 + b"1" + b"}" * 200, "application/json", 400, "levels deep"),
         ("POST", b"x", "text/plain", 415, "accepted media types include: application/json"),
         ("POST", b"k8s\0\xff\xff", "application/vnd.kubernetes.protobuf", 400, "is not application/vnd"),
-        ("POST", b'{"kind":"Pod"}', "application/json", 400, "does not match"),
+        ("POST", b'{"kind":"Pod"}', "application/json", 400, "cannot be handled as a ConfigMap"),
         ("POST", b'{"metadata":{"namespace":"other"}}', "application/json", 400, "does not match the namespace"),
         ("POST", b'"' + b"x" * BODY_LIMIT + b'"', "application/json", 413, "limit is 3145728"),
         ("PUT", b"{}", "application/json", 405, "does not allow this method"),
