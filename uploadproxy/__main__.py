@@ -12,6 +12,7 @@ from diskyard.errors import DiskyardError
 from diskyard.kube.http import connect
 from diskyard.web import server, tls
 from uploadproxy import proxy
+from uploadproxy.limits import Limits
 from uploadproxy.trust import Trust
 
 PORT = 8443
@@ -28,7 +29,7 @@ def main() -> int:
     try:
         context = tls.context(tls.Pair(folder / "tls.crt", folder / "tls.key"))
         place = server.Place(os.environ.get("POD_IP", "0.0.0.0"), PORT, tls=context)
-        running = server.start(proxy.application(Trust(connect())), place)
+        running = server.start(proxy.application(Trust(connect()), Limits.from_env(os.environ)), place)
     except DiskyardError as error:
         log.logger("uploadproxy").error("cannot begin", error=str(error))
         return 4

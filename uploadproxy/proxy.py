@@ -8,7 +8,6 @@ import html
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import (
@@ -28,6 +27,7 @@ from diskyard.errors import DiskyardError, Unauthorized
 from diskyard.log import logger
 from diskyard.web.bridge import call
 from uploadproxy import tus
+from uploadproxy.limits import USUAL, Limits
 from uploadproxy.trust import Finished, NotReady, Server, Trust
 
 _BEARER: Final = re.compile(r"(?i)Bearer\s+([A-Za-z0-9\-._~+/]+)")
@@ -43,21 +43,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = logger("uploadproxy")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What clients may take. Seconds, and requests at once."""
-
-    idle: float = 60.0
-    """Without a byte of a body."""
-    total: float = 24 * 3600.0
-    """For one request."""
-    ready: float = 10.0
-    """Until the claim's server has to be ready."""
-    requests: int = 256
-    one_client: int = 64
-
-
-def application(trust: Trust, limits: Limits = Limits()) -> web.Application:
+def application(trust: Trust, limits: Limits = USUAL) -> web.Application:
     """CDI's paths and tus'."""
     proxy = _Proxy(trust, limits)
     app = web.Application(middlewares=[_open])
@@ -191,9 +177,12 @@ class _Proxy:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._limits.ready
         while True:
+            body = _Body(request, self._limits)
             try:
-                return await self._once(request, server, path)
+                return await self._once(request, server, path, body)
             except (ClientError, OSError, TimeoutError) as error:
+                if body.late:
+                    return web.Response(status=408, text=body.late)
                 early = isinstance(error, ClientConnectorError) and not isinstance(error, ClientSSLError)
                 if not early or clock() >= deadline:
                     log.warning("a request was not passed on", path=path, host=server.host, why=repr(error))
@@ -201,13 +190,16 @@ class _Proxy:
                     return web.Response(status=502, text=text)
             await asyncio.sleep(_POLL)
 
-    async def _once(self, request: web.Request, server: Server, path: str) -> web.StreamResponse:
+    async def _once(
+        self, request: web.Request, server: Server, path: str, body: "_Body"
+    ) -> web.StreamResponse:
         session, context = self._session, await call(self._trust.context)
         if session is None:
             raise OSError("the proxy is not started")
         address = f"[{server.address}]" if ":" in server.address else server.address
+        url = f"https://{address}:{upload.PORT}{path}"
         async with session.request(
-            request.method, f"https://{address}:{upload.PORT}{path}", data=self._body(request),
+            request.method, url, data=body.chunks() if request.body_exists else None,
             headers=_kept(request.headers), ssl=context, server_hostname=server.host, allow_redirects=False,
         ) as found:  # fmt: skip
             answer = web.StreamResponse(status=found.status, headers=_kept(found.headers))
@@ -219,16 +211,36 @@ class _Proxy:
             await answer.write_eof()
             return answer
 
-    def _body(self, request: web.Request) -> Any:
-        return self._chunks(request) if request.body_exists else None
 
-    async def _chunks(self, request: web.Request) -> AsyncIterator[bytes]:
-        """The body as it comes, given up when its client falls silent."""
+class _Body:
+    """A request's body as it comes, given up when its client falls silent or dawdles."""
+
+    def __init__(self, request: web.Request, limits: Limits) -> None:
+        self.late = ""
+        """Why it was given up."""
+        self._request = request
+        self._limits = limits
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Raises TimeoutError. Only what the client lets us wait for is counted against it."""
+        clock, limits = asyncio.get_running_loop().time, self._limits
+        waited, count = 0.0, 0
         while True:
-            async with asyncio.timeout(self._limits.idle):
-                chunk = await request.content.readany()
+            since = clock()
+            try:
+                async with asyncio.timeout(limits.idle):
+                    chunk = await self._request.content.readany()
+            except TimeoutError:
+                self.late = f"no byte came for {limits.idle:g} s; what came before is kept"
+                raise
             if not chunk:
                 return
+            waited, count = waited + clock() - since, count + len(chunk)
+            if waited > limits.idle and count < limits.slowest * waited:
+                self.late = (
+                    f"{count} bytes came in {waited:.0f} s: expected {limits.slowest:g} a second at least"
+                )
+                raise TimeoutError(self.late)
             yield chunk
 
 

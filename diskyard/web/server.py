@@ -127,7 +127,7 @@ class _Serving:
             transports = [handler.transport for handler in server.connections]
             server.pre_shutdown()
             await runner.shutdown()
-            await server.shutdown(grace)
+            await server.shutdown(max(grace, _LAST_WORDS))  # aiohttp takes 0 for ever
             for transport in transports:
                 if transport is not None:
                     with suppress(AttributeError):  # its peer is lost already, CPython 3.11.2

@@ -47,7 +47,7 @@ class Pod:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.job.port}"
+        return f"https://{self.job.address}:{self.job.port}"
 
     def start(self) -> "Pod":
         """Run it, and wait until it answers."""
@@ -55,7 +55,7 @@ class Pod:
             **os.environ,
             **self.job.to_env(),
             "PYTHONFAULTHANDLER": "1",
-            upload.ENV_ADDRESS: "127.0.0.1",
+            upload.ENV_ADDRESS: self.job.address,
             upload.ENV_PORT: str(self.job.port),
             cdi.ENV_VOLUME_DIR: str(self.volume),
             cdi.ENV_TERMINATION_LOG: str(self.folder / "end"),
@@ -120,7 +120,7 @@ class Pod:
         """What is answered to a body of `length` bytes of which only the first are sent."""
         context = ssl.create_default_context(cafile=str(self.session.verify))
         context.load_cert_chain(*self.session.cert)
-        connection = http.client.HTTPSConnection("127.0.0.1", self.job.port, timeout=60, context=context)
+        connection = http.client.HTTPSConnection(self.job.address, self.job.port, timeout=60, context=context)
         with contextlib.closing(connection):
             connection.putrequest("POST", path)
             connection.putheader("Content-Length", str(length))
@@ -140,12 +140,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def write_certificates(folder: Path) -> None:
+def write_certificates(folder: Path, address: str) -> None:
     """A server's and a client's certificate, each from an authority of its own."""
     life = issue.Life(datetime.now(UTC), timedelta(days=1))
     servers, clients = issue.authority("servers", life), issue.authority("clients", life)
     for name, made in (
-        ("server", issue.server(servers, (HOST, "127.0.0.1"), life)),
+        ("server", issue.server(servers, (HOST, address), life)),
         ("client", issue.client(clients, upload.CLIENT_NAME, life)),
         ("other", issue.client(clients, "somebody.else", life)),
     ):
@@ -159,9 +159,10 @@ def write_certificates(folder: Path) -> None:
 @contextlib.contextmanager
 def upload_pod(folder: Path, **job: Any) -> Iterator[Pod]:
     """A volume with a server; nothing runs afterwards."""
-    write_certificates(folder)
+    place = {"address": "127.0.0.1", "port": free_port(), "image_size": "64Mi", **job}
+    write_certificates(folder, place["address"])
     (folder / "volume").mkdir()
-    wanted = UploadJob(folder=str(folder / "server"), port=free_port(), image_size="64Mi", **job)
+    wanted = UploadJob(folder=str(folder / "server"), **place)
     with requests.Session() as session:
         session.trust_env = False
         session.verify = str(folder / "servers.crt")

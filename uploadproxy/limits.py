@@ -1,0 +1,49 @@
+"""What clients of the proxy may take: time, pace and places."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from diskyard.api.names import upload
+from diskyard.errors import InvalidRequest
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds, bytes a second, and requests at once."""
+
+    idle: float = 60.0
+    """Without a byte of a body."""
+    total: float = 24 * 3600.0
+    """For one request."""
+    slowest: float = 1024.0
+    """A body that comes slower than this, once it has been waited for as long as `idle`, is given up."""
+    requests: int = 256
+    one_client: int = 64
+    ready: float = 10.0
+    """Until the claim's server has to be ready."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Limits":
+        """The limits that an environment says. Raises InvalidRequest."""
+        return cls(
+            idle=_positive(env, upload.ENV_IDLE, cls.idle),
+            total=_positive(env, upload.ENV_TOTAL, cls.total),
+            slowest=_positive(env, upload.ENV_SLOWEST, cls.slowest),
+            requests=int(_positive(env, upload.ENV_REQUESTS, cls.requests)),
+            one_client=int(_positive(env, upload.ENV_ONE_CLIENT, cls.one_client)),
+        )
+
+
+USUAL: Final = Limits()
+
+
+def _positive(env: Mapping[str, str], name: str, otherwise: float) -> float:
+    text = env.get(name) or str(otherwise)
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise InvalidRequest(f"{name}: expected a number above 0, found {text!r}")
+    return found
