@@ -13,6 +13,7 @@ from typing import Final, Literal
 from cli.packages import installation
 from diskyard.api.names import kubevirt
 from diskyard.api.quantity import GIB, human
+from standalone.node.memory import Memory, memory
 from vm_runtime.agent import host
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
@@ -46,6 +47,8 @@ def findings(data_dir: Path) -> Iterator[Finding]:
     yield program("libvirt's daemon", "libvirtd", "--version")
     yield bubblewrap()
     yield loop_devices(root=os.geteuid() == 0)
+    yield limits(memory())
+    yield users(root=os.geteuid() == 0)
     yield room(data_dir)
     yield routes(Path("/proc/net/route").read_text())
 
@@ -141,6 +144,25 @@ def loop_devices(*, root: bool) -> Finding:
     if said.returncode == 0:
         return Finding(check, "PASS", f"{said.stdout.strip()} is free")
     return Finding(check, "WARN", f"{_last(said.stderr)}: {without}", "sudo modprobe loop")
+
+
+def limits(found: Memory) -> Finding:
+    """Whether a pod's memory limit holds for the whole of it."""
+    check = "Checking that memory limits hold"
+    if found.folder is not None:
+        return Finding(check, "PASS", found.how)
+    return Finding(check, "WARN", str(found), "run `sudo diskyard up`, if pods' limits matter to you")
+
+
+def users(*, root: bool) -> Finding:
+    """Whether containers can be users of their own."""
+    check = "Checking that containers run as users of their own"
+    if root:
+        return Finding(check, "PASS")
+    without = (
+        "every container is you: fsGroup does nothing, and no port below 1024 can be served (443 for uploads)"
+    )
+    return Finding(check, "WARN", without, "run `sudo diskyard up`, if you need these")
 
 
 def room(data_dir: Path) -> Finding:

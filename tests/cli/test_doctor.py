@@ -9,6 +9,7 @@ import pytest
 
 from cli import checks
 from cli.packages import installation
+from standalone.node.memory import UNLIMITED
 
 DISKYARD = Path(sys.executable).with_name("diskyard")
 
@@ -84,3 +85,11 @@ def test_warns_of_a_route_that_guests_would_hide() -> None:
 
 def test_block_volumes_need_root() -> None:
     assert checks.loop_devices(root=False).verdict == "WARN"
+
+
+def test_an_ordinary_user_is_told_what_that_costs() -> None:
+    found = [checks.limits(UNLIMITED), checks.users(root=False)]
+
+    assert [each.verdict for each in found] == ["WARN", "WARN"]
+    assert "for each process alone" in found[0].found
+    assert "fsGroup does nothing" in found[1].found
