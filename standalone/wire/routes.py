@@ -205,7 +205,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ApiError as error:
         return refusal(error)
     except web.RequestPayloadError as error:
-        return refusal(BadRequest(f"the body of the request cannot be read: {error}"))
+        request.content.feed_eof()  # or aiohttp reads on, and fails of it again, after the answer
+        answer = refusal(BadRequest(f"the body of the request cannot be read: {error}"))
+        answer.force_close()
+        return answer
     except web.HTTPRequestEntityTooLarge:
         return refusal(TooLarge(f"Request entity too large: limit is {body.BODY_LIMIT}"))
     except web.HTTPNotFound:
