@@ -15,6 +15,7 @@ from datavolume_controller.progress import Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
 from datavolume_controller.trust import Share
+from datavolume_controller.worded import annotated, refused, running
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
@@ -140,8 +141,8 @@ def _again(world: World) -> Plan | None:
     tried = world.attempts[-1].asked if world.attempts else ""
     if not world.claim.fatal or tried in ("", world.asked):
         return None
-    anew = {cdi.POD_PHASE: "Pending", cdi.IMPORT_FATAL: None, **_running("false", "", "")}
-    return Plan(((_end_of(world.pod),) if _present(world.pod) else ()) + _annotated(world, anew))
+    anew = {cdi.POD_PHASE: "Pending", cdi.IMPORT_FATAL: None, **running("false", "", "")}
+    return Plan(((_end_of(world.pod),) if _present(world.pod) else ()) + annotated(world.claim, anew))
 
 
 def _outdated(world: World) -> Plan | None:
@@ -175,9 +176,9 @@ def _absent(world: World) -> Plan | None:
     if wait:
         return Plan(requeue_after=wait)
     name = importer.pod_name(world.claim)
-    named = _annotated(world, {cdi.IMPORT_POD: name})
+    named = annotated(world.claim, {cdi.IMPORT_POD: name})
     create = CreateOrExplain(
-        Create(POD, importer.pod(world.obj, world.claim, world.config)), CLAIM, world.obj, _refused(name)
+        Create(POD, importer.pod(world.obj, world.claim, world.config)), CLAIM, world.obj, refused(name)
     )
     authorities = world.config.proxy.authorities
     shared = (Share(authorities, world.claim.key.namespace),) if authorities else ()
@@ -200,7 +201,7 @@ def _ended(world: World) -> Plan | None:
             cdi.POD_PHASE: "Succeeded",
             cdi.PREALLOCATION_APPLIED: "true" if said.preallocation_applied else None,
             **_library(said.vddk),
-            **_running("false", attempt.SUCCEEDED, said.message or "Import Complete"),
+            **running("false", attempt.SUCCEEDED, said.message or "Import Complete"),
         }
         told = Tell(CLAIM, world.obj, "ImportSucceeded", "Import Successful")
         return _finish(world, success, *_labelled(world, said.labels), told)
@@ -208,7 +209,7 @@ def _ended(world: World) -> Plan | None:
         failure = {
             cdi.POD_PHASE: "Failed",
             cdi.IMPORT_FATAL: "true",
-            **_running("false", _reason(said), attempt.simplified(said)),
+            **running("false", _reason(said), attempt.simplified(said)),
         }
         return _finish(world, failure)
     return None
@@ -256,7 +257,7 @@ def _said(world: World, state: Mapping[str, str | None]) -> tuple[Action, ...]:
     history = (
         {} if one is None or known else {cdi.ATTEMPTS: attempt.text(attempt.recorded(world.attempts, one))}
     )
-    said = _annotated(world, {**_facts(world), **_durable(world), **history, **state})
+    said = annotated(world.claim, {**_facts(world), **_durable(world), **history, **state})
     if one is None or known or not one.failed:
         return said
     return (Tell(CLAIM, world.obj, "ErrImportFailed", one.message, warning=True), *said)
@@ -303,19 +304,19 @@ def _state(world: World) -> dict[str, str | None]:
 def _condition(world: World) -> dict[str, str | None]:
     facts = world.facts
     if facts.running:
-        return _running("true", RUNNING, "")
+        return running("true", RUNNING, "")
     if facts.unschedulable:
         message = f"Importer pod cannot be scheduled: {facts.unschedulable}"
-        return _running("false", "Unschedulable", message)
+        return running("false", "Unschedulable", message)
     end = facts.end or facts.last_end
     if facts.waiting and facts.waiting[0] in IMAGE_TROUBLE:
         message = facts.waiting[1] or "failed to pull image"
-        return _running("false", "ImagePullFailed", f"{message}{_way_out(world)}")
+        return running("false", "ImagePullFailed", f"{message}{_way_out(world)}")
     if end and end.code:
         said = TerminationMessage.from_text(end.message)
-        return _running("false", _reason(said), attempt.simplified(said) or end.reason)
+        return running("false", _reason(said), attempt.simplified(said) or end.reason)
     if facts.waiting and facts.waiting[0] != CRASHING:
-        return _running("false", *facts.waiting)
+        return running("false", *facts.waiting)
     return {}
 
 
@@ -334,34 +335,6 @@ def _reason(said: TerminationMessage) -> str:
     if said.reason == "ChecksumError":
         return said.reason
     return "ImagePullFailed" if "failed to pull image" in said.message else attempt.FAILED
-
-
-def _running(status: str, reason: str, message: str) -> dict[str, str | None]:
-    return {
-        cdi.RUNNING_CONDITION: status,
-        cdi.RUNNING_REASON: reason,
-        cdi.RUNNING_MESSAGE: message,
-    }
-
-
-def _refused(name: str) -> Callable[[str, str], Obj]:
-    """What a claim says when its pod may not be made."""
-
-    def patch(reason: str, message: str) -> Obj:
-        quota = reason == "ErrExceededQuota"
-        text = message if quota else f"Error starting pod '{name}': {message}"
-        said = _running("false", reason if quota else "ErrStartingPod", text)
-        return {"metadata": {"annotations": said}}
-
-    return patch
-
-
-def _annotated(world: World, said: Mapping[str, str | None]) -> tuple[Action, ...]:
-    """The patch that makes the claim say that; none where it does."""
-    changed = {key: text for key, text in said.items() if world.claim.annotations.get(key) != text}
-    if not changed:
-        return ()
-    return (Merge(CLAIM, world.claim.key, {"metadata": {"annotations": changed}}),)
 
 
 def _present(pod: Obj | None) -> bool:

@@ -13,6 +13,7 @@ from datavolume_controller.attempt import Attempt
 from datavolume_controller.imports import USERS
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
+from datavolume_controller.worded import annotated, refused, running
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
@@ -23,7 +24,7 @@ from diskyard.api.pod import Facts
 from diskyard.api.storage import Claim, claim
 from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
-from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything, find
+from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Plan, Tell, everything, find
 from diskyard.web.issue import Pem
 
 RUNNING: Final = "Pod is running"
@@ -131,10 +132,10 @@ def _absent(world: World) -> Plan | None:
     made = uploader.pod(world.obj, world.claim, world.config, world.now)
     return Plan(
         (
-            *_annotated(world, {upload.POD_NAME: name}),
+            *annotated(world.claim, {upload.POD_NAME: name}),
             uploader.Certify(world.obj, world.claim, world.signer, world.clients, world.now),
             Create(SERVICE, uploader.service(world.obj, world.claim)),
-            CreateOrExplain(Create(POD, made), CLAIM, world.obj, _refused(name)),
+            CreateOrExplain(Create(POD, made), CLAIM, world.obj, refused(name)),
         )
     )
 
@@ -146,28 +147,28 @@ def _ended(world: World) -> Plan | None:
         return None
     said = TerminationMessage.from_text(end.message)
     if said.message != DONE:
-        return Plan((*_annotated(world, {cdi.POD_PHASE: "", cdi.POD_READY: "false"}), *_gone(world)))
+        return Plan((*annotated(world.claim, {cdi.POD_PHASE: "", cdi.POD_READY: "false"}), *_gone(world)))
     success = {
         cdi.POD_PHASE: "Succeeded",
         cdi.POD_READY: "false",
         cdi.PREALLOCATION_APPLIED: "true" if said.preallocation_applied else None,
         **_recorded(world),
-        **_running("false", attempt.SUCCEEDED, said.message),
+        **running("false", attempt.SUCCEEDED, said.message),
     }
     told = Tell(CLAIM, world.obj, "UploadSucceeded", "Upload Successful")
-    return Plan((told, *_annotated(world, success), *_gone(world)))
+    return Plan((told, *annotated(world.claim, success), *_gone(world)))
 
 
 def _lost(world: World) -> Plan | None:
     """The pod has failed as a whole: another one goes on from what is durable."""
     if world.facts.phase != "Failed":
         return None
-    return Plan((*_failures(world), *_annotated(world, _state(world)), *_gone(world)))
+    return Plan((*_failures(world), *annotated(world.claim, _state(world)), *_gone(world)))
 
 
 def _working(world: World) -> Plan | None:
     """The server waits, works, or is started again by its node."""
-    return Plan((*_failures(world), *_annotated(world, _state(world))))
+    return Plan((*_failures(world), *annotated(world.claim, _state(world))))
 
 
 RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
@@ -194,12 +195,12 @@ def _condition(world: World) -> dict[str, str | None]:
     facts, last = world.facts, _last(world)
     failed = last.message if last and last.failed else ""
     if facts.running:
-        return _running("true", RUNNING, failed)
+        return running("true", RUNNING, failed)
     if facts.unschedulable:
-        return _running("false", "Unschedulable", "Upload server pod cannot be scheduled")
+        return running("false", "Unschedulable", "Upload server pod cannot be scheduled")
     if failed:
-        return _running("false", attempt.FAILED, failed)
-    return _running("false", *facts.waiting) if facts.waiting else {}
+        return running("false", attempt.FAILED, failed)
+    return running("false", *facts.waiting) if facts.waiting else {}
 
 
 def _last(world: World) -> Attempt | None:
@@ -225,30 +226,6 @@ def _failures(world: World) -> tuple[Action, ...]:
     if one is None or not one.failed or not _recorded(world):
         return ()
     return (Tell(CLAIM, world.obj, "ErrUploadFailed", one.message, warning=True),)
-
-
-def _running(status: str, reason: str, message: str) -> dict[str, str | None]:
-    return {cdi.RUNNING_CONDITION: status, cdi.RUNNING_REASON: reason, cdi.RUNNING_MESSAGE: message}
-
-
-def _refused(name: str) -> Callable[[str, str], Obj]:
-    """What a claim says when its server's pod may not be made."""
-
-    def patch(reason: str, message: str) -> Obj:
-        quota = reason == "ErrExceededQuota"
-        text = message if quota else f"Error starting pod '{name}': {message}"
-        said = _running("false", reason if quota else "ErrStartingPod", text)
-        return {"metadata": {"annotations": said}}
-
-    return patch
-
-
-def _annotated(world: World, said: Mapping[str, str | None]) -> tuple[Action, ...]:
-    """The patch that makes the claim say that; none where it does."""
-    changed = {key: text for key, text in said.items() if world.claim.annotations.get(key) != text}
-    if not changed:
-        return ()
-    return (Merge(CLAIM, world.claim.key, {"metadata": {"annotations": changed}}),)
 
 
 def _gone(world: World) -> tuple[Action, ...]:
