@@ -45,6 +45,12 @@ STOPPED: Final = 130
 @click.option("--keyring", default="", metavar="FILE", help="The public keys that may have signed that file.")
 @click.option("--archive", is_flag=True, help="SOURCE is a tar: unpack it into the directory TARGET.")
 @click.option("--preallocate", is_flag=True, help="Reserve all of the disk's room at once.")
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
+    metavar="DIR",
+    help="Where an image is kept that must be converted, if there is no room for both beside TARGET.",
+)
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output when done.")
 def import_command(source: str, target: Path, size: str, **options: Any) -> None:
@@ -75,7 +81,8 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
         asked = replace(job(source, options), preallocation=options["preallocate"], content_type=kind, **sums)
         begun = time.monotonic()
         result = _run(
-            asked, _target(target, size, **{name: options[name] for name in ("preallocate", "archive")})
+            asked,
+            _target(target, size, **{name: options[name] for name in ("preallocate", "archive", "scratch")}),
         )
         _say(source, result, time.monotonic() - begun, as_json=options["as_json"])
     except DiskyardError as error:
@@ -96,7 +103,7 @@ def _run(job: "ImportJob", target: "Target") -> "Result":
         return transfer(job, target, on_progress)
 
 
-def _target(path: Path, size: str, *, preallocate: bool, archive: bool) -> "Target":
+def _target(path: Path, size: str, *, preallocate: bool, archive: bool, scratch: Path | None) -> "Target":
     """Where the disk goes. Raises InvalidRequest."""
     from diskyard import linux
     from diskyard.api import quantity
@@ -106,13 +113,13 @@ def _target(path: Path, size: str, *, preallocate: bool, archive: bool) -> "Targ
 
     room = quantity.parse(size) if size else None
     if linux.is_device(device := path.resolve()):  # /dev/GROUP/VOLUME is a link, and the user has named it
-        scratch = Path(tempfile.gettempdir())
+        scratch = scratch or Path(tempfile.gettempdir())
         return Target(device, room=device_size(device), preallocate=preallocate, scratch=scratch)
     if path.is_dir() or archive:
         path /= "disk.img"
     if path.exists():
         raise InvalidRequest(f"{path} is there already: remove it, or give another name")
-    return Target(path, room=room, size=room, preallocate=preallocate)
+    return Target(path, room=room, size=room, preallocate=preallocate, spare=scratch)
 
 
 def _say(source: str, result: "Result", seconds: float, *, as_json: bool) -> None:

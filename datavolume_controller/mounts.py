@@ -33,7 +33,7 @@ def mounts(claim: Claim, config: Config) -> tuple[Mount, ...]:
     secret, folder = said.get(cdi.IMPORT_SECRET, ""), _secret_folder(claim)
     brought: Obj = {"emptyDir": {}} if _vddk_image(claim, config) else {}
     possible = (
-        Mount(cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR, {"emptyDir": {}} if claim.block else {}),
+        Mount(cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR, {"emptyDir": {}}),
         Mount(cdi.CERT_VOLUME_NAME, cdi.CERT_DIR, _certificates(claim, config)),
         Mount(cdi.SECRET_VOLUME_NAME, folder, _secret(secret) if folder else {}),
         Mount(cdi.KEYRING_VOLUME_NAME, _parent(cdi.KEYRING_FILE), _config_map(said.get(cdi.KEYRING))),

@@ -46,7 +46,6 @@ def job(claim: Claim, config: Config, now: datetime) -> UploadJob:
 def pod(owner: Obj, claim: Claim, config: Config, now: datetime) -> Obj:
     """The pod that takes the upload in."""
     said = claim.annotations
-    scratch = ({"name": cdi.SCRATCH_VOLUME_NAME, "emptyDir": {}},) if claim.block else ()
     env = {**job(claim, config, now).to_env(), **verbosity(config)}
     if claim.block:
         env[upload.ENV_DESTINATION] = cdi.BLOCK_DEVICE
@@ -56,13 +55,13 @@ def pod(owner: Obj, claim: Claim, config: Config, now: datetime) -> Obj:
         env=env,
         mounts=(
             *(() if claim.block else ((cdi.DATA_VOLUME_NAME, cdi.DATA_DIR),)),
-            *(((cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR),) if claim.block else ()),
+            (cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR),
             (upload.TLS_VOLUME, upload.TLS_DIR),
         ),
         devices=((cdi.DATA_VOLUME_NAME, cdi.BLOCK_DEVICE),) if claim.block else (),
         volumes=(
             pods.claim_volume(cdi.DATA_VOLUME_NAME, claim.key.name),
-            *scratch,
+            {"name": cdi.SCRATCH_VOLUME_NAME, "emptyDir": {}},
             {"name": upload.TLS_VOLUME, "secret": {"secretName": name(claim)}},
         ),
         ports={"upload": upload.PORT},

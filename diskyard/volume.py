@@ -3,8 +3,10 @@
 The arithmetic is CDI's: its claims and ours must come to the same sizes.
 """
 
+import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from diskyard import linux
@@ -20,10 +22,11 @@ from diskyard.errors import InvalidRequest
 def target(job: ImportJob, env: Mapping[str, str]) -> Target:
     """What the job shall fill: the block device where the pod has one, else `disk.img` in the data directory."""
     device = Path(env.get(cdi.ENV_BLOCK_DEVICE, cdi.BLOCK_DEVICE))
+    scratch = Path(env.get(cdi.ENV_SCRATCH_DIR, cdi.SCRATCH_DIR))
     if linux.is_device(device):
-        scratch = Path(env.get(cdi.ENV_SCRATCH_DIR, cdi.SCRATCH_DIR))
         return _device(job, device, scratch if scratch.is_dir() else Path(tempfile.gettempdir()))
-    return _file(job, Path(env.get(cdi.ENV_VOLUME_DIR, cdi.DATA_DIR)))
+    spare = scratch if scratch.is_dir() and os.access(scratch, os.W_OK | os.X_OK) else None
+    return replace(_file(job, Path(env.get(cdi.ENV_VOLUME_DIR, cdi.DATA_DIR))), spare=spare)
 
 
 def _device(job: ImportJob, path: Path, scratch: Path) -> Target:

@@ -126,6 +126,8 @@ class _Visit:
             plan, entry = replace(plan, route=Route.SPOOL), replace(entry, route=Route.SPOOL)
         if held and (said := self._finished(held)) is not None:
             return self._taken_over(plan, said, headed.fetched)
+        if plan.route is Route.SPOOL:
+            place.make_room(self._spot, headed.size)
         start = self._start(held, plan, digest)
         log.info(
             "fetching", source=self._expect.name, format=plan.format, size=source.size,
@@ -185,8 +187,6 @@ class _Visit:
     def _fetch(self, stream: Stream, plan: Preflight, entry: Record, headed: Headed) -> int:
         """Bring the body here, durably; the disk's size, or the spooled image's."""
         self._share = _FETCHING_SHARE if plan.route is Route.SPOOL else 100.0
-        if plan.route is Route.SPOOL:
-            place.check_spool(self._spot, headed.size)
         decoder = self._decoder(stream, plan)
         kept = decoder.size if plan.route is Route.DECODE and entry.offset else entry.offset
         path = place.fetched(self._spot, plan.route)

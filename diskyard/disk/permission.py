@@ -17,7 +17,7 @@ def check_writable(target: Target) -> None:
             f"expected a directory at {folder}, found none: create it, or correct the target"
         )
     _check(folder, os.W_OK | os.X_OK, f"cannot write in {folder}")
-    for left in (target.part, target.spool, target.journal):
+    for left in (target.part, *target.spools, target.journal):
         if left.exists() and not left.is_symlink():
             _check(
                 left, os.R_OK | os.W_OK, f"cannot go on with {left}, which an interrupted transfer has left"

@@ -4,9 +4,11 @@ A file is published by its rename. A block device shows at every moment what is 
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from diskyard import linux
 from diskyard.disk import space
@@ -17,6 +19,9 @@ from diskyard.disk.preflight import Preflight, Route
 from diskyard.disk.target import FILE_MODE, Target
 from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter, known, marked
 from diskyard.errors import Busy, InvalidRequest, NoSpace
+
+_SHARE: Final = 2
+"""Of what is free in a spare folder, which others use as well, half may be taken."""
 
 
 class Place(Protocol):
@@ -59,7 +64,7 @@ class Place(Protocol):
 
 def opened(target: Target) -> Place:
     """The place of a target. Raises InvalidRequest where it cannot be written, Busy where a device is in use."""
-    for left in (target.part, target.spool, target.journal):
+    for left in (target.part, *target.spools, target.journal):
         if left.is_symlink():  # none of ours, and led who knows where
             left.unlink()
     check_writable(target)
@@ -89,14 +94,27 @@ def limit(place: Place, plan: Preflight) -> int:
     return _room_for(fetched(place, plan.route))
 
 
-def check_spool(place: Place, size: int | None) -> None:
-    """Nothing where an image of `size` bytes can be kept until it is converted. Raises NoSpace."""
-    room = _room_for(place.target.spool)
-    if size is not None and size > room:
+def make_room(place: Place, size: int | None) -> None:
+    """Have an image of `size` bytes kept where there is room until it is converted. Raises NoSpace.
+
+    Beside the disk, unless there is too little room for both and enough elsewhere. The disk's data is taken to be as
+    long as the image: no header says it. An image of unknown length is kept beside the disk.
+    """
+    size = size or 0
+    here, there = replace(place.target, apart=False), replace(place.target, apart=True)
+    room = _room_for(here.spool)
+    both = size if linux.is_device(here.path) else 2 * size
+    if both <= room + space.taken(here.part):
+        place.target = here
+        return
+    spare = _room_for(there.spool) // _SHARE if there.spare else 0
+    if size > max(room, spare):
+        or_there = f", nor in {there.spare}, where {spare} may be used" if there.spare else ""
         raise NoSpace(
-            f"no space left on device for the image: it has {size} bytes and is kept in {place.target.folder} until "
-            f"it is converted, where {room} are free. Make room there, or use a larger volume"
+            f"no space left on device for the image: it has {size} bytes and is kept in {here.folder} until it is "
+            f"converted, where {room} are free{or_there}. Make room there, or use a larger volume"
         )
+    place.target = there if size <= spare else here
 
 
 def _room_for(path: Path) -> int:
@@ -160,15 +178,14 @@ class _File:
             writer.resize(final)
             self.disk.chmod(FILE_MODE)
             writer.flush()
-        self.target.spool.unlink(missing_ok=True)
+        _remove(self.target.spools)
         self.disk.rename(self.target.path)
         _sync_folder(self.target.folder)
 
     def discard(self) -> None:
         if self._foreign():
             return
-        self.disk.unlink(missing_ok=True)
-        self.target.spool.unlink(missing_ok=True)
+        _remove((self.disk, *self.target.spools))
         self._own = ""
 
 
@@ -219,14 +236,19 @@ class _Device:
         return False
 
     def publish(self, _size: int, /) -> None:
-        self.target.spool.unlink(missing_ok=True)
+        _remove(self.target.spools)
 
     def discard(self) -> None:
-        self.target.spool.unlink(missing_ok=True)
+        _remove(self.target.spools)
         if self._touched:
             with closing(DeviceWriter(self.disk)) as writer:
                 writer.zero(0, writer.size)
                 writer.flush()
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _has(path: Path, offset: int) -> bool:

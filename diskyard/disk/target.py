@@ -26,6 +26,10 @@ class Target:
     preallocate: bool = False
     scratch: Path | None = None
     """For a block device: a folder for its journal, and for images that cannot be streamed."""
+    spare: Path | None = None
+    """A folder for an image that is converted, where the disk's own volume has no room for both."""
+    apart: bool = False
+    """Whether the image is there."""
     reported: str = ""
     """For a block device whose folder may be lost with its pod: the journal as an earlier run has reported it."""
 
@@ -42,12 +46,20 @@ class Target:
     @property
     def spool(self) -> Path:
         """The image while it is not converted."""
-        return self.folder / f".{self.path.name}.spool"
+        return self._spool(self.spare if self.apart and self.spare else self.folder)
+
+    @property
+    def spools(self) -> tuple[Path, ...]:
+        """Wherever an image may have been left."""
+        return (self._spool(self.folder), *([self._spool(self.spare)] if self.spare else []))
 
     @property
     def journal(self) -> Path:
         """What of the source is durable."""
         return self.folder / f".{self.path.name}.journal"
+
+    def _spool(self, folder: Path) -> Path:
+        return folder / f".{self.path.name}.spool"
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,11 @@ def test_a_blank_disk_is_a_job_without_an_endpoint() -> None:
 def test_a_file_system_is_mounted_and_a_device_is_not() -> None:
     filesystem, block = a_claim(), a_claim()
     block["spec"]["volumeMode"] = "Block"
-    assert the_container(made(filesystem))["volumeMounts"] == [{"name": "cdi-data-vol", "mountPath": "/data"}]
+    scratch = {"name": "cdi-scratch-vol", "mountPath": "/scratch"}
+    file = {"name": "cdi-data-vol", "mountPath": "/data"}
+    assert the_container(made(filesystem))["volumeMounts"] == [file, scratch]
     device = the_container(made(block))
-    assert device["volumeMounts"] == [{"name": "cdi-scratch-vol", "mountPath": "/scratch"}]
+    assert device["volumeMounts"] == [scratch]
     assert device["volumeDevices"] == [{"name": "cdi-data-vol", "devicePath": "/dev/cdi-block-volume"}]
     assert ImportJob.from_env(environment(made(block))).overhead == "0"
 
@@ -58,10 +60,11 @@ def references(pod: Obj) -> dict[str, Obj]:
 
 
 def paths(pod: Obj) -> dict[str, str]:
-    """Where each volume is mounted, the claim's left out."""
+    """Where each volume is mounted, the claim's and the scratch folder left out."""
     mounts = {each["name"]: each["mountPath"] for each in the_container(pod)["volumeMounts"]}
     assert {each["name"] for each in meta.spec(pod)["volumes"]} == set(mounts)
-    return {name: path for name, path in mounts.items() if name != cdi.DATA_VOLUME_NAME}
+    always = (cdi.DATA_VOLUME_NAME, cdi.SCRATCH_VOLUME_NAME)
+    return {name: path for name, path in mounts.items() if name not in always}
 
 
 def test_credentials_come_from_the_secret_and_stand_nowhere() -> None:
