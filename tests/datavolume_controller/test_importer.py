@@ -161,7 +161,7 @@ def test_certificates_and_secret_headers_are_mounted() -> None:
     obj["metadata"]["annotations"][f"{cdi.SECRET_EXTRA_HEADER}0"] = "more"
     pod = made(obj)
     mounts = {each["mountPath"] for each in the_container(pod)["volumeMounts"]}
-    assert mounts == {"/data", "/certs", "/extraheaders/0"}
+    assert mounts == {"/data", "/scratch", "/certs", "/extraheaders/0"}
     assert environment(pod)[cdi.ENV_CERT_DIR] == "/certs"
 
 
