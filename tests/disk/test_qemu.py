@@ -34,7 +34,7 @@ def witnessed(folder: Path, kind: Format, room: int) -> list[str]:
     (folder / "qemu-img").chmod(0o755)
     (folder / "image").write_bytes(b"x")
     env = {"PATH": f"{folder}:{os.environ['PATH']}", "AWS_SECRET_ACCESS_KEY": "canary"}
-    command = [sys.executable, "-c", CONVERT, folder / "image", kind, folder / "disk", str(room)]
+    command = [sys.executable, "-c", CONVERT, f"{folder}/image", kind, f"{folder}/disk", str(room)]
     subprocess.run(command, env=env, check=True, timeout=60)
     return (folder / "found").read_text().splitlines()
 
