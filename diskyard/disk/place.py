@@ -110,9 +110,10 @@ def make_room(place: Place, size: int | None) -> None:
     spare = _room_for(there.spool) // _SHARE if there.spare else 0
     if size > max(room, spare):
         or_there = f", nor in {there.spare}, where {spare} may be used" if there.spare else ""
+        elsewhere = "" if there.spare else ", or name a folder for it (--scratch)"
         raise NoSpace(
             f"no space left on device for the image: it has {size} bytes and is kept in {here.folder} until it is "
-            f"converted, where {room} are free{or_there}. Make room there, or use a larger volume"
+            f"converted, where {room} are free{or_there}. Make room there, or use a larger volume{elsewhere}"
         )
     place.target = there if size <= spare else here
 
