@@ -25,7 +25,7 @@ DEFAULT_REGION: Final = "us-east-1"
 _TIMEOUT: Final = 60.0
 """Seconds without a byte after which a connection is given up."""
 _CONNECTIONS: Final = 16
-_PIECE: Final = 1 << 20
+_PIECE: Final = 256 << 10
 """Bytes read at once: urllib3 holds as many a second time, for each connection."""
 _AWS: Final = re.compile(
     r"(?:(?P<bucket>.+)\.)?s3(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2}(?:-[a-z]+)+-\d+))?\.amazonaws\.com(?:\.cn)?"

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from threading import local
 from typing import Final
 
+from diskyard import linux
 from diskyard.disk.decoder import Decoder, Fragmented, Piece
 from diskyard.disk.digest import Digest
 from diskyard.disk.extent import Extent, Range
@@ -28,6 +29,8 @@ _IN_USE: Final = _BUFFERS - 2
 """Buffers that may be used at once: the others are being filled."""
 _SPARE: Final = 2
 """Buffers that are used while each connection fills one."""
+_CEILING: Final = 84 << 20
+"""Resident bytes up to which buffers are added for more connections: 96 MiB are promised, some clients need 50."""
 _READERS: Final = 4
 """Pieces of a flat disk that are fetched and written at once."""
 _WORKERS: Final = 8
@@ -200,7 +203,8 @@ class _Threads:
         lanes = self._fetcher.widened()
         if not lanes:
             return
-        fresh = [memoryview(aligned(CHUNK)) for _ in range(lanes + _SPARE - _BUFFERS)]
+        room = max(0, _CEILING - linux.resident()) // CHUNK
+        fresh = [memoryview(aligned(CHUNK)) for _ in range(min(lanes + _SPARE - _BUFFERS, room))]
         for chunk in ahead:
             if chunk.filled.cancel():
                 chunk.filled = self._fetcher.ask(chunk.buf[: chunk.span.length], chunk.span.start)

@@ -55,6 +55,13 @@ def s3(ask: Ask, raw: bytes, _: bytes) -> ImportJob:
     return ImportJob("s3", store.url(store.put(raw)), access_key=USER, secret_key=SECRET)
 
 
+def s3_over_several(ask: Ask, raw: bytes, _: bytes) -> ImportJob:
+    """nginx answers an unsigned request for a public object as S3 does, and slowly."""
+    images = ask("images")
+    (images.root / "memory.img").write_bytes(raw)
+    return ImportJob("s3", images.url("narrow/memory.img"), anonymous=True)
+
+
 def registry(ask: Ask, _: bytes, qcow2: bytes) -> ImportJob:
     return ImportJob("registry", ask("pushed").push(tar([entry("disk/image", qcow2)])), insecure_tls=True)
 
@@ -64,6 +71,7 @@ SOURCES = {
     "raw over several connections": http("narrow/memory.img"),
     "a qcow2": http("qcow2"),
     "raw from S3": s3,
+    "raw from S3 over several connections": s3_over_several,
     "a qcow2 in a registry's layer": registry,
 }
 
