@@ -25,12 +25,18 @@ def best(claim: Obj, volumes: Iterable[Obj], place: Place, node: str) -> Obj | N
 
 def misfit(claim: Obj, found: Obj, place: Place, node: str) -> str:
     """Why a volume does not serve a claim; empty: it does."""
-    return next(_class(claim, found), "") or strict(claim, found, place, node)
+    return ", and ".join((*_class(claim, found), *_obstacles(claim, found, place, node)))
 
 
 def strict(claim: Obj, found: Obj, place: Place, node: str) -> str:
     """The same for a volume that is meant for the claim by name: its class may be another one."""
-    return next(_reasons(claim, found, node), "") or unusable(found, place)
+    return ", and ".join(_obstacles(claim, found, place, node))
+
+
+def _obstacles(claim: Obj, found: Obj, place: Place, node: str) -> Iterator[str]:
+    yield from _reasons(claim, found, node)
+    if why := unusable(found, place):
+        yield why
 
 
 def unusable(found: Obj, place: Place) -> str:
