@@ -60,6 +60,8 @@ def test_a_block_device_grows_under_its_pod(yard: Yard) -> None:
     ask(yard, "16Mi")
 
     yard.until("one", "Succeeded")
+    yard.store.delete(CLAIM, DISK)
+    eventually(lambda: not list((yard.path / "volumes").iterdir()), 60)
     assert yard.log("one") == "8\n16\n"
 
 
