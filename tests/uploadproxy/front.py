@@ -85,12 +85,12 @@ def forged() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def front(store: Objects, folder: Path) -> Iterator[Front]:
+def front(store: Objects, folder: Path, **job: Any) -> Iterator[Front]:
     """A running pod that an API server knows. No proxy yet."""
     places = random.Random()
     address = f"127.41.{places.randrange(1, 255)}.{places.randrange(1, 255)}"
     with contextlib.ExitStack() as stack:
-        pod = stack.enter_context(upload_pod(folder, address=address, port=upload.PORT))
+        pod = stack.enter_context(upload_pod(folder, address=address, port=upload.PORT, **job))
         pod.start()
         write_objects(store, folder, address)
         session = stack.enter_context(requests.Session())
