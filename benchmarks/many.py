@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +22,12 @@ from typing import Final
 
 import requests
 
-from diskyard.api import meta
-from diskyard.api.meta import CDI, CLAIM, DATA_VOLUME, NAMESPACE, POD, STORAGE_CLASS, Key, Kind, Obj
+from diskyard.api.meta import CDI, CLAIM, DATA_VOLUME, NAMESPACE, STORAGE_CLASS, Key, Obj
 from diskyard.api.names import cdi
-from diskyard.kube.client import Client
-from diskyard.kube.controller import Controllers
 from diskyard.kube.http import connect
-from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
 from standalone.admission import Rules
 from tests import builders
+from tests.datavolume_controller.pretended import pretending
 from tests.served import served
 
 COUNT: Final = 10_000
@@ -45,57 +42,6 @@ PACED: Final = 20
 PATIENCE: Final = 1800.0
 MIB: Final = 1 << 20
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_DONE: Final = {
-    "exitCode": 0,
-    "message": '{"message":"Import Complete"}',
-    "finishedAt": "2026-11-21T12:00:00Z",
-}
-
-
-class Binder:
-    """Storage that pretends: every claim is bound."""
-
-    kind: Kind = CLAIM
-    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {}
-
-    def gather(self, client: Client, key: Key) -> Obj | None:
-        return find(client, CLAIM, key)
-
-    def decide(self, world: Obj) -> Plan:
-        if meta.phase(world):
-            return NOTHING
-        named = {"spec": {"volumeName": f"pv-{meta.name(world)}"}}
-        bound = {"status": {"phase": "Bound", "capacity": meta.spec(world)["resources"]["requests"]}}
-        return Plan((Merge(CLAIM, meta.key(world), named), Merge(CLAIM, meta.key(world), bound, "status")))
-
-
-class Worker:
-    """A node that pretends: an importer runs, and has succeeded at the next look."""
-
-    kind: Kind = POD
-    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {}
-
-    def gather(self, client: Client, key: Key) -> Obj | None:
-        return find(client, POD, key)
-
-    def decide(self, world: Obj) -> Plan:
-        if meta.deleting(world) or meta.phase(world) == "Succeeded":
-            return NOTHING
-        name = meta.spec(world)["containers"][0]["name"]
-        states = {"": ("Running", {"running": {"startedAt": _DONE["finishedAt"]}})}
-        phase, state = states.get(
-            meta.phase(world).replace("Pending", ""), ("Succeeded", {"terminated": _DONE})
-        )
-        container = {
-            "name": name,
-            "state": state,
-            "ready": True,
-            "restartCount": 0,
-            "image": "",
-            "imageID": "",
-        }
-        status = {"phase": phase, "podIP": "127.64.0.1", "containerStatuses": [container]}
-        return Plan((Merge(POD, meta.key(world), {"status": status}, "status"),))
 
 
 def serve(folder: Path) -> None:
@@ -106,11 +52,9 @@ def serve(folder: Path) -> None:
         default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
         yard.store.create(STORAGE_CLASS, builders.storage_class("local", **default))
         yard.store.create(CDI, builders.some(CDI, "cdi", spec={}))
-        pretending = Controllers(yard.store, [Binder(), Worker()])
-        pretending.start()
-        print("ready", flush=True)
-        signal.sigwait({signal.SIGTERM})
-        pretending.stop()
+        with pretending(yard.store):
+            print("ready", flush=True)
+            signal.sigwait({signal.SIGTERM})
 
 
 @dataclass(frozen=True)

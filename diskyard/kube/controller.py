@@ -11,12 +11,12 @@ from typing import Any, Final
 from diskyard import log
 from diskyard.api import meta
 from diskyard.api.meta import Key, Kind, Obj
-from diskyard.errors import AlreadyExists, Conflict, DiskyardError
+from diskyard.errors import AlreadyExists, ApiError, Conflict, DiskyardError
 from diskyard.kube.cache import Cache, CachedClient, WriteThrough
 from diskyard.kube.client import Client
 from diskyard.kube.figures import Counted, Figures
 from diskyard.kube.queue import Queue
-from diskyard.kube.reconcile import EVERY, NOTHING, Plan, Reconciler
+from diskyard.kube.reconcile import EVERY, NOTHING, Action, Plan, Reconciler, Tell
 
 WROTE: Final = "wrote"
 IDLE: Final = "nothing"
@@ -163,6 +163,19 @@ def reconcile(reconciler: Reconciler[Any], cached: Client, server: Client, key: 
     if world is None:
         return NOTHING
     plan = reconciler.decide(world)
-    for action in plan.actions:
-        action.carry_out(server)
+    untold = [each for each in plan.actions if not _carried_out(each, server)]
+    for tell in untold:
+        if not _carried_out(tell, server):
+            _log.warning("an event is lost", controller=type(reconciler).__name__, key=key, event=tell)
     return plan
+
+
+def _carried_out(action: Action, server: Client) -> bool:
+    """False: it was an event that the server did not take. What is to be done does not wait for what is told of it."""
+    try:
+        action.carry_out(server)
+    except ApiError:
+        if not isinstance(action, Tell):
+            raise
+        return False
+    return True

@@ -1,0 +1,69 @@
+"""Storage and a node that pretend: a claim is bound, an importer runs and has succeeded, as soon as they are seen."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from diskyard.api import meta
+from diskyard.api.meta import CLAIM, POD, Key, Kind, Obj
+from diskyard.kube.client import Client
+from diskyard.kube.controller import Controllers
+from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
+
+ENDED = {
+    "exitCode": 0,
+    "message": '{"message":"Import Complete"}',
+    "reason": "Completed",
+    "finishedAt": "2026-11-21T12:00:00Z",
+}
+
+
+class Storage:
+    kind: Kind = CLAIM
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {}
+
+    def gather(self, client: Client, key: Key) -> Obj | None:
+        return find(client, CLAIM, key)
+
+    def decide(self, world: Obj) -> Plan:
+        if meta.phase(world) == "Bound":
+            return NOTHING
+        named = {"spec": {"volumeName": f"pv-{meta.name(world)}"}}
+        bound = {"status": {"phase": "Bound", "capacity": meta.spec(world)["resources"]["requests"]}}
+        return Plan((Merge(CLAIM, meta.key(world), named), Merge(CLAIM, meta.key(world), bound, "status")))
+
+
+class Node:
+    kind: Kind = POD
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {}
+
+    def gather(self, client: Client, key: Key) -> Obj | None:
+        return find(client, POD, key)
+
+    def decide(self, world: Obj) -> Plan:
+        if meta.deleting(world) or meta.phase(world) == "Succeeded":
+            return NOTHING
+        begins = meta.phase(world) != "Running"
+        state = {"running": {"startedAt": ENDED["finishedAt"]}} if begins else {"terminated": ENDED}
+        name = meta.spec(world)["containers"][0]["name"]
+        container = {
+            "name": name,
+            "state": state,
+            "ready": True,
+            "restartCount": 0,
+            "image": "",
+            "imageID": "",
+        }
+        phase = "Running" if begins else "Succeeded"
+        status = {"phase": phase, "podIP": "127.64.0.1", "containerStatuses": [container]}
+        return Plan((Merge(POD, meta.key(world), {"status": status}, "status"),))
+
+
+@contextmanager
+def pretending(client: Client) -> Iterator[None]:
+    """Both at work on that store."""
+    controllers = Controllers(client, [Storage(), Node()])
+    controllers.start()
+    try:
+        yield
+    finally:
+        controllers.stop()
