@@ -85,6 +85,20 @@ def _refuses_nonsense(real: Cluster) -> bool:
     return False
 
 
+def kubeconfig(real: Cluster, account: str, folder: Path) -> Path:
+    """The way of one of the chart's accounts to that cluster."""
+    path = folder / f"kubeconfig-{account}"
+    asked = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "metadata": {"name": account, "namespace": "cdi"},
+        "spec": {"expirationSeconds": 10 * HOUR},
+    }
+    token = real.client.create(SERVICE_ACCOUNT, asked, "token")["status"]["token"]
+    write_kubeconfig(path, real.url, real.authority, token)
+    return path
+
+
 class Installation:
     """The programs, each with an account of its own, ended when the stack unwinds."""
 
@@ -95,15 +109,7 @@ class Installation:
 
     def program(self, account: str, *options: str) -> str:
         """`diskyard-controller` as that account; its URL."""
-        path = self._folder / f"kubeconfig-{account}"
-        asked = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "metadata": {"name": account, "namespace": "cdi"},
-            "spec": {"expirationSeconds": 10 * HOUR},
-        }
-        token = self._real.client.create(SERVICE_ACCOUNT, asked, "token")["status"]["token"]
-        write_kubeconfig(path, self._real.url, self._real.authority, token)
+        path = kubeconfig(self._real, account, self._folder)
         words = [
             "-m",
             "datavolume_controller",

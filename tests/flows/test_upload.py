@@ -15,6 +15,7 @@ import requests
 from kubernetes import client
 
 from tests.builders import eventually
+from tests.flows.place import Place
 from tests.flows.yard import Yard, running
 
 MIB = 1 << 20
@@ -29,16 +30,16 @@ def image(folder: Path) -> Path:
     return file
 
 
-def uploaded(yard: Yard, *options: str) -> "subprocess.CompletedProcess[str]":
+def uploaded(yard: Place, *options: str) -> "subprocess.CompletedProcess[str]":
     """`diskyard image-upload`, ended."""
-    env = {**os.environ, "KUBECONFIG": str(yard.directory / "kubeconfig")}
+    env = {**os.environ, "KUBECONFIG": str(yard.kubeconfig)}
     return subprocess.run(
         [sys.executable, "-m", "cli", "image-upload", *options],
         env=env, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
 
 
-def holds(yard: Yard, claim: str, image: Path) -> bool:
+def holds(yard: Place, claim: str, image: Path) -> bool:
     disk = yard.volume(claim) / "disk.img"
     expected = image.read_bytes()
     with disk.open("rb") as file:
@@ -61,7 +62,7 @@ def claimed(yard: Yard, name: str, size: str = "64Mi") -> None:
     )
 
 
-def token(yard: Yard, claim: str, version: str = "v1beta1") -> str:
+def token(yard: Place, claim: str, version: str = "v1beta1") -> str:
     asked = {
         "apiVersion": f"{UPLOADS}/{version}",
         "kind": "UploadTokenRequest",
