@@ -19,6 +19,7 @@ from diskyard import log
 from diskyard.api.meta import (
     API_SERVICE,
     CDI_CONFIG,
+    CSI_DRIVER,
     MUTATING_WEBHOOKS,
     STORAGE_CLASS,
     STORAGE_PROFILE,
@@ -151,7 +152,7 @@ class Program(AbstractContextManager["Program"]):
 
     def _admit(self, app: web.Application) -> ssl.SSLContext:
         counted = Counted(self._client, self.figures)
-        kinds = (CDI_CONFIG, STORAGE_CLASS, STORAGE_PROFILE, VOLUME)
+        kinds = (CDI_CONFIG, CSI_DRIVER, STORAGE_CLASS, STORAGE_PROFILE, VOLUME)
         cache = Cache(counted, kinds, lambda _kind, _objects: None)
         cache.start()
         self._stack.callback(cache.stop)

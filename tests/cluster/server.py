@@ -138,7 +138,7 @@ class _Running:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-signing-key-file={folder / 'accounts.key'}",
             f"--service-account-key-file={folder / 'accounts.key'}",
-            "--enable-aggregator-routing", f"--requestheader-client-ca-file={folder / 'front-proxy-ca.crt'}",
+            f"--requestheader-client-ca-file={folder / 'front-proxy-ca.crt'}",
             "--requestheader-allowed-names=front-proxy-client",
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             "--requestheader-group-headers=X-Remote-Group", "--requestheader-username-headers=X-Remote-User",

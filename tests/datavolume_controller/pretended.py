@@ -25,6 +25,8 @@ class Storage:
         return find(client, CLAIM, key)
 
     def decide(self, world: Obj) -> Plan:
+        if meta.deleting(world):  # no pod is known to use it
+            return Plan((Merge(CLAIM, meta.key(world), {"metadata": {"finalizers": None}}),))
         if meta.phase(world) == "Bound":
             return NOTHING
         named = {"spec": {"volumeName": f"pv-{meta.name(world)}"}}

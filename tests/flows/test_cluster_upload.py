@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from diskyard.api import meta
 from diskyard.api.meta import API_SERVICE, CDI, CDI_CONFIG, UPLOAD_TOKEN, Key
 from diskyard.errors import Forbidden
 from diskyard.kube.http import connect
@@ -46,8 +47,9 @@ def _told(real: Cluster) -> str:
 
 
 def _available(real: Cluster) -> bool:
-    held = real.client.get(API_SERVICE, TOKENS).get("status") or {}
-    return ("Available", "True") in {(each["type"], each["status"]) for each in held.get("conditions", ())}
+    said = meta.condition(real.client.get(API_SERVICE, TOKENS), "Available") or {}
+    assert said.get("status") == "True", said
+    return True
 
 
 def test_an_image_is_uploaded_from_the_command_line(proxied: Place, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from diskyard.api import meta
-from diskyard.api.meta import CONFIG_MAP, NAMESPACE, SECRET, Key, Kind, Obj
+from diskyard.api.meta import CONFIG_MAP, EVENT, NAMESPACE, SECRET, Key, Kind, Obj
 from diskyard.errors import Conflict, NotFound, ServerError
 from diskyard.kube.cache import Cache, CachedClient, WriteThrough, counts_by, found_by
 from diskyard.kube.client import Client, Selection
 from diskyard.kube.controller import Controllers
 from diskyard.kube.memory import Index
-from diskyard.kube.reconcile import Action, Create, Merge, Plan, everything, same_name
+from diskyard.kube.reconcile import Action, Create, Merge, Plan, Tell, everything, same_name
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import eventually
@@ -71,6 +71,29 @@ def copied(store: Objects, name: str = "a") -> Obj | None:
         return store.get(SECRET, Key(name, "default"))
     except NotFound:
         return None
+
+
+class Teller(Copies):
+    """Says first what it does."""
+
+    def decide(self, world: tuple[Obj, Obj | None]) -> Plan:
+        told = Tell(CONFIG_MAP, world[0], "Copied", "it has a copy")
+        return Plan((told, *super().decide(world).actions))
+
+
+class Deaf(Link):
+    """A server that takes no events."""
+
+    def create(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
+        if kind == EVENT:
+            raise ServerError("not now")
+        return super().create(kind, obj, subresource)
+
+
+def test_what_is_to_be_done_does_not_wait_for_its_event(store: Objects) -> None:
+    store.create(CONFIG_MAP, builders.config_map("a"))
+    with running(Deaf(store), Teller()):
+        assert eventually(lambda: copied(store), 60)
 
 
 def test_does_what_is_missing_for_what_was_there_before(store: Objects) -> None:
