@@ -28,6 +28,8 @@ LOCALHOST = "127.0.0.1"
 ADMIN = ("admin-token", "diskyard-admin", "admin", "system:masters")
 READY_WITHIN = 180
 _ATTEMPTS = 5
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""A program of the cluster ends with the tests, however these end."""
 
 
 class Ended(Exception):
@@ -152,7 +154,7 @@ class _Running:
     def _start(self, name: str, *flags: str) -> "subprocess.Popen[bytes]":
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(
-                [self._programs / name, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*_WITH_US, self._programs / name, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
         self._stack.callback(_end, process)
