@@ -34,6 +34,8 @@ LONGEST_LINE = 16 << 10
 """Bytes after which a line is written in parts."""
 ROOM = 2048
 """Bytes that the end of a container takes at most."""
+EMPTYING = 1.0
+"""Seconds that a control group gets to be empty; the node removes what is left with the pod."""
 DRAIN = 5.0
 """Seconds for what is left in the pipes after the end."""
 START_ERROR = 128
@@ -331,10 +333,16 @@ def leave(cgroup: str) -> bool:
                 killed |= any(line.split()[1] != "0" for line in file if line.startswith("oom_kill "))
         except OSError:
             continue
-    try:
-        os.rmdir(cgroup)
-    except OSError:
-        return killed  # the node removes what is left with the pod
+    deadline = time.monotonic() + EMPTYING
+    while time.monotonic() < deadline:
+        try:
+            os.rmdir(cgroup)
+        except FileNotFoundError:
+            break
+        except OSError:  # a process that has just ended is still counted for a moment
+            time.sleep(0.01)
+        else:
+            break
     return killed
 
 
