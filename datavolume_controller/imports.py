@@ -15,6 +15,7 @@ from datavolume_controller.progress import Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
 from datavolume_controller.trust import Share
+from datavolume_controller.usage import claims, in_use, users
 from datavolume_controller.worded import annotated, refused, running
 from diskyard.api import meta
 from diskyard.api import pod as pods
@@ -24,16 +25,13 @@ from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.api.pod import Facts
 from diskyard.api.storage import Claim, claim
-from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
-from diskyard.kube.memory import Index
 from diskyard.kube.queue import backoff
 from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything, find
 
 RUNNING: Final = "Pod is running"
 IMAGE_TROUBLE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 CRASHING: Final = "CrashLoopBackOff"
-IN_USE_PAUSE: Final = 2.0
 REPORTED: Final = 2.0
 """Seconds between two looks at how much of a block device is durable."""
 
@@ -68,19 +66,11 @@ class World:
         return digest(self.claim.annotations)
 
 
-def _claims(pod: Obj) -> Iterable[Key]:
-    return (Key(name, meta.namespace(pod)) for name in pods.claims(pod))
-
-
-USERS: Final = Index(POD, _claims)
-"""The pods that use a claim."""
-
-
 class Imports:
     """Gives each claim that asks for an import its importer."""
 
     kind: Kind = CLAIM
-    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: _claims, CDI_CONFIG: everything}
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: claims, CDI_CONFIG: everything}
 
     def __init__(self, scraper: Scraper) -> None:
         self._scraper = scraper
@@ -92,15 +82,12 @@ class Imports:
         if obj is None or found is None or not _ours(found):
             return None
         pod = find(client, POD, Key(importer.pod_name(found), key.namespace))
-        others = found_by(client, USERS, key) if pod is None else ()
         return World(
             obj=obj,
             claim=found,
             config=settings(client),
             pod=pod,
-            users=tuple(
-                meta.key(other) for other in others if meta.phase(other) not in ("Succeeded", "Failed")
-            ),
+            users=users(client, key) if pod is None else (),
             now=meta.timestamp(datetime.now(UTC)),
             journal=self._journal(found, pod) if pod and found.block else "",
         )
@@ -169,8 +156,7 @@ def _absent(world: World) -> Plan | None:
     if held_back:
         return NOTHING
     if world.users:
-        message = f"pod {world.users[0]} using PersistentVolumeClaim {world.claim.key.name}"
-        return Plan((Tell(CLAIM, world.obj, "ImportTargetInUse", message, warning=True),), IN_USE_PAUSE)
+        return in_use(world.obj, world.claim, world.users[0], "ImportTargetInUse")
     failures = sum(1 for each in world.attempts if each.failed and each.asked in ("", world.asked))
     wait = attempt.pause(world.attempts, world.now, backoff(failures, 0.5)) if failures else 0.0
     if wait:

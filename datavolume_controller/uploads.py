@@ -10,9 +10,9 @@ from typing import Final
 
 from datavolume_controller import attempt, uploader
 from datavolume_controller.attempt import Attempt
-from datavolume_controller.imports import USERS
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
+from datavolume_controller.usage import claims, in_use, users
 from datavolume_controller.worded import annotated, refused, running
 from diskyard.api import meta
 from diskyard.api import pod as pods
@@ -22,7 +22,6 @@ from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, SECRET, SERVICE, Key, Kind
 from diskyard.api.names import cdi, upload
 from diskyard.api.pod import Facts
 from diskyard.api.storage import Claim, claim
-from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Plan, Tell, everything, find
 from diskyard.web.issue import Pem
@@ -30,7 +29,6 @@ from diskyard.web.issue import Pem
 RUNNING: Final = "Pod is running"
 DONE: Final = "Upload Complete"
 NO_KEYS_PAUSE: Final = 1.0
-IN_USE_PAUSE: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -61,15 +59,11 @@ class World:
         return attempt.attempts(self.claim.annotations.get(cdi.ATTEMPTS, ""))
 
 
-def _claims(pod: Obj) -> Iterable[Key]:
-    return (Key(name, meta.namespace(pod)) for name in pods.claims(pod))
-
-
 class Uploads:
     """Gives each claim that waits for an upload its server."""
 
     kind: Kind = CLAIM
-    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: _claims, CDI_CONFIG: everything}
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: claims, CDI_CONFIG: everything}
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The claim, its server and who else uses it; None: not a claim for us."""
@@ -79,7 +73,6 @@ class Uploads:
             return None
         here = Key(uploader.name(found), key.namespace)
         pod = find(client, POD, here)
-        others = found_by(client, USERS, key) if pod is None else ()
         clients = uploader.pair(find(client, SECRET, Key(upload.CLIENT_SIGNER, cdi.NAMESPACE)))
         return World(
             obj=obj,
@@ -89,7 +82,7 @@ class Uploads:
             service=find(client, SERVICE, here),
             signer=uploader.pair(find(client, SECRET, Key(upload.SERVER_SIGNER, cdi.NAMESPACE))),
             clients=clients.certificate if clients else b"",
-            users=tuple(meta.key(each) for each in others if meta.phase(each) not in ("Succeeded", "Failed")),
+            users=users(client, key) if pod is None else (),
             now=datetime.now(UTC),
         )
 
@@ -124,8 +117,7 @@ def _absent(world: World) -> Plan | None:
     if world.config.honours_waiting and not world.claim.immediate and not world.claim.bound:
         return NOTHING
     if world.users:
-        message = f"pod {world.users[0]} using PersistentVolumeClaim {world.claim.key.name}"
-        return Plan((Tell(CLAIM, world.obj, "UploadTargetInUse", message, warning=True),), IN_USE_PAUSE)
+        return in_use(world.obj, world.claim, world.users[0], "UploadTargetInUse")
     if world.signer is None or not world.clients:
         return Plan(requeue_after=NO_KEYS_PAUSE)
     name = uploader.name(world.claim)
