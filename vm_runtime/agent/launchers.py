@@ -17,6 +17,7 @@ from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan
 from vm_runtime.agent.hostdisk import HostDisks, host_disks
 from vm_runtime.agent.mailbox import Mailbox, mailbox
 from vm_runtime.agent.observer import Observer
+from vm_runtime.controller.pod import is_launcher
 
 PATIENCE = 0.1
 """Seconds until the next look for a pod's directory that the node has not made yet."""
@@ -106,7 +107,7 @@ class Launchers:
         except NotFound:
             self._observer.forget(self._uids.pop(key, ""))
             return None
-        if not _is_launcher(pod):
+        if not is_launcher(pod):
             return None
         uid = meta.uid(pod)
         self._uids[key] = uid
@@ -157,12 +158,6 @@ def _portrait(client: Client, pod: Obj) -> bytes:
     if meta.uid(obj) != owner.get("uid"):
         return b""
     return json.dumps(instances.portrait(obj), sort_keys=True).encode()
-
-
-def _is_launcher(pod: Obj) -> bool:
-    return meta.labels(pod).get(
-        kubevirt.APP_LABEL
-    ) == kubevirt.LAUNCHER and kubevirt.EPHEMERAL_PROVISIONING not in meta.annotations(pod)
 
 
 def _pods(instance: Obj) -> Iterable[Key]:
