@@ -26,7 +26,7 @@ def start_command(names: Names, file: str | None, kubeconfig: Path | None, names
     from cli import guests
 
     machines = guests.machines(names, file, namespace)
-    tell_each(machines, lambda key: guests.changed(client_of(kubeconfig), key, "start", {}))
+    tell_each(kubeconfig, machines, lambda client, key: guests.changed(client, key, "start", {}))
 
 
 @click.command("stop")
@@ -41,7 +41,7 @@ def stop_command(
 
     options = {} if grace_period is None else {"gracePeriod": grace_period}
     machines = guests.machines(names, file, namespace)
-    tell_each(machines, lambda key: guests.changed(client_of(kubeconfig), key, "stop", options))
+    tell_each(kubeconfig, machines, lambda client, key: guests.changed(client, key, "stop", options))
 
 
 @click.command("restart")
@@ -56,7 +56,7 @@ def restart_command(
 
     options = {"gracePeriodSeconds": 0} if force else {}
     machines = guests.machines(names, file, namespace)
-    tell_each(machines, lambda key: guests.changed(client_of(kubeconfig), key, "restart", options))
+    tell_each(kubeconfig, machines, lambda client, key: guests.changed(client, key, "restart", options))
 
 
 @click.command("pause")
@@ -67,7 +67,7 @@ def pause_command(names: Names, file: str | None, kubeconfig: Path | None, names
     from cli import guests
 
     machines = guests.machines(names, file, namespace)
-    tell_each(machines, lambda key: guests.ordered(client_of(kubeconfig), key, "pause"))
+    tell_each(kubeconfig, machines, lambda client, key: guests.ordered(client, key, "pause"))
 
 
 @click.command("unpause")
@@ -78,7 +78,7 @@ def unpause_command(names: Names, file: str | None, kubeconfig: Path | None, nam
     from cli import guests
 
     machines = guests.machines(names, file, namespace)
-    tell_each(machines, lambda key: guests.ordered(client_of(kubeconfig), key, "unpause"))
+    tell_each(kubeconfig, machines, lambda client, key: guests.ordered(client, key, "unpause"))
 
 
 @click.command("console")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli.reach import allowing
 from cli.yard import Ends
 
 
@@ -36,14 +37,7 @@ from cli.yard import Ends
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Who signs the API server's certificate for nodes. Default: what kube-system says of clients.",
 )
-@click.option(
-    "--allow-host-path",
-    "allowed",
-    type=click.Path(path_type=Path, file_okay=False),
-    multiple=True,
-    metavar="DIR",
-    help="Let pods and volumes name this directory of the machine and all below it (hostPath). May be repeated.",
-)
+@allowing
 @click.option(
     "--bind-pods/--no-bind-pods",
     default=None,

@@ -24,7 +24,7 @@ def apply_command(file: str, kubeconfig: Path | None, namespace: str) -> None:
     from cli import acts
     from cli.manifest import wanted
 
-    tell_each(wanted(file, namespace), lambda each: acts.applied(client_of(kubeconfig), each))
+    tell_each(kubeconfig, wanted(file, namespace), acts.applied)
 
 
 @click.command("get")
@@ -76,7 +76,7 @@ def delete_command(
         targets = acts.targets(what, names, options["namespace"])
     else:
         raise click.UsageError("expected KIND and NAME, or -f FILE")
-    tell_each(targets, lambda target: acts.deleted(client_of(kubeconfig), *target, wait=options["wait"]))
+    tell_each(kubeconfig, targets, lambda client, target: acts.deleted(client, *target, wait=options["wait"]))
 
 
 @click.command("logs")

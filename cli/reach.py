@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,14 +26,30 @@ def reaching(command: Command) -> Command:
     return server(place(command))
 
 
-def tell_each(items: Iterable[Item], act: Callable[[Item], str]) -> None:
+def allowing(command: Command) -> Command:
+    """Give a command the option that opens directories of the machine to pods and volumes."""
+    return click.option(
+        "--allow-host-path",
+        "allowed",
+        type=click.Path(path_type=Path, file_okay=False),
+        multiple=True,
+        metavar="DIR",
+        help="Let pods and volumes name this directory of the machine and all below it (hostPath). May be repeated.",
+    )(command)
+
+
+def tell_each(
+    kubeconfig: Path | None, items: Sequence[Item], act: Callable[["HttpClient", Item], str]
+) -> None:
     """Act on every item and say what became of it; those that fail do not stop the others, but the exit code tells."""
     from diskyard.errors import ApiError
 
-    failed = False
+    if not items:
+        return
+    client, failed = client_of(kubeconfig), False
     for item in items:
         try:
-            click.echo(act(item))
+            click.echo(act(client, item))
         except ApiError as error:
             failed = True
             click.echo(f"diskyard: {error}", err=True)

@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from cli.reach import allowing
+
 DEFAULT_PORT: Final = 7443
 _OPEN_FILES: Final = 65_536
 
@@ -32,14 +34,7 @@ _OPEN_FILES: Final = 65_536
     metavar="ADDRESS",
     help="Let other machines in at this address or name of this machine; DIR/kubeconfig-ADDRESS is for them.",
 )
-@click.option(
-    "--allow-host-path",
-    "allowed",
-    type=click.Path(path_type=Path, file_okay=False),
-    multiple=True,
-    metavar="DIR",
-    help="Let pods and volumes name this directory of the machine and all below it (hostPath). May be repeated.",
-)
+@allowing
 @click.option("--verbose", is_flag=True, help="Log every step to standard error.")
 def up_command(
     data_dir: Path | None, port: int, listen: str | None, verbose: bool, allowed: tuple[Path, ...]
