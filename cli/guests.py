@@ -14,7 +14,6 @@ from diskyard.kube.http import HttpClient
 if TYPE_CHECKING:
     from websocket import WebSocket
 
-PROTOCOL: Final = "plain.kubevirt.io"
 AGAIN: Final = 1.0
 """Seconds between two tries to join a guest that does not run yet."""
 _DONE: Final = {"pause": "paused", "unpause": "unpaused"}
@@ -50,7 +49,7 @@ def console(client: HttpClient, key: Key, patience: float) -> "WebSocket":
     deadline = time.monotonic() + patience
     while True:
         try:
-            return client.stream(_path(INSTANCE, key, "console"), PROTOCOL)
+            return client.stream(_path(INSTANCE, key, "console"), kubevirt.STREAM_PROTOCOL)
         except (BadRequest, NotFound):
             if time.monotonic() > deadline:
                 raise

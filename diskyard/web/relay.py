@@ -9,16 +9,15 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from diskyard.web import websocket
 
-PROTOCOL: Final = "plain.kubevirt.io"
 CHUNK: Final = 32 << 10
 
 
-async def relay(request: web.Request, stream: socket.socket) -> web.StreamResponse:
-    """Carry bytes both ways, until one side ends; the stream is closed then."""
+async def relay(request: web.Request, stream: socket.socket, protocol: str) -> web.StreamResponse:
+    """Carry bytes both ways in that subprotocol, until one side ends; the stream is closed then."""
     stream.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=stream)
     try:
-        client = await websocket.opened(request, (PROTOCOL,))
+        client = await websocket.opened(request, (protocol,))
         out = asyncio.create_task(_out(reader, client))
         try:
             await _in(client, writer)

@@ -16,7 +16,6 @@ from diskyard.errors import (
     BadRequest,
     Conflict,
     DiskyardError,
-    MethodNotAllowed,
     NotFound,
     ServerError,
 )
@@ -26,7 +25,7 @@ from diskyard.web import websocket
 from diskyard.web.bridge import call
 from diskyard.web.relay import relay
 from standalone.wire.answer import reply
-from standalone.wire.catalogue import missing
+from standalone.wire.catalogue import missing, not_allowed
 from standalone.wire.target import Target
 from vm_runtime.controller import subresources
 
@@ -128,7 +127,7 @@ class Doors:
                 f"{wanted.subresource} is a stream: expected an upgrade to a WebSocket, found none"
             )
         stream = await call(self._stream, wanted)
-        return await relay(request, stream)
+        return await relay(request, stream, kubevirt.STREAM_PROTOCOL)
 
     def _stream(self, wanted: Target) -> socket.socket:
         obj = _found(self._client, INSTANCE, wanted.key)
@@ -172,7 +171,7 @@ def _told(ask: Callable[[], T]) -> T:
 
 def _only(request: web.Request, method: str) -> None:
     if request.method != method:
-        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        raise not_allowed()
 
 
 async def _options(request: web.Request) -> Obj:

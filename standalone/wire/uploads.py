@@ -6,12 +6,12 @@ from datavolume_controller import uploadapi
 from diskyard.api import meta
 from diskyard.api.meta import UPLOAD_TOKEN
 from diskyard.api.names import upload
-from diskyard.errors import BadRequest, MethodNotAllowed
+from diskyard.errors import BadRequest
 from diskyard.web.bridge import call
 from standalone.store.objects import Objects
 from standalone.wire import body
 from standalone.wire.answer import reply
-from standalone.wire.catalogue import missing
+from standalone.wire.catalogue import missing, not_allowed
 from standalone.wire.target import Target
 
 
@@ -25,9 +25,9 @@ def asked(wanted: Target) -> bool:
 
 
 async def token(objects: Objects, request: web.Request, wanted: Target) -> web.StreamResponse:
-    """The answer to a request for a token. Raises MethodNotAllowed, BadRequest, ServerError."""
+    """The answer to a request for a token. Raises BadRequest, ServerError."""
     if request.method != "POST" or wanted.name or not wanted.namespace:
-        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        raise not_allowed()
     came = await body.obj(request)
     for field, expected in (("apiVersion", f"{upload.GROUP}/{wanted.version}"), ("kind", UPLOAD_TOKEN.kind)):
         if came.get(field, expected) != expected:

@@ -28,6 +28,8 @@ INSTANCE_TYPES: Final = (P + "cluster-instancetype-name", P + "instancetype-name
 """Annotations that name the instance type that an instance was made from."""
 
 DOORS: Final = "subresources.kubevirt.io"
+STREAM_PROTOCOL: Final = "plain.kubevirt.io"
+"""The subprotocol of WebSockets that carry a console, a screen or a port as it is."""
 DOOR_VERSIONS: Final = ("v1", "v1alpha3")
 NAMESPACE: Final = "kubevirt"
 CR_NAME: Final = "kubevirt"
