@@ -79,14 +79,12 @@ def test_a_guest_boots_from_an_imported_disk_and_powers_off(yard: Yard, guest_ur
         "virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Running"
     )
     yard.patch("virtualmachines", "guest", {"spec": {"runStrategy": "Halted"}})
-    stopped = yard.until(
-        "virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Stopped"
-    )
+    yard.gone("virtualmachineinstances", "guest")
+    stopped = yard.until("virtualmachines", "guest", lambda vm: not vm["status"].get("created", False))
 
     assert said
     assert running["status"]["ready"] is True
-    assert stopped["status"].get("created", False) is False
-    yard.gone("virtualmachineinstances", "guest")
+    assert stopped["status"]["printableStatus"] == "Stopped"
 
 
 def test_deleting_a_data_volume_takes_its_claim_and_its_bytes(place: Place) -> None:

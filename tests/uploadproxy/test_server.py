@@ -151,16 +151,15 @@ def test_one_upload_at_a_time(pod: Pod) -> None:
     first: list[requests.Response] = []
     thread = threading.Thread(target=lambda: first.append(pod.post("/v1beta1/upload", iter(body))))
     thread.start()
-    assert body.sent.wait(60)
+    eventually(lambda: pod.left() != [], 60)
 
     with requests.Session() as other:
         other.trust_env, other.verify, other.cert = False, pod.session.verify, pod.session.cert
-        eventually(
-            lambda: other.post(pod.url + "/v1beta1/upload", data=b"x", timeout=60).status_code == 503, 60
-        )
+        second = other.post(pod.url + "/v1beta1/upload", data=b"x", timeout=60)
     body.go.set()
     thread.join(60)
 
+    assert second.status_code == 503
     assert first[0].status_code == 200
     assert holds(pod.disk, RAW)
 
