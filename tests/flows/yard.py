@@ -13,6 +13,8 @@ from typing import Any
 from tests.flows.place import CDI, KUBEVIRT, Place
 
 READY_WITHIN = 60
+STOPPED_WITHIN = 240
+"""A pod has its grace (a guest: its own and half a minute), and the yard gives up after 100 seconds."""
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Yard(Place):
         self.process.wait()
         self._forget()
 
-    def stop(self, signal_: int = signal.SIGINT, within: float = 60) -> int:
+    def stop(self, signal_: int = signal.SIGINT, within: float = STOPPED_WITHIN) -> int:
         """Ctrl-C (or another signal); its exit code."""
         self.process.send_signal(signal_)
         code = self.process.wait(within)
