@@ -26,21 +26,27 @@ REFUSALS: tuple[ApiError, ...] = (
 HOP = {"connection", "transfer-encoding", "content-length", "host", "content-encoding"}
 
 
+ON_WATCHES = ("expired", "cut", "refused")
+ON_OTHERS = ("refused", "lost", "unheard")
+
+
 class Faults:
-    """What goes wrong: each with an equal part of `rate`. `seen` counts them."""
+    """What goes wrong: each once for certain, then each with an equal part of `rate`. `seen` counts them."""
 
     def __init__(self, seed: int, rate: float) -> None:
         self.rate = rate
         self.seen: Counter[str] = Counter()
         self._chance = random.Random(seed)
+        self._certain = {True: list(ON_WATCHES), False: list(ON_OTHERS)}
 
     def draw(self, watching: bool) -> str:
         """What happens to a request; empty: nothing."""
-        if self._chance.random() >= self.rate:
+        if not self.rate:
             return ""
-        drawn = self._chance.choice(
-            ["expired", "cut", "refused"] if watching else ["refused", "lost", "unheard"]
-        )
+        certain = self._certain[watching]
+        if not certain and self._chance.random() >= self.rate:
+            return ""
+        drawn = certain.pop() if certain else self._chance.choice(ON_WATCHES if watching else ON_OTHERS)
         self.seen[drawn] += 1
         return drawn
 
