@@ -1,8 +1,8 @@
 """An outpost: the yard's node and storage at the service of an API server elsewhere.
 
-It registers a Node there, runs the pods that are bound to it, provides volumes for the classes of `diskyard.io/local`,
-and answers for the logs of its containers. What no scheduler or controller manager does there, it does too. What it
-starts outlives it, as with a yard.
+It registers a Node there, runs the pods that are bound to it, guests among them, provides volumes for the classes of
+`diskyard.io/local`, and answers for the logs of its containers. What no scheduler or controller manager does there,
+it does too. What it starts outlives it, as with a yard.
 """
 
 import socket
@@ -17,29 +17,25 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from diskyard.api import meta
-from diskyard.api.meta import CONFIG_MAP, NAMESPACE, POD, STORAGE_CLASS, Key, Obj
-from diskyard.api.names import cdi, kubernetes
+from diskyard.api.meta import CONFIG_MAP, NAMESPACE, STORAGE_CLASS, Key, Obj
+from diskyard.api.names import cdi, kubevirt
 from diskyard.errors import AlreadyExists, Busy, InvalidRequest
 from diskyard.kube.client import Client
-from diskyard.kube.controller import Controllers
 from diskyard.kube.http import HttpClient, connect
 from diskyard.kube.reconcile import find
 from diskyard.web import server, tls
 from standalone.colleagues import FOUND_OUT, Duties
+from standalone.crew import Crew, devices
 from standalone.directory import Directory, Hold
 from standalone.node import heartbeat
 from standalone.node.heartbeat import Machine
 from standalone.node.log import LogOptions
-from standalone.node.node import Node
-from standalone.storage import volumes
-from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.wire import kubelet
-from vm_runtime.agent import host
+from vm_runtime.agent.host import Acceleration
 
 CLIENTS: Final = Key("extension-apiserver-authentication", "kube-system")
 """The ConfigMap in which an API server says by which authority it knows its clients."""
-GRACE: Final = 90.0
 _SYNC: Final = 60.0
 
 Say = Callable[[str], None]
@@ -93,8 +89,7 @@ class Outpost(AbstractContextManager["Outpost"]):
 
     def stop_pods(self) -> None:
         """End every pod's processes gracefully; what should run does so again at the next start."""
-        self._controllers.stop()
-        self._node.stop_all(GRACE)
+        self._crew.stop_pods()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -102,22 +97,25 @@ class Outpost(AbstractContextManager["Outpost"]):
         self._stack.close()
 
     def _start(self, say: Say) -> None:
-        devices = frozenset({kubernetes.KVM_DEVICE} if host.DEVICE.exists() else ())
-        place = Place(self._directory.volumes, self._post.allowed)
         self._serve_logs(say)
-        machine = Machine(self.name, devices, self.address, self._post.duties, port=self.port)
-        self._node = Node(machine, self._directory.pods, place)
-        self._stack.callback(self._node.close)
-        self._controllers = Controllers(
-            self._client, [self._node.reconciler, *volumes.reconcilers(self.name, place, self._post.duties)]
-        )
-        self._stack.callback(self._controllers.stop)
-        self._controllers.start()
-        if not self._controllers.wait(_SYNC):
+        post = self._post
+        machine = Machine(self.name, devices(), self.address, post.duties, port=self.port)
+        self._crew = Crew(self._directory, machine, post.allowed, self._stack)
+        self._crew.work(self._client)
+        if not self._crew.wait(_SYNC):
             raise Busy(
                 f"{self.url} does not list its pods, claims and volumes: may this kubeconfig read them?"
             )
-        self._node.start(self._client, lambda key: self._controllers.wake(POD, key))
+        self._crew.report(self._client)
+
+        def heard(found: Acceleration) -> None:
+            if not found.kvm:
+                say(
+                    f"KVM does not run guests here ({found.reason}): they come where KubeVirt {kubevirt.CR_NAME} says "
+                    "useEmulation"
+                )
+
+        self._crew.offer_guests(self._client, heard)
 
     def _serve_logs(self, say: Say) -> None:
         authority = self._clients()
@@ -142,7 +140,7 @@ class Outpost(AbstractContextManager["Outpost"]):
         self.port = running.port
 
     def _logs(self, pod: Obj, options: LogOptions) -> Iterator[bytes]:
-        return self._node.logs(pod, options)
+        return self._crew.node.logs(pod, options)
 
     def _clients(self) -> str:
         """The certificates of those who sign for clients of the cluster."""

@@ -3,7 +3,6 @@
 What it starts outlives it. Whatever stops this process, the next yard on the directory finds objects and processes.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
@@ -13,9 +12,8 @@ from typing import Final
 
 import datavolume_controller
 from datavolume_controller.progress import Scraper
-from diskyard.api.meta import KUBEVIRT, POD, STORAGE_CLASS, Key, Kind
-from diskyard.api.names import kubernetes, kubevirt
-from diskyard.kube.controller import Controllers
+from diskyard.api.meta import KUBEVIRT, STORAGE_CLASS, Key
+from diskyard.api.names import kubevirt
 from diskyard.web import server, tls
 from standalone import uploads
 from standalone.access.accounts import DefaultAccounts
@@ -24,27 +22,21 @@ from standalone.access.door import Door
 from standalone.access.tokens import tokens, write_kubeconfig
 from standalone.admission import Rules
 from standalone.collect import Collector
+from standalone.crew import Crew, devices
 from standalone.directory import Directory, Hold
 from standalone.node import heartbeat
 from standalone.node.forward import Forwarder
 from standalone.node.heartbeat import Machine
-from standalone.node.node import Node
 from standalone.node.services import Services
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from standalone.seed import seed
-from standalone.storage import volumes
-from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
 from standalone.wire.routes import application
 from vm_runtime import controller as vm_controller
-from vm_runtime.agent import host
-from vm_runtime.agent.agent import Agent
-from vm_runtime.agent.hostdisk import HostDisks
+from vm_runtime.agent.host import Acceleration
 
 KUBERNETES: Final = Key("kubernetes", "default")
-GRACE: Final = 90.0
-"""Seconds that pods get to end on Ctrl-C; a pod whose own grace is shorter ends sooner."""
 EMULATE: Final = {"spec": {"configuration": {"developerConfiguration": {"useEmulation": True}}}}
 
 Say = Callable[[str], None]
@@ -58,13 +50,7 @@ class Yard(AbstractContextManager["Yard"]):
         self.url = self.page = ""
         self._directory = directory
         self._stack = stack
-        self._place = Place(directory.volumes, tuple(allowed))
-        devices = frozenset({kubernetes.KVM_DEVICE} if host.DEVICE.exists() else ())
-        self._machine = Machine(heartbeat.name(), devices)
-        self._node = Node(self._machine, directory.pods, self._place)
-        stack.callback(self._node.close)
-        self._agent = Agent(self._machine.name, directory.pods, self._wake, HostDisks(tuple(allowed)))
-        stack.callback(self._agent.close)
+        self._crew = Crew(directory, Machine(heartbeat.name(), devices()), allowed, stack)
 
     @classmethod
     def open(
@@ -93,8 +79,7 @@ class Yard(AbstractContextManager["Yard"]):
 
     def stop_pods(self) -> None:
         """End every pod's processes gracefully; their objects stay, so that the next yard starts what should run."""
-        self._controllers.stop()
-        self._node.stop_all(GRACE)
+        self._crew.stop_pods()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -105,7 +90,7 @@ class Yard(AbstractContextManager["Yard"]):
         pki, now = self._directory.pki, datetime.now(UTC)
         authority = tls.authority(pki, "diskyard", now)
         pair = tls.server(authority, pki, reach.names, now)
-        app = application(objects, self._node.logs, door, self._agent.doors)
+        app = application(objects, self._crew.node.logs, door, self._crew.agent.doors)
         place = server.Place(LOOPBACK, reach.port, tls.context(pair), reach.further)
         running = server.start(app, place)
         self._stack.callback(running.stop)
@@ -134,41 +119,23 @@ class Yard(AbstractContextManager["Yard"]):
         self._stack.callback(forwarder.close)
         collector = Collector(objects)
         self._stack.callback(collector.close)
-        self._controllers = Controllers(
-            objects,
-            [
-                self._node.reconciler,
-                Services(forwarder),
-                *volumes.reconcilers(self._machine.name, self._place),
-                *datavolume_controller.reconcilers(scraper),
-                *vm_controller.reconcilers(),
-                *self._agent.reconcilers,
-                Aggregates(),
-                DefaultAccounts(),
-            ],
-        )
-        self._stack.callback(self._controllers.stop)
         collector.start()
-        self._controllers.start()
-        self._node.start(objects, lambda key: self._wake(POD, key))
-
-    def _wake(self, kind: Kind, key: Key) -> None:
-        self._controllers.wake(kind, key)
+        others = [
+            Services(forwarder),
+            *datavolume_controller.reconcilers(scraper),
+            *vm_controller.reconcilers(),
+            Aggregates(),
+            DefaultAccounts(),
+        ]
+        self._crew.work(objects, others)
+        self._crew.report(objects)
 
     def _offer_guests(self, objects: Objects, first: bool, say: Say) -> None:
-        """Probe KVM beside everything else: it can take seconds. The first yard here allows what its host needs."""
+        """Have guests come. The first yard here allows what its host needs."""
 
-        def offer() -> None:
-            found = host.acceleration(self._directory.cache / "acceleration.json")
-            settings = Key(kubevirt.CR_NAME, kubevirt.NAMESPACE)
+        def heard(found: Acceleration) -> None:
             if first and not found.kvm:
-                objects.patch(KUBEVIRT, settings, EMULATE)
+                objects.patch(KUBEVIRT, Key(kubevirt.CR_NAME, kubevirt.NAMESPACE), EMULATE)
                 say(f"KVM does not run guests here ({found.reason}): they run under software emulation")
-            if not closed.is_set():
-                self._agent.start(objects, found)
 
-        closed = threading.Event()
-        thread = threading.Thread(target=offer, name="acceleration", daemon=True)
-        self._stack.callback(thread.join, host.PATIENCE * 2)
-        self._stack.callback(closed.set)
-        thread.start()
+        self._crew.offer_guests(objects, heard)
