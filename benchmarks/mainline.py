@@ -15,10 +15,10 @@ import yaml
 
 from cli import acts
 from demo.server import served
-from demo.yard import Yard
 from diskyard.api.meta import DATA_VOLUME, MACHINE, Key
 from diskyard.errors import ApiError
 from diskyard.kube.http import HttpClient, LogWish, connect
+from standalone.directory import Directory
 from vm_runtime.agent.host import acceleration
 
 QUICKSTART = Path(__file__).parents[1] / "docs/examples/quickstart.yaml"
@@ -35,7 +35,7 @@ class Line:
     """Seconds from `apply` to the guest's first words on its serial console."""
 
 
-def line(yard: Yard, image: Path) -> Line:
+def line(yard: Directory, image: Path) -> Line:
     requests: list[float] = []
     with (
         tempfile.NamedTemporaryFile("w", suffix=".yaml") as manifest,

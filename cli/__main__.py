@@ -15,6 +15,7 @@ from diskyard.errors import ApiError, DiskyardError
 
 COMMANDS: Final = {
     "up": "cli.yard:up_command",
+    "run": "cli.run:run_command",
     "node": "cli.node:node_command",
     "apply": "cli.objects:apply_command",
     "get": "cli.objects:get_command",
@@ -34,6 +35,7 @@ COMMANDS: Final = {
 }
 HELP: Final = {
     "up": "Run a yard: an API server, controllers and a node on this machine.",
+    "run": "Import IMAGE, boot a machine from it, and join its console; Ctrl-] leaves that.",
     "node": "Serve a Kubernetes cluster as a node: run its pods here, and provide volumes for its claims.",
     "apply": "Create or change the objects of a file.",
     "get": "Show objects.",

@@ -57,6 +57,13 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
+PLAIN: Final[Mapping[str, Any]] = {
+    "user": "", "headers": (), "ca": "", "insecure": False, "allow_addresses": "", "architecture": "", "mirrors": (),
+    "endpoint_url": "", "region": "", "anonymous": False,
+}  # fmt: skip
+"""None of these options."""
+
+
 def job(source: str, options: Mapping[str, Any]) -> "ImportJob":
     """The job that reads a source. Raises UsageError."""
     from diskyard.api.job import ImportJob

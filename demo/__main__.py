@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from cli import acts
+from cli.display import say, step
+from cli.following import filled, states
 from cli.manifest import Wanted, wanted
 from demo import image
-from demo.display import meter, say, step
 from demo.server import served
 from demo.yard import yard
 from diskyard.api import meta
-from diskyard.api.meta import DATA_VOLUME, MACHINE, Key, Kind, Obj
-from diskyard.api.names import cdi
-from diskyard.api.progress import Figures
+from diskyard.api.meta import DATA_VOLUME, MACHINE, Key
 from diskyard.api.quantity import MIB, human
 from diskyard.errors import ApiError, DiskyardError, NotFound
 from diskyard.kube.http import HttpClient, LogWish, connect
@@ -33,8 +32,6 @@ PAYLOAD: Final = 512 * MIB
 """Bytes of noise in the image, so that there is something to fetch."""
 IMPORT_WITHIN: Final = 300
 BOOT_WITHIN: Final = 180
-GLANCE: Final = 0.2
-"""Seconds between two looks."""
 FIRST, LAST = "Hello from a guest", "ends it."
 """What the guest's own words begin and end with."""
 
@@ -131,20 +128,7 @@ def _manifest(url: str) -> list[Wanted]:
 def _show_import(client: HttpClient) -> float:
     """Show the transfer until it is done; the seconds it took."""
     begun = time.monotonic()
-    trouble = ""
-    with meter() as shown:
-        for volume in _states(client, DATA_VOLUME, GUEST, IMPORT_WITHIN):
-            phase = meta.phase(volume) or "Pending"
-            running = meta.condition(volume, "Running") or {}
-            if running.get("reason") == "Error" and running["message"] != trouble:
-                trouble = running["message"]
-                say(f"it did not work and will be tried again: {trouble}")
-            figures = Figures.from_text(meta.annotations(volume).get(cdi.IMPORT_PROGRESS, ""))
-            shown.show(phase, figures)
-            if phase == "Succeeded":
-                break
-            if phase == "Failed":
-                raise DiskyardError(f"the import failed: {_why(volume)}")
+    filled(client, GUEST, IMPORT_WITHIN)
     return time.monotonic() - begun
 
 
@@ -152,7 +136,7 @@ def _show_guest(client: HttpClient) -> str:
     """Show the guest's words as they come; all of them."""
     told = ""
     shown = 0
-    for machine in _states(client, MACHINE, GUEST, BOOT_WITHIN):
+    for machine in states(client, MACHINE, GUEST, BOOT_WITHIN):
         status = str(meta.status(machine).get("printableStatus") or "Stopped")
         if status != told:
             told = status
@@ -163,7 +147,7 @@ def _show_guest(client: HttpClient) -> str:
         shown = len(words)
         if words and LAST in words[-1]:
             return "\n".join(words)
-    raise AssertionError("unreachable: _states ends by an error")
+    raise AssertionError("unreachable: `states` ends by an error")
 
 
 def _words(client: HttpClient) -> list[str]:
@@ -176,23 +160,6 @@ def _words(client: HttpClient) -> list[str]:
     first = next((number for number, line in enumerate(lines) if FIRST in line), len(lines))
     last = next((number for number, line in enumerate(lines) if LAST in line), len(lines))
     return lines[first : last + 1]
-
-
-def _states(client: HttpClient, kind: Kind, key: Key, within: float) -> Iterator[Obj]:
-    """The object again and again. Raises DiskyardError when the time is over."""
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        yield client.get(kind, key)
-        time.sleep(GLANCE)
-    raise DiskyardError(f"{kind} {key} is not there after {within} seconds: {_why(client.get(kind, key))}")
-
-
-def _why(obj: Obj) -> str:
-    """What its conditions say."""
-    said = [
-        f"{c['type']}: {c['message']}" for c in meta.status(obj).get("conditions") or () if c.get("message")
-    ]
-    return "; ".join(said) or f"its status is {meta.status(obj)}"
 
 
 def _clear(client: HttpClient) -> None:

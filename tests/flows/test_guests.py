@@ -1,8 +1,6 @@
 """A guest's life as its user commands it: by the command line, and by virtctl's wire."""
 
 import os
-import pty
-import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +11,9 @@ import pytest
 
 from diskyard.errors import BadRequest, Conflict, NotFound
 from diskyard.kube.http import HttpClient, connect
-from tests.builders import eventually
 from tests.flows.yard import Yard, data_volume, machine
 from tests.guest import GREETING
+from tests.terminal import terminal
 
 DOORS = "/apis/subresources.kubevirt.io/v1alpha3/namespaces/default"
 PLAIN = "plain.kubevirt.io"
@@ -114,31 +112,10 @@ def test_a_dry_run_changes_nothing(guest: Yard, server: HttpClient) -> None:
 
 def typed(yard: Yard, keys: str, until: str) -> str:
     """What the terminal shows of the guest's console after those keys, up to these words; Ctrl-] leaves it."""
-    ours, theirs = pty.openpty()
-    surroundings = {**os.environ, "KUBECONFIG": str(yard.directory / "kubeconfig")}
-    command = [sys.executable, "-m", "cli", "console", "worker"]
-    shown = ""
-
-    def shows(words: str) -> bool:
-        nonlocal shown
-        shown += heard(ours)
-        return words in shown
-
-    with subprocess.Popen(command, env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs) as joined:
-        try:
-            eventually(lambda: shows("Ctrl-] leaves"), 60)
-            os.write(ours, keys.encode())
-            eventually(lambda: shows(until), 60)
-            os.write(ours, b"\x1d")
-            assert joined.wait(60) == 0
-        finally:
-            joined.kill()
-            os.close(ours)
-            os.close(theirs)
-    return shown
-
-
-def heard(terminal: int) -> str:
-    """What has come meanwhile; nothing, where nothing does."""
-    ready, _, _ = select.select([terminal], [], [], 1)
-    return os.read(terminal, 4096).decode(errors="replace") if ready else ""
+    with terminal({"KUBECONFIG": str(yard.kubeconfig)}, "console", "worker") as joined:
+        joined.shows("Ctrl-] leaves")
+        joined.type(keys)
+        joined.shows(until)
+        joined.type("\x1d")
+        assert joined.ended() == 0
+        return joined.shown

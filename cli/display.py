@@ -1,4 +1,4 @@
-"""What the demo says: steps, a progress bar on a terminal, plain lines elsewhere."""
+"""What a long command says: steps, a progress bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
