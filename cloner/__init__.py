@@ -1,1 +1,1 @@
-"""Copies a volume, as extents, to another. Nothing is copied yet: see CHANGELOG.md."""
+"""Serves a volume to the one that clones it: its disk as extents, or its files as a tar stream."""

@@ -80,17 +80,17 @@ def sync_volume(folder: Path) -> None:
         os.close(fd)
 
 
-def extents(fd: int, size: int) -> Iterator[tuple[int, int, bool]]:
-    """(start, length, hole) over the first `size` bytes of a file, in order."""
-    position = 0
+def extents(fd: int, size: int, start: int = 0) -> Iterator[tuple[int, int, bool]]:
+    """(start, length, hole) over the first `size` bytes of a file from `start` on, in order."""
+    position = start
     while position < size:
-        start = _seek(fd, position, os.SEEK_DATA, size)
-        if start > position:
-            yield position, start - position, True
-        if start >= size:
+        begin = _seek(fd, position, os.SEEK_DATA, size)
+        if begin > position:
+            yield position, begin - position, True
+        if begin >= size:
             return
-        end = _seek(fd, start, os.SEEK_HOLE, size)
-        yield start, end - start, False
+        end = _seek(fd, begin, os.SEEK_HOLE, size)
+        yield begin, end - begin, False
         position = end
 
 

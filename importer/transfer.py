@@ -13,6 +13,7 @@ from diskyard import linux
 from diskyard.api import checksum
 from diskyard.api.checksum import Checksum
 from diskyard.api.job import BLANK, ImportJob
+from diskyard.api.names.clone import SOURCE as CLONE
 from diskyard.disk.digest import Expected
 from diskyard.disk.extent import Extent
 from diskyard.disk.extract import extract
@@ -49,12 +50,17 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
     if job.source == BLANK:
         return _blank(target, on_progress)
     with opened(job, patiently) as source:
-        expect = Expect(job.endpoint, name_of(job), expected, job.digest)
+        expect = Expect(_origin(job), name_of(job), expected, job.digest)
         if job.content_type == ARCHIVE and not isinstance(source, Image):
             return extract(source, target, expect=expect, on_progress=on_progress)
         result = ingest(source, target, expect=expect, on_progress=on_progress)
         labels = source.labels if isinstance(source, LayerDisk) else {}
         return replace(result, labels=labels, about=source.about if isinstance(source, Flat) else {})
+
+
+def _origin(job: ImportJob) -> str:
+    """What an interrupted transfer is known by: of a clone, not where its source's pod happens to run."""
+    return urlsplit(job.endpoint).path if job.source == CLONE else job.endpoint
 
 
 def name_of(job: ImportJob) -> str:
@@ -77,11 +83,11 @@ def _once(ask: Callable[[], Source]) -> Source:
 @contextmanager
 def opened(job: ImportJob, ask: Callable[[Callable[[], Source]], Source] = _once) -> Iterator[Source | Image]:
     """What a job is filled from, open; `ask` opens it, perhaps more than once. Raises what its opener raises."""
-    if job.source in IMAGES:
+    if job.source in IMAGES and not (job.source == CLONE and job.content_type == ARCHIVE):
         with IMAGES[job.source](job) as image:
             yield image
         return
-    opener = OPENERS.get(job.source)
+    opener = _clone_files if job.source == CLONE else OPENERS.get(job.source)
     if opener is None:
         raise InvalidRequest(
             f"Unknown data source: {job.source}: expected one of {', '.join([*OPENERS, *IMAGES])}, {BLANK}"
@@ -193,9 +199,22 @@ def _vddk(job: ImportJob) -> AbstractContextManager[Flat]:
     return vddk.opened(job, _access(job))
 
 
-IMAGES: Final[Mapping[str, Callable[[ImportJob], AbstractContextManager[Flat]]]] = {
+def _clone(job: ImportJob) -> AbstractContextManager[Image]:
+    from importer import clone
+
+    return clone.disk(job)
+
+
+def _clone_files(job: ImportJob) -> Source:
+    from importer import clone
+
+    return clone.files(job)
+
+
+IMAGES: Final[Mapping[str, Callable[[ImportJob], AbstractContextManager[Image]]]] = {
     "imageio": _imageio,
     "vddk": _vddk,
+    CLONE: _clone,
 }
 """Kind of source that gives flat disks -> what opens it, and takes leave of it."""
 

@@ -16,7 +16,7 @@ from typing import Final
 from diskyard import linux
 from diskyard.disk.decoder import Decoder, Fragmented, Piece
 from diskyard.disk.digest import Digest
-from diskyard.disk.extent import Extent, Range
+from diskyard.disk.extent import Extent, Range, clipped
 from diskyard.disk.fetch import Fetcher
 from diskyard.disk.image import Image
 from diskyard.disk.source import Source
@@ -72,8 +72,8 @@ def copy(stream: Stream, decoder: Decoder, writer: DiskWriter, on_chunk: OnChunk
     return end
 
 
-def copy_image(image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: OnChunk) -> int:
-    """Write a flat disk: a few pieces at once, what they become told in their order; the bytes that were read."""
+def copy_image(image: Image, writer: DiskWriter, within: Range, sparse: bool, on_chunk: OnChunk) -> int:
+    """Write that part of a flat disk: a few pieces at once, what they become told in order; the bytes read."""
     write = write_sparse if sparse else write_plain
     free: SimpleQueue[memoryview] = SimpleQueue()
     for _ in range(_READERS):
@@ -94,7 +94,7 @@ def copy_image(image: Image, writer: DiskWriter, *, sparse: bool, on_chunk: OnCh
     pool = ThreadPoolExecutor(_READERS, "image")
     total = 0
     try:
-        for piece in _portions(image.extents()):
+        for piece in _portions(clipped(image.extents(), within)):
             under_way.append((piece.end, pool.submit(bring, piece)))
             total += 0 if piece.zero else piece.length
             if len(under_way) > _READERS:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from diskyard import linux
 from diskyard.disk.extent import Extent
-from diskyard.errors import SourceUnavailable
+from diskyard.errors import SourceChanged, SourceUnavailable
 
 
 @runtime_checkable
@@ -25,6 +25,14 @@ class Image(Protocol):
         """Fill all of `buf` from `offset`. Raises SourceUnavailable where the image is shorter."""
 
 
+@runtime_checkable
+class Lasting(Image, Protocol):
+    """An image that says which version it is, so that an interrupted transfer of it can go on."""
+
+    validator: str
+    """The same text means the same bytes."""
+
+
 class FileImage:
     """A raw file or block device of this machine, with its holes."""
 
@@ -33,13 +41,26 @@ class FileImage:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._device = stat.S_ISBLK(os.fstat(self._fd).st_mode)
         self.size = linux.device_size(self._fd) if self._device else os.fstat(self._fd).st_size
+        self.validator = self._version()
 
-    def extents(self) -> Iterator[Extent]:
+    def extents(self, start: int = 0) -> Iterator[Extent]:
         if self._device:
-            yield Extent(0, self.size, zero=False)
+            yield from [Extent(start, self.size - start, zero=False)] if start < self.size else ()
             return
-        for start, length, hole in linux.extents(self._fd, self.size):
-            yield Extent(start, length, hole)
+        for begin, length, hole in linux.extents(self._fd, self.size, start):
+            yield Extent(begin, length, hole)
+
+    def check(self) -> None:
+        """Raises SourceChanged where the file is not what it was when it was opened."""
+        if self._version() != self.validator:
+            raise SourceChanged(
+                f"{self._path} was written to while it was read: begin again, with nobody using it"
+            )
+
+    def _version(self) -> str:
+        """Of a file; a device does not tell when it was written."""
+        facts = os.fstat(self._fd)
+        return f"{self.size}" if self._device else f"{facts.st_ino}-{facts.st_size}-{facts.st_mtime_ns}"
 
     def preadinto(self, buf: memoryview, offset: int) -> None:
         filled = 0

@@ -16,8 +16,9 @@ from diskyard.disk import place, qcow2_format, qemu, space, vmdk_format
 from diskyard.disk.copy import Stream, copy, copy_image
 from diskyard.disk.decoder import Decoder, Fragmented
 from diskyard.disk.digest import Digest
+from diskyard.disk.extent import Range
 from diskyard.disk.head import Headed, read
-from diskyard.disk.image import Image
+from diskyard.disk.image import Image, Lasting
 from diskyard.disk.inspect import inspect_file
 from diskyard.disk.journal import Checkpoint, Journal, Record, record
 from diskyard.disk.meter import Meter, watched
@@ -34,6 +35,8 @@ from diskyard.disk.vmdk import VmdkDecoder
 from diskyard.errors import Refused, SourceChanged
 from diskyard.log import logger
 
+_FLAT: Final = "flat"
+"""The route of what is a flat disk already: its offsets are the disk's."""
 _FETCHING_SHARE: Final = 70.0
 """Percent of the whole that fetching is where a conversion follows."""
 
@@ -98,21 +101,39 @@ class _Visit:
             return self._through(source, spool=True)
 
     def image(self, image: Image) -> Result:
-        """Write what already is a flat disk, publish."""
+        """Write what already is a flat disk, publish; one that says which version it is can be gone on with."""
         check_room(image.size, self._room)
-        self._said(Progress("transferring", total=image.size))
+        plan = Preflight(Format.RAW, image.size, Route.STREAM)
+        self._resumable = isinstance(image, Lasting) and bool(image.validator)
+        entry = record(self._expect.origin, image.validator if isinstance(image, Lasting) else "", _FLAT)
+        held = self._held(entry)
+        if held and (said := self._finished(held)) is not None:
+            return self._taken_over(plan, said, 0)
+        start = self._start(held, plan, None)
+        self._said(Progress("transferring", fetched=start, total=image.size))
+        fetched = self._write(image, held if held and start else entry)
+        self._publish(image.size)
+        return Result(Format.RAW, image.size, fetched, self._progress.written, "", resumed_at=start)
+
+    def _write(self, image: Image, begun: Record) -> int:
+        """The image's bytes from where they begin to be missing, durably; how many were read."""
         sparse = not self._spot.target.preallocate
-        with closing(self._spot.writer(self._spot.disk, 0, image.size)) as writer:
-            fetched = copy_image(
-                self._meter.image(image),
-                self._meter.writer(writer),
-                sparse=sparse,
-                on_chunk=lambda end, written, _: self._moved(end, written),
-            )
+        kept = image.size if begun.offset else 0
+        journal = self._journal if self._resumable else None
+        with closing(self._spot.writer(self._spot.disk, kept, image.size)) as writer:
+            writer.resize(image.size)  # its journal counts what is a hole, too
+            watched_writer = self._meter.writer(writer)
+            with Checkpoint(watched_writer, journal, begun, self._spot.mark) as checkpoint:
+
+                def on_chunk(end: int, written: int, _: str) -> None:
+                    checkpoint.passed(end, "")
+                    self._moved(end, written)
+
+                rest = Range(begun.offset, image.size - begun.offset)
+                fetched = copy_image(self._meter.image(image), watched_writer, rest, sparse, on_chunk)
             self._spot.cover(writer, image.size)
             writer.flush()
-        self._publish(image.size)
-        return Result(Format.RAW, image.size, fetched, self._progress.written, "")
+        return fetched
 
     def _through(self, source: Source, *, spool: bool) -> Result:
         digest = self._expect.computed()
