@@ -124,6 +124,35 @@ def test_a_machine_makes_the_volumes_of_its_templates_and_waits_for_them(ready: 
     assert ready.list(INSTANCE).items == ()
 
 
+def test_where_no_webhook_fills_in_defaults_the_controller_does(ready: Objects) -> None:
+    ready.create(MACHINE, builders.machine("vm"))
+
+    settled(ready, everything())
+
+    found = ready.get(INSTANCE, INSTANCE_KEY)
+    assert meta.spec(found)["domain"]["machine"] == {"type": "q35"}
+    assert meta.spec(found)["networks"] == [{"name": "default", "pod": {}}]
+    assert meta.meta(found)["finalizers"] == [kubevirt.INSTANCE_FINALIZER]
+    assert len(ready.list(POD).items) == 1
+
+
+def test_where_no_webhook_refuses_it_what_cannot_be_is_not_started_and_says_why(ready: Objects) -> None:
+    wanted = builders.machine("vm")
+    wanted["spec"]["template"]["spec"]["domain"]["memory"] = {"hugepages": {"pageSize": "2Mi"}}
+    ready.create(MACHINE, wanted)
+    alone = builders.instance("alone")
+    alone["spec"]["domain"]["memory"] = {"hugepages": {"pageSize": "2Mi"}}
+    ready.create(INSTANCE, alone)
+
+    settled(ready, everything())
+
+    machine = meta.condition(ready.get(MACHINE, INSTANCE_KEY), "Failure") or {}
+    assert machine["message"] == "spec.template.spec.domain.memory.hugepages is not supported yet"
+    instance = meta.condition(ready.get(INSTANCE, Key("alone", "default")), "Synchronized") or {}
+    assert instance["message"] == "spec.domain.memory.hugepages is not supported yet"
+    assert (len(ready.list(INSTANCE).items), ready.list(POD).items) == (1, ())
+
+
 def test_a_missing_claim_is_named_and_told_once(ready: Objects) -> None:
     volume = {"name": "root", "persistentVolumeClaim": {"claimName": "nowhere"}}
     ready.create(INSTANCE, builders.instance("vm", volumes=[volume]))

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from diskyard.api import meta, settings
 from diskyard.api.instance import part
-from diskyard.api.meta import CONFIG_MAP, KUBEVIRT, Obj
+from diskyard.api.meta import CONFIG_MAP, KUBEVIRT, Key, Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.settings import Settings
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import find
+from diskyard.kube.reconcile import EVERY, find
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ def settings_of(client: Client) -> Settings:
     return settings.settings(
         find(client, KUBEVIRT, settings.CR), find(client, CONFIG_MAP, settings.CONFIG_MAP)
     )
+
+
+def of_settings(config_map: Obj) -> Iterable[Key]:
+    """For `wakes`: every object, when it is the one ConfigMap that is about guests."""
+    return (EVERY,) if meta.key(config_map) == settings.CONFIG_MAP else ()
 
 
 def _offers(node: Obj) -> bool:

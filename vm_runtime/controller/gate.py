@@ -9,6 +9,7 @@ from diskyard.api import meta
 from diskyard.api.config import Config
 from diskyard.api.instance import Instance
 from diskyard.api.meta import Condition, Obj
+from diskyard.api.settings import UNSET, Settings
 from vm_runtime.controller import supply
 from vm_runtime.controller.configuration import Acceleration
 from vm_runtime.controller.phases import Stage
@@ -36,6 +37,7 @@ class World:
     config: Config
     """How importers reach what they fetch."""
     now: datetime
+    settings: Settings = UNSET
 
 
 @dataclass(frozen=True)

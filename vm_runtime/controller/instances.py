@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from diskyard.api import instance as instances
-from diskyard.api import meta, settings
+from diskyard.api import meta
 from diskyard.api.config import config
 from diskyard.api.instance import FINAL_PHASES, Instance, Volume
 from diskyard.api.meta import (
@@ -26,7 +26,6 @@ from diskyard.errors import InvalidRequest
 from diskyard.kube.client import DELETE, Client, Deletion, Selection
 from diskyard.kube.interest import Interest
 from diskyard.kube.reconcile import (
-    EVERY,
     NOTHING,
     Action,
     Create,
@@ -38,8 +37,8 @@ from diskyard.kube.reconcile import (
     find,
     owners,
 )
-from vm_runtime.controller import gate, phases, supply
-from vm_runtime.controller.configuration import acceleration, settings_of
+from vm_runtime.controller import admission, gate, phases, supply
+from vm_runtime.controller.configuration import acceleration, of_settings, settings_of
 from vm_runtime.controller.gate import World
 from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
 from vm_runtime.controller.supply import Supply
@@ -58,7 +57,7 @@ class Instances:
             DATA_VOLUME: self._interest.roots(DATA_VOLUME),
             POD: self._pods,
             KUBEVIRT: everything,
-            CONFIG_MAP: _of_settings,
+            CONFIG_MAP: of_settings,
             NODE: everything,
         }
 
@@ -68,8 +67,9 @@ class Instances:
         if obj is None:
             self._interest.note(key, ())
             return None
+        allowed = settings_of(client)
         try:
-            asked, problem = instances.instance(obj), ""
+            asked, problem = instances.instance(obj), admission.instance_refusal(obj, allowed)
         except InvalidRequest as failure:
             asked, problem = None, str(failure)
         supplies = self._supplies(client, asked) if asked else ()
@@ -81,7 +81,8 @@ class Instances:
             supplies=supplies,
             pod=_owned(client, Key(derived.launcher_pod(key.name, uid), key.namespace), obj),
             consumer=_owned(client, Key(derived.consumer_pod(key.name, uid), key.namespace), obj),
-            acceleration=acceleration(settings_of(client), client.list(NODE).items),
+            acceleration=acceleration(allowed, client.list(NODE).items),
+            settings=allowed,
             config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
             now=self._clock(),
         )
@@ -91,8 +92,8 @@ class Instances:
         obj = world.obj
         if meta.deleting(obj):
             return _deletion(world)
-        if kubevirt.INSTANCE_FINALIZER not in (meta.meta(obj).get("finalizers") or []):
-            return Plan((_finalizers(obj, add=True),))
+        if not admission.admitted(obj):
+            return Plan((admission.admit(obj, world.settings),))
         if meta.phase(obj) in FINAL_PHASES:
             return NOTHING
         if world.pod is not None or meta.phase(obj) not in ("", "Pending"):
@@ -126,11 +127,6 @@ class Instances:
     def _pods(self, pod: Obj) -> Iterable[Key]:
         """The instance that a pod runs, and those that wait for what it uses."""
         return {*owners(INSTANCE)(pod), *self._interest.roots(POD)(pod)}
-
-
-def _of_settings(config_map: Obj) -> Iterable[Key]:
-    """Every instance, when it is the one ConfigMap that is about them."""
-    return (EVERY,) if meta.key(config_map) == settings.CONFIG_MAP else ()
 
 
 def _interests(keys: Iterable[Key]) -> list[tuple[Kind, Key]]:
@@ -173,10 +169,8 @@ def _deletion(world: World) -> Plan:
             actions.append(Delete(POD, meta.key(world.pod), deletion))
             actions.append(Tell(INSTANCE, world.obj, "ShuttingDown", "Signaled graceful shutdown"))
         actions += _reported(world, phases.of_pod(world.obj, world.pod))
-    elif world.consumer is None and kubevirt.INSTANCE_FINALIZER in (
-        meta.meta(world.obj).get("finalizers") or []
-    ):
-        actions.append(_finalizers(world.obj, add=False))
+    elif world.consumer is None and admission.admitted(world.obj):
+        actions.append(_released(world.obj))
     return Plan(tuple(actions))
 
 
@@ -203,11 +197,10 @@ def _retired(pod: Obj | None) -> list[Action]:
     return [Delete(POD, meta.key(pod), replace(DELETE, uid=meta.uid(pod), grace=0))]
 
 
-def _finalizers(obj: Obj, *, add: bool) -> Merge:
+def _released(obj: Obj) -> Merge:
     others = [name for name in meta.meta(obj).get("finalizers") or [] if name != kubevirt.INSTANCE_FINALIZER]
-    wanted = [*others, kubevirt.INSTANCE_FINALIZER] if add else others
     version = meta.meta(obj).get("resourceVersion")
-    return Merge(INSTANCE, meta.key(obj), {"metadata": {"finalizers": wanted, "resourceVersion": version}})
+    return Merge(INSTANCE, meta.key(obj), {"metadata": {"finalizers": others, "resourceVersion": version}})
 
 
 def _others(client: Client, instance: Instance) -> list[Obj]:

@@ -12,12 +12,14 @@ from diskyard.api import meta
 from diskyard.api.condition import timed
 from diskyard.api.instance import part
 from diskyard.api.machine import Machine
-from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, Key, Kind, Obj
+from diskyard.api.meta import CLAIM, CONFIG_MAP, DATA_VOLUME, INSTANCE, KUBEVIRT, MACHINE, Key, Kind, Obj
 from diskyard.api.names import cdi, kubevirt
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.interest import Interest
-from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, find, same_name
+from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, everything, find, same_name
 from vm_runtime.controller import phases, strategy
+from vm_runtime.controller.admission import machine_refusal
+from vm_runtime.controller.configuration import of_settings, settings_of
 from vm_runtime.controller.printable import View, printable
 from vm_runtime.controller.strategy import State, Step
 
@@ -33,8 +35,8 @@ class World:
     obj: Obj
     machine: Machine
     instance: Obj | None
-    foreign: bool
-    """An instance of the machine's name is there, and is not the machine's."""
+    obstacle: str
+    """Why no instance of it may be made; empty: it may."""
     data_volumes: Mapping[str, Obj]
     claims: tuple[Obj, ...]
     now: datetime
@@ -52,6 +54,8 @@ class Machines:
             INSTANCE: same_name,
             DATA_VOLUME: self._interest.roots(DATA_VOLUME),
             CLAIM: self._interest.roots(CLAIM),
+            KUBEVIRT: everything,
+            CONFIG_MAP: of_settings,
         }
 
     def gather(self, client: Client, key: Key) -> World | None:
@@ -73,7 +77,7 @@ class Machines:
             obj=obj,
             machine=machine,
             instance=mine,
-            foreign=found is not None and mine is None,
+            obstacle=_foreign(key) if found and not mine else machine_refusal(obj, settings_of(client)),
             data_volumes={name: each for name, each in fillers.items() if each is not None},
             claims=tuple(each for each in claims if each is not None),
             now=self._clock(),
@@ -93,10 +97,10 @@ class Machines:
             if meta.name(template) not in world.data_volumes
         ]
         match strategy.step(state):
-            case Step.START if world.foreign or (wait := strategy.delay(state, world.now)):
+            case Step.START if world.obstacle or (wait := strategy.delay(state, world.now)):
                 # What was not acted on is not noted: a strategy that starts only when it is new stays new.
                 return Plan(
-                    (*volumes, *_reported(world, state, acted=False)), None if world.foreign else wait
+                    (*volumes, *_reported(world, state, acted=False)), None if world.obstacle else wait
                 )
             case Step.START:
                 return Plan((*volumes, *_start(world), *_reported(world, state)))
@@ -104,6 +108,10 @@ class Machines:
                 return Plan((*_reported(world, state), *volumes, *_stop(world)))
             case _:
                 return Plan((*volumes, *_reported(world, state)))
+
+
+def _foreign(key: Key) -> str:
+    return f"an instance {key} is there that is not this machine's: delete it to start this one"
 
 
 def data_volume(owner: Obj, template: Obj) -> Obj:
@@ -141,7 +149,6 @@ def instance(owner: Obj, machine: Machine) -> Obj:
                 **(said.get("annotations") or {}),
                 kubevirt.MACHINE_GENERATION: str(machine.generation),
             },
-            "finalizers": [kubevirt.INSTANCE_FINALIZER],
             "ownerReferences": [meta.owner_reference(MACHINE, owner)],
         },
         "spec": {**spec, "domain": {**domain, "firmware": firmware}},
@@ -217,9 +224,8 @@ def status(world: World, state: State) -> Obj:
 
 
 def _conditions(world: World) -> list[Obj]:
-    if world.foreign:
-        text = f"an instance {world.machine.key} is there that is not this machine's: delete it to start this one"
-        told = meta.Condition("Failure", "True", "FailedCreate", text)
+    if world.obstacle and world.instance is None:
+        told = meta.Condition("Failure", "True", "FailedCreate", world.obstacle)
         return timed(world.obj, [NO_INSTANCE, told], meta.timestamp(world.now))
     copies = (meta.status(world.instance).get("conditions") or []) if world.instance else []
     if any(each.get("type") == "Ready" for each in copies):
