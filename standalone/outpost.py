@@ -7,6 +7,7 @@ it does too. What it starts outlives it, as with a yard.
 
 import socket
 import ssl
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from diskyard.web import server, tls
 from standalone.colleagues import FOUND_OUT, Duties
 from standalone.crew import Crew, devices
 from standalone.directory import Directory, Hold
+from standalone.guests import GuestControl
 from standalone.node import heartbeat
 from standalone.node.heartbeat import Machine
 from standalone.node.log import LogOptions
@@ -116,6 +118,9 @@ class Outpost(AbstractContextManager["Outpost"]):
                 )
 
         self._crew.offer_guests(self._client, heard)
+        control = GuestControl(self._client, f"{self.name}_{uuid.uuid4()}")
+        self._stack.callback(control.close)
+        control.start()
 
     def _serve_logs(self, say: Say) -> None:
         authority = self._clients()
