@@ -34,6 +34,7 @@ def test_helm_finds_no_fault() -> None:
     [
         (), EVERYTHING, ("deploy=false",), ("admission.enabled=false",), ("admission.renderClaims=false",),
         ("admission.url=https://10.0.0.1:8443",), ("cdi.create=false", "roles.create=false"),
+        ("kubevirt.create=true",),
         ("image.pullSecrets[0].name=x", "controllers.priorityClassName=high", "controllers.verbosity=2"),
     ],
     ids=lambda values: " ".join(values) or "as it is",

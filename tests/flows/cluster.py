@@ -22,6 +22,8 @@ from tests.flows.place import Place
 
 READY_WITHIN = 120
 HOUR = 3600
+_EMULATION = "kubevirt.spec.configuration.developerConfiguration.useEmulation=true"
+_GUESTS = ("kubevirt.create=true", _EMULATION)
 
 
 @contextmanager
@@ -32,14 +34,14 @@ def installed(real: Cluster, folder: Path) -> Iterator[Place]:
     with ExitStack() as stack:
         stack.callback(place.close)
         real.client.create(NAMESPACE, builders.namespace("cdi"))
-        apply(real, rendered("deploy=false", "admission.enabled=false", crds=True))
+        apply(real, rendered("deploy=false", "admission.enabled=false", *_GUESTS, crds=True))
         operator = Installation(real, folder, stack)
         webhooks = operator.program("cdi-apiserver", "--part", "admission", "--name", "127.0.0.1")
         operator.program("cdi-sa", "--part", "controllers")
         operator.node(place.directory)
         default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
         real.client.patch(STORAGE_CLASS, Key("local"), default)
-        apply(real, rendered("deploy=false", f"admission.url={webhooks}"))
+        apply(real, rendered("deploy=false", f"admission.url={webhooks}", *_GUESTS))
         eventually(lambda: _refuses_nonsense(real), READY_WITHIN)
         yield place
         for log in (folder / "cdi-sa.log", folder / "cdi-apiserver.log"):

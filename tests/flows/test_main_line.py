@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.builders import eventually
 from tests.flows.place import Place
-from tests.flows.yard import Yard, data_volume, machine
+from tests.flows.yard import data_volume, machine
 from tests.guest import GREETING
 from tests.imageserver import ImageServer
 
@@ -70,17 +70,17 @@ def test_a_blank_disk_has_the_size_that_was_asked_for(place: Place) -> None:
     assert disk.stat().st_blocks == 0
 
 
-def test_a_guest_boots_from_an_imported_disk_and_powers_off(yard: Yard, guest_url: str) -> None:
-    yard.create(machine("guest", "guest-root", strategy="RerunOnFailure"))
-    yard.create(data_volume("guest-root", {"http": {"url": guest_url}}, "1Gi"))
+def test_a_guest_boots_from_an_imported_disk_and_powers_off(place: Place, guest_url: str) -> None:
+    place.create(machine("guest", "guest-root", strategy="RerunOnFailure"))
+    place.create(data_volume("guest-root", {"http": {"url": guest_url}}, "1Gi"))
 
-    said = yard.console_says("guest", GREETING.decode())
-    running = yard.until(
-        "virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Running"
+    said = place.console_says("guest", GREETING.decode())
+    running = place.until(
+        "virtualmachines", "guest", lambda vm: vm["status"].get("printableStatus") == "Running", 120
     )
-    yard.patch("virtualmachines", "guest", {"spec": {"runStrategy": "Halted"}})
-    yard.gone("virtualmachineinstances", "guest")
-    stopped = yard.until("virtualmachines", "guest", lambda vm: not vm["status"].get("created", False))
+    place.patch("virtualmachines", "guest", {"spec": {"runStrategy": "Halted"}})
+    place.gone("virtualmachineinstances", "guest", 120)
+    stopped = place.until("virtualmachines", "guest", lambda vm: not vm["status"].get("created", False))
 
     assert said
     assert running["status"]["ready"] is True
