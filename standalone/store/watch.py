@@ -1,5 +1,6 @@
 """Watches: the log's changes as one reader wants them, through a queue that cannot grow without end."""
 
+import sys
 import threading
 import time
 from collections import deque
@@ -81,6 +82,11 @@ class Stream:
                 behind = f"{LIMIT} changes or {SIZE >> 20} MiB"
                 raise Expired(f"too old resource version: this watch fell {behind} behind; list again")
         return [sent for event in events if (sent := self._seen(event))]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the changes that wait; too many to count once there were too many changes."""
+        return sys.maxsize if self._late or self._first else self._size
 
     @property
     def waiting(self) -> bool:

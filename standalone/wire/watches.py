@@ -22,7 +22,7 @@ from standalone.store import page
 from standalone.store.objects import Objects
 from standalone.store.watch import Sent, Stream
 from standalone.wire import body, show
-from standalone.wire.answer import JSON, encoded
+from standalone.wire.answer import JSON, Shape, encoded
 from standalone.wire.asked import Asked
 
 LIMIT = 2048
@@ -45,13 +45,13 @@ class Watches:
         if len(self._open) >= LIMIT:
             raise TooManyRequests(f"{LIMIT} watches are open already; close some, or come back later")
         self._bell = self._bell or Bell(asyncio.get_running_loop())
-        ready = asyncio.Event()
-        stream = await call(self._begun, asked, partial(self._bell.ring, ready))
+        sleeper = Sleeper()
+        stream = await call(self._begun, asked, partial(self._bell.ring, sleeper))
         self._open.add(stream)
         try:
             if websocket.wanted(asked.request.headers):
-                return await _framed(asked, stream, ready)
-            return await _lined(asked, stream, ready)
+                return await _framed(asked, stream, sleeper)
+            return await _lined(asked, stream, sleeper)
         finally:
             self._open.discard(stream)
             stream.close()
@@ -74,18 +74,32 @@ class Watches:
         return self._objects.stream(kind, since, asked.selection, wake)
 
 
+class Sleeper:
+    """A watch that waits. To wake it costs more than to tell it: where `aside` can do that, it sleeps on."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.aside: Callable[[], bool] | None = None
+        """Set while it waits: whether everything there was has been told without it."""
+
+    def come(self) -> None:
+        """There is something to tell."""
+        if self.aside is None or not self.aside():
+            self.ready.set()
+
+
 class Bell:
     """Wakes many watches from other threads with one call: one for each would cost as much as to tell them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
-        self._due: list[asyncio.Event] = []
+        self._due: list[Sleeper] = []
 
-    def ring(self, ready: asyncio.Event) -> None:
-        """Set that event, soon."""
+    def ring(self, sleeper: Sleeper) -> None:
+        """Have it come, soon."""
         with self._lock:
-            self._due.append(ready)
+            self._due.append(sleeper)
             first = len(self._due) == 1
         if first:
             with suppress(RuntimeError):  # the loop has ended: nobody listens any more
@@ -94,8 +108,8 @@ class Bell:
     def _wake(self) -> None:
         with self._lock:
             due, self._due = self._due, []
-        for ready in due:
-            ready.set()
+        for sleeper in due:
+            sleeper.come()
 
 
 class _Reader(Protocol):
@@ -104,12 +118,26 @@ class _Reader(Protocol):
     async def tell(self, events: list[bytes]) -> None:
         """Each event is JSON without a line break. Raises ConnectionError when nobody listens any more."""
 
+    def told(self, events: Callable[[], list[bytes]]) -> bool:
+        """Tell a few events at once; False: they have not been asked for, `tell` is to wait for the reader."""
+
 
 class _Lines:
     """A chunked answer."""
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    def __init__(self, response: web.StreamResponse, transport: asyncio.Transport | None) -> None:
         self._response = response
+        self._transport = transport
+
+    def told(self, events: Callable[[], list[bytes]]) -> bool:
+        """As one chunk (RFC 9112, 7.1), past aiohttp: its own way takes as long again as TLS and the kernel."""
+        way = self._transport
+        if way is None or way.is_closing() or way.get_write_buffer_size():
+            return False
+        if lines := events():
+            chunk = b"\n".join(lines)
+            way.write(b"%x\r\n%b\n\r\n" % (len(chunk) + 1, chunk))
+        return True
 
     async def tell(self, events: list[bytes]) -> None:
         await self._response.write(b"\n".join(events) + b"\n")
@@ -125,18 +153,22 @@ class _Frames:
         for event in events:
             await self._socket.send_str(event.decode())
 
+    def told(self, events: Callable[[], list[bytes]]) -> bool:  # noqa: ARG002 - as asked
+        """Never: a WebSocket's frames are aiohttp's."""
+        return False
 
-async def _lined(asked: Asked, stream: Stream, ready: asyncio.Event) -> web.StreamResponse:
+
+async def _lined(asked: Asked, stream: Stream, sleeper: Sleeper) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": JSON})
     response.enable_chunked_encoding()
     await response.prepare(asked.request)
     with suppress(ConnectionError):
-        await _Telling(asked, _Lines(response), stream, ready).run()
+        await _Telling(asked, _Lines(response, asked.request.transport), stream, sleeper).run()
         await response.write_eof()
     return response
 
 
-async def _framed(asked: Asked, stream: Stream, ready: asyncio.Event) -> web.StreamResponse:
+async def _framed(asked: Asked, stream: Stream, sleeper: Sleeper) -> web.StreamResponse:
     socket = await websocket.opened(asked.request)
 
     async def heard() -> None:
@@ -148,7 +180,7 @@ async def _framed(asked: Asked, stream: Stream, ready: asyncio.Event) -> web.Str
     listening = asyncio.create_task(heard())
     try:
         with suppress(ConnectionError):
-            await _Telling(asked, _Frames(socket), stream, ready).run()
+            await _Telling(asked, _Frames(socket), stream, sleeper).run()
             await socket.close()
     finally:
         listening.cancel()
@@ -158,11 +190,11 @@ async def _framed(asked: Asked, stream: Stream, ready: asyncio.Event) -> web.Str
 class _Telling:
     """One watch while it lasts."""
 
-    def __init__(self, asked: Asked, reader: _Reader, stream: Stream, ready: asyncio.Event) -> None:
+    def __init__(self, asked: Asked, reader: _Reader, stream: Stream, sleeper: Sleeper) -> None:
         self._asked = asked
         self._reader = reader
         self._stream = stream
-        self._ready = ready
+        self._sleeper = sleeper
         self._marks = body.flag(asked.request, "allowWatchBookmarks")
         self._first = True
         seconds = body.number(asked.request, "timeoutSeconds") or random.randint(_SHORTEST, _LONGEST)
@@ -176,7 +208,7 @@ class _Telling:
         initial = self._marks and self._asked.asking.initial is True
         try:
             while not self._stream.closed and self._loop.time() < self._end:
-                self._ready.clear()
+                self._sleeper.ready.clear()
                 await self._tell(self._stream.take())
                 if initial:
                     initial = not await self._mark({INITIAL_EVENTS_END: "true"})
@@ -196,8 +228,21 @@ class _Telling:
         if self._alarm is None or self._alarm.when() != until:
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._alarm = self._loop.call_at(until, self._ready.set)
-        await self._ready.wait()
+            self._alarm = self._loop.call_at(until, self._sleeper.ready.set)
+        self._sleeper.aside = self._aside
+        try:
+            await self._sleeper.ready.wait()
+        finally:
+            self._sleeper.aside = None
+
+    def _aside(self) -> bool:
+        """Tell what waits without the coroutine: a few whole objects, to a reader that keeps up."""
+        plain = self._asked.form.shape is Shape.WHOLE
+        if self._sleeper.ready.is_set() or self._stream.closed or not plain or self._stream.size > _PIECE:
+            return False
+        return self._reader.told(
+            lambda: [_event(one.type, self._asked.shown(one.body)) for one in self._stream.take()]
+        )
 
     async def _tell(self, sent: Iterable[Sent]) -> None:
         """All of it, a bounded piece at a time: the next is made when the client has taken the last."""
