@@ -24,7 +24,7 @@ from diskyard.api.meta import (
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], seconds: float = 10) -> T:
+def eventually(check: Callable[[], T], seconds: float = 60) -> T:
     """What `check` returns as soon as that is true; fails with its last answer after the deadline.
 
     A check may use `assert` itself: its last AssertionError is then the failure.

@@ -1,9 +1,11 @@
 """A real cluster with Diskyard on it, out of this checkout: the chart's accounts, roles and webhooks; our programs."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.cluster import programs
 from tests.cluster.helm import rendered
 from tests.cluster.server import Cluster
 from tests.flows.place import Place
+from tests.flows.yard import STOPPED_WITHIN, sweep
 
 READY_WITHIN = 120
 HOUR = 3600
@@ -26,19 +29,39 @@ _EMULATION = "kubevirt.spec.configuration.developerConfiguration.useEmulation=tr
 _GUESTS = ("kubevirt.create=true", _EMULATION)
 
 
+@dataclass
+class Clustered(Place):
+    """A cluster with Diskyard on it, whose node can be stopped and started."""
+
+    operator: "Installation"
+    node: "subprocess.Popen[bytes] | None" = None
+
+    def begin(self) -> None:
+        """Start the node, unless it runs."""
+        if self.node is None or self.node.poll() is not None:
+            self.node = self.operator.node(self.directory)
+
+    def halt(self, signal_: int = signal.SIGKILL) -> int:
+        """End the node; its exit code."""
+        assert self.node
+        self.node.send_signal(signal_)
+        return self.node.wait(STOPPED_WITHIN)
+
+
 @contextmanager
-def installed(real: Cluster, folder: Path) -> Iterator[Place]:
+def installed(real: Cluster, folder: Path) -> Iterator[Clustered]:
     """Diskyard on that cluster, as its operator installs it; ended with the block."""
     folder.mkdir(mode=0o755)
-    place = Place(folder / "node", real.kubeconfig)
     with ExitStack() as stack:
+        operator = Installation(real, folder, stack)
+        place = Clustered(folder / "node", real.kubeconfig, operator)
+        stack.callback(sweep, place.directory)
         stack.callback(place.close)
         real.client.create(NAMESPACE, builders.namespace("cdi"))
         apply(real, rendered("deploy=false", "admission.enabled=false", *_GUESTS, crds=True))
-        operator = Installation(real, folder, stack)
         webhooks = operator.program("cdi-apiserver", "--part", "admission", "--name", "127.0.0.1")
         operator.program("cdi-sa", "--part", "controllers")
-        operator.node(place.directory)
+        place.begin()
         default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
         real.client.patch(STORAGE_CLASS, Key("local"), default)
         apply(real, rendered("deploy=false", f"admission.url={webhooks}", *_GUESTS))
@@ -110,7 +133,7 @@ class Installation:
         self._stack = stack
 
     def program(self, account: str, *options: str) -> str:
-        """`diskyard-controller` as that account; its URL."""
+        """`diskyard-controller` as that account; where it is reached."""
         path = kubeconfig(self._real, account, self._folder)
         words = [
             "-m",
@@ -122,17 +145,20 @@ class Installation:
             "--port",
             "0",
         ]
-        return self._started(account, words, *options, "-v").rpartition(" ")[2]
+        _, line = self._started(account, words, *options, "-v")
+        return line.rpartition(" ")[2]
 
-    def node(self, directory: Path) -> None:
+    def node(self, directory: Path) -> "subprocess.Popen[bytes]":
         """`diskyard node` as the administrator."""
         words = ["-m", "cli", "node", "--kubeconfig", str(self._real.kubeconfig), "--port", "0"]
-        self._started("node", words, "--data-dir", str(directory), "--name", "node", "--verbose")
+        options = ("--data-dir", str(directory), "--name", "node", "--verbose")
+        return self._started("node", words, *options)[0]
 
-    def _started(self, name: str, words: list[str], *options: str) -> str:
-        """The line with which the program says that it is ready."""
+    def _started(self, name: str, words: list[str], *options: str) -> tuple["subprocess.Popen[bytes]", str]:
+        """The program, and the line with which it says that it is ready."""
         log = self._folder / f"{name}.log"
         with log.open("ab") as file:
+            before = file.tell()
             process = subprocess.Popen(
                 [sys.executable, *words, *options], stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
@@ -142,9 +168,10 @@ class Installation:
             assert process.poll() is None, (
                 f"{name} ended with {process.returncode}:\n{log.read_text()[-3000:]}"
             )
-            return next((line for line in log.read_text().splitlines() if line.startswith("ready")), "")
+            said = log.read_bytes()[before:].decode(errors="replace").splitlines()
+            return next((line for line in said if line.startswith("ready")), "")
 
-        return eventually(ready, READY_WITHIN)
+        return process, eventually(ready, READY_WITHIN)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

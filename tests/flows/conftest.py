@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.server import Cluster
-from tests.flows.cluster import installed
+from tests.flows.cluster import Clustered, installed
 from tests.flows.place import Place
 from tests.flows.yard import Yard, running
 from tests.imageserver import ImageServer, image_server
@@ -31,7 +31,7 @@ def yard(folder: Path) -> Iterator[Yard]:
 
 
 @pytest.fixture(scope="session")
-def cluster(real: Cluster, folder: Path) -> Iterator[Place]:
+def cluster(real: Cluster, folder: Path) -> Iterator[Clustered]:
     """A real cluster with our chart, controllers, webhooks and node."""
     with installed(real, folder / "cluster") as found:
         yield found

@@ -54,7 +54,7 @@ class Yard:
             self.store, [self.node.reconciler, *volumes.reconcilers("here", place)]
         )
         self.controllers.start()
-        self.controllers.wait(10)
+        self.controllers.wait(60)
         self.node.start(self.store, lambda key: self.controllers.wake(POD, key))
 
     def close(self) -> None:
