@@ -6,6 +6,7 @@ PACKAGES="
   bubblewrap nbdkit qemu-utils qemu-system-x86 qemu-system-common seabios ovmf
   libvirt-daemon libvirt-daemon-driver-qemu libvirt-dev libvirt-clients
   nginx-light syslinux syslinux-common syslinux-utils extlinux mtools dosfstools fdisk
+  swtpm swtpm-tools
   busybox-static cpio gzip bzip2 xz-utils gnupg gpgv
   docker-registry skopeo
   iproute2 procps gcc pkg-config python3-dev python3-venv

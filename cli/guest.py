@@ -1,4 +1,4 @@
-"""`diskyard start`, `stop`, `restart`, `pause`, `unpause` and `console`: what virtctl does, without virtctl."""
+"""`diskyard start`, `stop`, `restart`, `pause`, `unpause`, `console`: what virtctl does, without virtctl; `domain`."""
 
 import sys
 from pathlib import Path
@@ -94,3 +94,14 @@ def console_command(name: str, timeout: int, kubeconfig: Path | None, namespace:
     stream = guests.console(client_of(kubeconfig), Key(name, namespace), timeout)
     click.echo(f"Connected to the console of {name}. Press Enter if nothing shows; Ctrl-] leaves.", err=True)
     sys.exit(terminal.joined(stream))
+
+
+@click.command("domain")
+@click.argument("name")
+@reaching
+def domain_command(name: str, kubeconfig: Path | None, namespace: str) -> None:
+    """Show the libvirt XML of a guest that runs."""
+    from cli import guests
+    from diskyard.api.meta import Key
+
+    click.echo(guests.domain(client_of(kubeconfig), Key(name, namespace)), nl=False)

@@ -56,6 +56,11 @@ def console(client: HttpClient, key: Key, patience: float) -> "WebSocket":
         time.sleep(AGAIN)
 
 
+def domain(client: HttpClient, key: Key) -> str:
+    """The XML that libvirt runs. Raises ApiError."""
+    return client.text(_path(INSTANCE, key, "domain"))
+
+
 def _path(kind: Kind, key: Key, verb: str) -> str:
     version = kubevirt.DOOR_VERSIONS[0]
     return f"/apis/{kubevirt.DOORS}/{version}/namespaces/{key.namespace}/{kind.plural}/{key.name}/{verb}"

@@ -15,6 +15,7 @@ from diskyard.api.names import kubernetes
 from diskyard.errors import ApiError
 from diskyard.kube.client import Client
 from diskyard.kube.controller import Controllers
+from diskyard.kube.figures import Figures
 from diskyard.kube.reconcile import Reconciler
 from standalone.directory import Directory
 from standalone.node.heartbeat import Machine
@@ -47,6 +48,7 @@ class Crew:
         self._place = Place(directory.volumes, tuple(allowed))
         self.node = Node(machine, directory.pods, self._place)
         stack.callback(self.node.close)
+        self.figures = Figures()
         self.agent = Agent(machine.name, directory.pods, self._wake, HostDisks(tuple(allowed)))
         stack.callback(self.agent.close)
 
@@ -54,10 +56,17 @@ class Crew:
         """Begin to run pods, volumes and launchers of that server, and `others` beside them."""
         storage = volumes.reconcilers(self._machine.name, self._place, self._machine.duties)
         self._controllers = Controllers(
-            client, [self.node.reconciler, *storage, *self.agent.reconcilers, *others]
+            client, [self.node.reconciler, *storage, *self.agent.reconcilers, *others], figures=self.figures
         )
+        self.figures.registry.register(self.agent.figures(client))
         self._stack.callback(self._controllers.stop)
         self._controllers.start()
+        self.figures.leading.set(1)
+
+    @property
+    def client(self) -> Client:
+        """Reads from memory what is worked on."""
+        return self._controllers.client
 
     def wait(self, seconds: float) -> bool:
         """Whether the server has listed everything that is worked on; waits for that so many seconds."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final
 
 import datavolume_controller
+from datavolume_controller import metrics
 from datavolume_controller.progress import Scraper
 from diskyard.api.meta import KUBEVIRT, STORAGE_CLASS, Key
 from diskyard.api.names import kubevirt
@@ -32,6 +33,7 @@ from standalone.reach import LOOPBACK, Published, Reach, publish
 from standalone.seed import seed
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
+from standalone.wire import figures
 from standalone.wire.routes import application
 from vm_runtime import controller as vm_controller
 from vm_runtime.agent.host import Acceleration
@@ -91,6 +93,7 @@ class Yard(AbstractContextManager["Yard"]):
         authority = tls.authority(pki, "diskyard", now)
         pair = tls.server(authority, pki, reach.names, now)
         app = application(objects, self._crew.node.logs, door, self._crew.agent.doors)
+        figures.serve(app, self._crew.figures)
         place = server.Place(LOOPBACK, reach.port, tls.context(pair), reach.further)
         running = server.start(app, place)
         self._stack.callback(running.stop)
@@ -128,6 +131,7 @@ class Yard(AbstractContextManager["Yard"]):
             DefaultAccounts(),
         ]
         self._crew.work(objects, others)
+        self._crew.figures.registry.register(metrics.Objects(self._crew.client))
         self._crew.report(objects)
 
     def _offer_guests(self, objects: Objects, first: bool, say: Say) -> None:

@@ -135,6 +135,8 @@ class Instance:
     type_name: str = ""
     """The instance type that it was made from."""
     credentials: tuple[Credential, ...] = ()
+    begins_paused: bool = False
+    """Whether it stays halted before its first instruction until someone lets it go."""
     domain: Obj = field(default_factory=dict)
     """spec.domain as it stands, for the many small wishes in it."""
 
@@ -148,6 +150,12 @@ class Instance:
         """spec.domain.firmware.bootloader.efi; None: the guest boots by BIOS."""
         bootloader = part(part(self.domain, "firmware"), "bootloader")
         return part(bootloader, "efi") if bootloader.get("efi") is not None else None
+
+    @property
+    def tpm(self) -> bool:
+        """Whether it has a TPM, which forgets what it holds when the instance ends."""
+        said = self.devices.get("tpm")
+        return isinstance(said, dict) and said.get("enabled") is not False
 
     @property
     def claim_volumes(self) -> tuple[Volume, ...]:
@@ -183,6 +191,7 @@ def instance(obj: Obj) -> Instance:
         hostname=hostname(obj),
         type_name=next((notes[key] for key in kubevirt.INSTANCE_TYPES if notes.get(key)), ""),
         credentials=tuple(credentials(spec)),
+        begins_paused=spec.get("startStrategy") == "Paused",
         domain=domain,
     )
 

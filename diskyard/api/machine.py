@@ -27,6 +27,8 @@ class Request:
     """`Start` or `Stop`."""
     uid: str = ""
     """The instance that is to stop."""
+    paused: bool = False
+    """Whether what is started begins halted."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,22 @@ def strategy(spec: Obj) -> Strategy:
 
 def wire(requests: Sequence[Request]) -> list[Obj]:
     """The requests as they stand in the status."""
-    return [{"action": each.action, **({"uid": each.uid} if each.uid else {})} for each in requests]
+    return [
+        {
+            "action": each.action,
+            **({"uid": each.uid} if each.uid else {}),
+            **({"data": {"paused": "true"}} if each.paused else {}),
+        }
+        for each in requests
+    ]
 
 
 def _requests(status: Obj) -> tuple[Request, ...]:
     return tuple(
-        Request(str(each.get("action") or ""), str(each.get("uid") or ""))
+        Request(
+            str(each.get("action") or ""),
+            str(each.get("uid") or ""),
+            paused=part(each, "data").get("paused") == "true",
+        )
         for each in parts(status, "stateChangeRequests")
     )

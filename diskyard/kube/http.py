@@ -184,6 +184,10 @@ class HttpClient:
         """Have something done by a subresource that answers with no object. Raises ApiError."""
         self._ask(_Request("PUT", path, body=options))
 
+    def text(self, path: str) -> str:
+        """What a path answers that has no object to answer with. Raises ApiError."""
+        return b"".join(self._pieces(self._open(_Request("GET", path, accept="*/*"), quiet=_ANSWER))).decode()
+
     def stream(self, path: str, protocol: str) -> websocket.WebSocket:
         """A WebSocket to a subresource, for the caller to close. Raises ApiError where the server says no."""
         said = self._settings

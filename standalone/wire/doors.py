@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
 from aiohttp import web
@@ -33,10 +33,12 @@ TRIES: Final = 5
 """How often a change is tried on an object that changes meanwhile."""
 ORDERS: Final = ("pause", "unpause", "softreboot", "reset")
 STREAMS: Final = ("console", "vnc")
+DOMAIN: Final = "domain"
+"""Ours: the libvirt XML that runs."""
 ACCEPTED: Final = 202
 PARTS: Final[Mapping[Kind, Mapping[str, str]]] = {
     MACHINE: dict.fromkeys(subresources.VERBS, "update"),
-    INSTANCE: {**dict.fromkeys(ORDERS, "update"), **dict.fromkeys(STREAMS, "get")},
+    INSTANCE: {**dict.fromkeys(ORDERS, "update"), **dict.fromkeys((*STREAMS, DOMAIN), "get")},
 }
 """What can be done to each kind, and the verb that one needs leave for."""
 
@@ -47,7 +49,7 @@ T = TypeVar("T")
 class Guests(Protocol):
     """The ways to guests, by the uid of their launcher's pod; vm_runtime.agent.doors is one."""
 
-    def order(self, pod: str, verb: str) -> None: ...
+    def order(self, pod: str, verb: str) -> Any: ...
     def stream(self, pod: str, door: str) -> socket.socket: ...
 
 
@@ -80,6 +82,9 @@ class Doors:
                 return await self._ordered(request, wanted)
             case INSTANCE.plural, door if door in STREAMS:
                 return await self._streamed(request, wanted)
+            case INSTANCE.plural, part if part == DOMAIN:
+                _only(request, "GET")
+                return web.Response(text=await call(self._domain, wanted), content_type="application/xml")
             case ((MACHINE.plural | INSTANCE.plural), part) if part:
                 known = next(parts for kind, parts in PARTS.items() if kind.plural == wanted.plural)
                 raise NotFound(f"{wanted.plural}/{part} is not supported yet: {', '.join(known)} are")
@@ -119,6 +124,12 @@ class Doors:
         subresources.check_order(obj, wanted.subresource)
         if not options.get("dryRun"):
             _told(lambda: self._guests.order(self._launcher(obj), wanted.subresource))
+
+    def _domain(self, wanted: Target) -> str:
+        obj = _found(self._client, INSTANCE, wanted.key)
+        if meta.phase(obj) != "Running":
+            raise subresources.refused(INSTANCE, wanted.key, "VMI is not running")
+        return str(_told(lambda: self._guests.order(self._launcher(obj), DOMAIN)))
 
     async def _streamed(self, request: web.Request, wanted: Target) -> web.StreamResponse:
         _only(request, "GET")

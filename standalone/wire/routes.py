@@ -86,7 +86,20 @@ class _Server:
     async def paths(self, _: web.Request) -> web.StreamResponse:
         served = self._catalogues.now().versions()
         groups = [f"/apis/{group}/{version}" for group, vs in served.items() if group for version in vs]
-        return reply({"paths": ["/api", "/api/v1", "/apis", *groups, *_PUBLIC, "/openapi/v2", "/openapi/v3"]})
+        return reply(
+            {
+                "paths": [
+                    "/api",
+                    "/api/v1",
+                    "/apis",
+                    *groups,
+                    *_PUBLIC,
+                    "/metrics",
+                    "/openapi/v2",
+                    "/openapi/v3",
+                ]
+            }
+        )
 
     async def core(self, request: web.Request) -> web.StreamResponse:
         return self._all(request, core=True) or reply(discovery.versions(request.host))

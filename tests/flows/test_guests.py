@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,8 @@ def diskyard(yard: Yard, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=False)
 
 
-def becomes(yard: Yard, word: str) -> dict[str, Any]:
-    return yard.until(
-        "virtualmachines", "worker", lambda vm: vm["status"].get("printableStatus") == word, 120
-    )
+def becomes(yard: Yard, word: str, name: str = "worker") -> dict[str, Any]:
+    return yard.until("virtualmachines", name, lambda vm: vm["status"].get("printableStatus") == word, 120)
 
 
 def test_a_guest_is_started_joined_paused_and_stopped(
@@ -66,6 +65,12 @@ def test_a_guest_is_started_joined_paused_and_stopped(
     greeting = server.stream(f"{DOORS}/virtualmachineinstances/worker/vnc", PLAIN)
     assert greeting.recv() == b"RFB 003.008\n"
     greeting.close()
+
+    assert diskyard(guest, "domain", "worker").stdout.startswith("<domain type=")
+    figures = server.text("/metrics")
+    assert 'kubevirt_vmi_cpu_usage_seconds_total{name="worker",namespace="default"' in figures
+    assert 'kubevirt_vmi_storage_read_traffic_bytes_total{drive="root",name="worker"' in figures
+    assert 'diskyard_datavolumes{phase="Succeeded"}' in figures
 
     assert diskyard(guest, "pause", "worker").stdout == "VMI worker was paused\n"
     becomes(guest, "Paused")
@@ -108,6 +113,25 @@ def test_a_dry_run_changes_nothing(guest: Yard, server: HttpClient) -> None:
     server.order(f"{DOORS}/virtualmachines/worker/start", {"dryRun": ["All"]})
 
     assert guest.get("virtualmachines", "worker")["spec"]["running"] is False
+
+
+def test_a_guest_with_a_tpm_begins_paused_and_goes_on(yard: Yard) -> None:
+    made = machine("sealed", "unused")
+    spec = made["spec"]["template"]["spec"]
+    spec["volumes"] = [{"name": "root", "emptyDisk": {"capacity": "8Mi"}}]
+    spec["terminationGracePeriodSeconds"] = 0
+    spec["domain"]["devices"]["tpm"] = {}
+    yard.create({**made, "spec": {**made["spec"], "runStrategy": "Halted"}})
+    with closing(connect(yard.kubeconfig)) as server:
+        server.order(f"{DOORS}/virtualmachines/sealed/start", {"paused": True})
+
+        becomes(yard, "Paused", "sealed")
+        assert "<tpm model=" in server.text(f"{DOORS}/virtualmachineinstances/sealed/domain")
+        diskyard(yard, "unpause", "sealed")
+        becomes(yard, "Running", "sealed")
+
+    yard.delete("virtualmachines", "sealed")
+    yard.gone("virtualmachines", "sealed")
 
 
 def typed(yard: Yard, keys: str, until: str) -> str:

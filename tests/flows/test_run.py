@@ -1,5 +1,8 @@
 """`diskyard run` as a newcomer types it: one command, and the guest's console."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,22 @@ def test_a_url_runs_in_the_yard_that_is_there_and_goes_with_its_machine(
     yard.delete("virtualmachines", "fetched")
     yard.gone("virtualmachines", "fetched")
     yard.gone("datavolumes", "fetched")
+
+
+def test_the_example_of_a_front_end_does_what_it_says(yard: Yard, guest_url: str) -> None:
+    example = Path(__file__).parents[2] / "docs/examples/front_end.py"
+    surroundings = {**os.environ, "KUBECONFIG": str(yard.kubeconfig)}
+
+    ended = subprocess.run(
+        [sys.executable, example, guest_url],
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert "machine: Running" in ended.stdout
+    assert 'kubevirt_vmi_cpu_usage_seconds_total{name="front-end"' in ended.stdout
+    yard.gone("virtualmachines", "front-end")

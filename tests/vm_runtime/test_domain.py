@@ -116,6 +116,8 @@ CASES: dict[str, tuple[Instance, bool, Backing]] = {
         True,
         FILE,
     ),
+    "tpm": (with_devices(tpm={}), True, FILE),
+    "begins-paused": (guest(startStrategy="Paused"), True, FILE),
     "far-clock": (guest({"clock": {"timezone": "Europe/Berlin"}}), True, FILE),
     "small-devices": (
         with_devices(

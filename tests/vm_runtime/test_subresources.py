@@ -109,6 +109,21 @@ def test_the_old_switch_is_turned_where_the_machine_uses_it() -> None:
     assert action.patch["spec"] == {"running": True}
 
 
+PAUSED = {"action": "Start", "data": {"paused": "true"}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "phase", "changes"),
+    [
+        ("Manual", "", [requests(PAUSED)]),
+        ("Manual", "Succeeded", [requests(STOP, PAUSED)]),
+        ("Halted", "", [requests(PAUSED), {"spec": {"runStrategy": "Always"}}]),
+    ],
+)
+def test_a_paused_start_is_a_request_that_says_so(strategy: str, phase: str, changes: list[Obj]) -> None:
+    assert [change for _, change in done("start", strategy, phase, paused=True)] == changes
+
+
 def test_a_change_only_fits_the_machine_that_was_read() -> None:
     obj = machine("Halted")
 
@@ -133,7 +148,7 @@ def test_a_shorter_grace_is_the_instances_first() -> None:
     [
         ("restart", {"gracePeriodSeconds": 5}, "only gracePeriod=0 is supported"),
         ("stop", {"gracePeriod": -1}, "must be a number of seconds of 0 or more, found -1"),
-        ("start", {"paused": True}, "cannot be started paused yet"),
+        ("restart", {"gracePeriodSeconds": "soon"}, "must be a number of seconds of 0 or more"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(verb: str, options: Obj, words: str) -> None:

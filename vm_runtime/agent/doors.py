@@ -4,7 +4,7 @@ import json
 import socket
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from diskyard.api.names import kubevirt
 from diskyard.errors import GuestFailed, Passing
@@ -14,7 +14,7 @@ CONSOLE: Final = "console"
 VNC: Final = "vnc"
 PATIENCE: Final = 10.0
 """Seconds that a launcher gets to obey."""
-LINE_LIMIT: Final = 16384
+LINE_LIMIT: Final = 1 << 20
 _SOCKETS: Final = {CONSOLE: kubevirt.CONSOLE_SOCKET, VNC: kubevirt.VNC_SOCKET}
 
 
@@ -24,8 +24,8 @@ class Doors:
     def __init__(self, pods: Path) -> None:
         self._pods = pods
 
-    def order(self, pod: str, verb: str) -> None:
-        """Have the launcher of the pod with that uid do something. Raises GuestFailed, Passing."""
+    def order(self, pod: str, verb: str) -> Any:
+        """Have the launcher of the pod with that uid do something; what it answers. Raises GuestFailed, Passing."""
         try:
             with closing(mailbox(self._pods, pod).connect()) as connection:
                 connection.settimeout(PATIENCE)
@@ -36,6 +36,7 @@ class Doors:
             raise Passing(f"the guest's launcher does not answer: {failure}") from failure
         if answer.get("done") != verb:
             raise GuestFailed(str(answer.get("error") or "the guest's launcher ended"))
+        return answer.get("said")
 
     def stream(self, pod: str, door: str) -> socket.socket:
         """A connection to the guest's `console` or `vnc`, for the caller to close. Raises Passing."""

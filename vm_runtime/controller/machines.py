@@ -103,7 +103,7 @@ class Machines:
                     (*volumes, *_reported(world, state, acted=False)), None if world.obstacle else wait
                 )
             case Step.START:
-                return Plan((*volumes, *_start(world), *_reported(world, state)))
+                return Plan((*volumes, *_start(world, state), *_reported(world, state)))
             case Step.STOP:
                 return Plan((*_reported(world, state), *volumes, *_stop(world)))
             case _:
@@ -155,12 +155,15 @@ def instance(owner: Obj, machine: Machine) -> Obj:
     }
 
 
-def _start(world: World) -> list[Action]:
+def _start(world: World, state: State) -> list[Action]:
     text = (
         f"Started the virtual machine by creating the new virtual machine instance {world.machine.key.name}"
     )
+    made = instance(world.obj, world.machine)
+    if state.begins_paused:
+        made["spec"]["startStrategy"] = "Paused"
     return [
-        Create(INSTANCE, instance(world.obj, world.machine)),
+        Create(INSTANCE, made),
         Tell(MACHINE, world.obj, "SuccessfulCreate", text),
     ]
 

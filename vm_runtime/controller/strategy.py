@@ -45,6 +45,11 @@ class State:
         return any(each.action == "Start" for each in self.machine.requests)
 
     @property
+    def begins_paused(self) -> bool:
+        """Whether the start that was asked for is to end before the guest's first instruction."""
+        return any(each.action == "Start" and each.paused for each in self.machine.requests)
+
+    @property
     def asked_to_stop(self) -> bool:
         """Whether this very instance was asked to stop."""
         return self.instance is not None and any(

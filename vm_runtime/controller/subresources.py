@@ -44,20 +44,21 @@ def world(obj: Obj, instance: Obj | None) -> World:
 
 def start(world: World, options: Obj) -> tuple[Action, ...]:
     """Raises Conflict, BadRequest."""
-    if options.get("paused"):
-        raise BadRequest("paused: a guest cannot be started paused yet: start it, then pause it")
+    wanted = Request("Start", paused=options.get("paused") is True)
     if world.running:
         raise refused(MACHINE, world.machine.key, "VM is already running")
     strategy = world.machine.strategy
     if strategy in (Strategy.ALWAYS, Strategy.ONCE):
         raise refused(MACHINE, world.machine.key, f"{strategy} does not support manual start requests")
+    if strategy == Strategy.HALTED and wanted.paused:
+        return (_request(world, wanted, stop=False), _run(world, running=True, as_read=False))
     if strategy == Strategy.HALTED:
         return (_run(world, running=True),)
     if strategy == Strategy.RERUN and world.final and meta.phase(world.instance or {}) == "Failed":
         raise refused(
             MACHINE, world.machine.key, f"{strategy} does not support starting VM from failed state"
         )
-    return (_request(world, Request("Start"), stop=world.final),)
+    return (_request(world, wanted, stop=world.final),)
 
 
 def stop(world: World, options: Obj) -> tuple[Action, ...]:
@@ -120,13 +121,14 @@ def refused(kind: Kind, key: Key, why: str) -> Conflict:
     return Conflict(f"Operation cannot be fulfilled on {name}: {why}")
 
 
-def _run(world: World, *, running: bool) -> Merge:
+def _run(world: World, *, running: bool, as_read: bool = True) -> Merge:
     """In the field that the machine uses."""
     if "running" in meta.spec(world.obj):
         change: Obj = {"running": running}
     else:
         change = {"runStrategy": str(Strategy.ALWAYS if running else Strategy.HALTED)}
-    return Merge(MACHINE, world.machine.key, {**_as_read(world.obj), "spec": change})
+    same = _as_read(world.obj) if as_read else {"metadata": {"uid": meta.uid(world.obj)}}
+    return Merge(MACHINE, world.machine.key, {**same, "spec": change})
 
 
 def _request(world: World, *wanted: Request, stop: bool) -> Merge:

@@ -35,6 +35,8 @@ def devices(instance: Instance, private_dir: str) -> Iterator[Element]:
     yield from _screen(instance, private_dir)
     yield from _sound(instance)
     yield from _watchdog(instance)
+    if instance.tpm:
+        yield E.tpm(E.backend(type="emulator", version="2.0"), model="tpm-tis")
     for each in parts(instance.devices, "panicDevices"):
         yield E.panic(**({"model": str(each["model"])} if each.get("model") else {}))
     yield _balloon(instance)

@@ -29,6 +29,8 @@ def firmware(instance: Instance, uefi: Uefi | None) -> Iterator[Element]:
         system.append(E.loader(uefi.code, readonly="yes", secure=secure, type="pflash"))
         system.append(E.nvram(uefi.kept, template=uefi.variables))
     system.append(E.smbios(mode="sysinfo"))
+    if instance.begins_paused:
+        system.append(E.bootmenu(enable="yes", timeout="10000"))
     if instance.bios_serial:
         system.append(E.bios(useserial="yes"))
     yield system

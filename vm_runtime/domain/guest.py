@@ -49,3 +49,15 @@ def domain(instance: Instance, host: Host) -> str:
         type="kvm" if host.accelerated else "qemu",
     )
     return etree.tostring(root, pretty_print=True, encoding="unicode")
+
+
+def aliases(xml: str) -> dict[str, str]:
+    """What the instance calls the disks and interfaces of a domain, as `block.N.alias` and `net.N.alias`."""
+    devices = etree.fromstring(xml).find("devices")
+    found = {}
+    for place, tag in (("block", "disk"), ("net", "interface")):
+        for number, each in enumerate(devices.iterfind(tag) if devices is not None else ()):
+            alias = each.find("alias")
+            if alias is not None:
+                found[f"{place}.{number}.alias"] = alias.get("name", "").removeprefix("ua-")
+    return found

@@ -2,7 +2,8 @@
 
 {"do": "observe"}   answered by the present report, and by each one that follows
 {"do": "stop"}      shuts the guest down gracefully, as SIGTERM does
-{"do": ORDER}       something else that can be done to the guest; answered by {"done": ORDER} or {"error": TEXT}
+{"do": ORDER}       something else that can be done to the guest, or asked of it; answered by {"done": ORDER}, with
+                    {"said": ANSWER} where there is one, or by {"error": TEXT}
 """
 
 import json
@@ -16,6 +17,8 @@ from typing import Final, Self
 from diskyard.api.job import Report
 from diskyard.errors import GuestFailed
 
+Orders = Mapping[str, Callable[[], object]]
+
 LINE_LIMIT: Final = 4096
 SEND_TIMEOUT: Final = 2.0
 """Seconds after which an observer that does not read is let go."""
@@ -27,7 +30,7 @@ class Control:
     def __init__(self, path: Path, on_stop: Callable[[], None]) -> None:
         self._path = path
         self._on_stop = on_stop
-        self._orders: Mapping[str, Callable[[], None]] = {}
+        self._orders: Orders = {}
         self._lock = threading.Lock()
         self._report = Report("Preparing")
         self._observers: list[socket.socket] = []
@@ -50,8 +53,8 @@ class Control:
                 _shut(client)
             self._observers.clear()
 
-    def take(self, orders: Mapping[str, Callable[[], None]]) -> None:
-        """Take these orders from now on; each raises GuestFailed."""
+    def take(self, orders: Orders) -> None:
+        """Take these orders from now on; each returns its answer, or None, and raises GuestFailed."""
         self._orders = orders
 
     def publish(self, report: Report) -> None:
@@ -91,16 +94,16 @@ class Control:
                 with self._lock:
                     _sent(client, json.dumps(answer))
 
-    def _obeyed(self, verb: str) -> Mapping[str, str]:
+    def _obeyed(self, verb: str) -> Mapping[str, object]:
         order = self._orders.get(verb)
         if order is None:
             known = ", ".join(["observe", "stop", *self._orders])
             return {"error": f"unknown request {verb!r}: expected one of {known}"}
         try:
-            order()
+            said = order()
         except GuestFailed as failure:
             return {"error": str(failure)}
-        return {"done": verb}
+        return {"done": verb} if said is None else {"done": verb, "said": said}
 
 
 def _verb(line: bytes) -> str:

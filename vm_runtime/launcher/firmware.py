@@ -1,5 +1,6 @@
 """Which UEFI a guest boots by: builds of EDK II as distributions install them."""
 
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -34,3 +35,13 @@ def uefi(instance: Instance, private: Path) -> Uefi | None:
         f"the guest boots by UEFI, and none is installed on its node: expected {BUILDS[secure][0][0]} "
         "(Debian: apt install ovmf; Fedora: dnf install edk2-ovmf)"
     )
+
+
+def check_tpm(instance: Instance) -> None:
+    """Whether what emulates a TPM is installed, where the guest has one. Raises InvalidRequest."""
+    missing = [name for name in ("swtpm", "swtpm_setup") if not shutil.which(name)]
+    if instance.tpm and missing:
+        raise InvalidRequest(
+            f"the guest has a TPM, and its node has no {' and no '.join(missing)} "
+            "(Debian: apt install swtpm swtpm-tools; Fedora: dnf install swtpm swtpm-tools)"
+        )

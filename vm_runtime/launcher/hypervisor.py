@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 import libvirt
 
 from diskyard.errors import GuestFailed
+from vm_runtime.domain.guest import aliases
 
 KEEPALIVE: Final = (5, 5)
 """Seconds between questions, and how many may stay unanswered."""
@@ -110,6 +111,15 @@ class Hypervisor:
         with _Spoken("libvirt did not show the guest"):
             text: str = self._domain.XMLDesc()
             return text
+
+    def figures(self) -> dict[str, int | str]:
+        """What libvirt counts of the guest, by the names of virDomainListGetStats. Raises GuestFailed.
+
+        Beside them `block.N.alias` and `net.N.alias`: what the instance calls its disks and interfaces.
+        """
+        with _Spoken("libvirt did not count the guest's work"):
+            ((_, found),) = self._connection.domainListGetStats([self._domain])
+        return {**found, **aliases(self.xml())}
 
     def shutdown(self) -> None:
         """Ask the guest to power off; whether it listens shows later. A guest that is gone already is fine."""

@@ -92,11 +92,16 @@ class Launcher:
                 return TerminationMessage("asked to stop before the guest was started")
             hypervisor = stack.enter_context(Hypervisor(daemon.uri, self._happenings.put))
             console = self._start(instance, daemon, hypervisor)
+            if instance.begins_paused:
+                self._ran = True
+                control.publish(_report("Paused", "PausedByUser"))
             control.take({
                 "pause": hypervisor.pause,
                 "unpause": hypervisor.resume,
                 "softreboot": hypervisor.reboot,
                 "reset": hypervisor.reset,
+                "domain": hypervisor.xml,
+                "figures": hypervisor.figures,
             })  # fmt: skip
             end = self._follow(control, daemon, hypervisor)
             if console:
@@ -132,9 +137,10 @@ class Launcher:
         return instance if known else None
 
     def _start(self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor) -> Console | None:
-        """The guest runs on return; its serial port was being read before its first instruction."""
+        """The guest runs on return, unless it begins halted; its serial port is read from its first instruction on."""
         private = self.place.private
         uefi = firmware.uefi(instance, private)
+        firmware.check_tpm(instance)
         host = Host(self.job.accelerated, str(private), backings(instance, self.place), uefi)
         xml = domain(instance, host)
         daemon.wait()
@@ -145,7 +151,8 @@ class Launcher:
         console = None
         if instance.attached("autoattachSerialConsole"):
             console = Console(private / kubevirt.SERIAL_SOCKET, private / kubevirt.CONSOLE_SOCKET, self.out)
-        hypervisor.resume()
+        if not instance.begins_paused:
+            hypervisor.resume()
         return console
 
     def _follow(self, control: Control, daemon: Daemon, hypervisor: Hypervisor) -> TerminationMessage:

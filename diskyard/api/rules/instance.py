@@ -26,14 +26,14 @@ MOST_PROCESSORS: Final = 288
 """What q35 takes without an emulated interrupt remapper (qemu's pc_q35_machine_options)."""
 RESERVED_MAC: Final = "02:00:00:00:00:00"
 NOT_YET: Final = (
-    "livenessProbe", "readinessProbe", "resourceClaims", "startStrategy",
+    "livenessProbe", "readinessProbe", "resourceClaims",
     "domain.cpu.dedicatedCpuPlacement", "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime",
     "domain.features.hypervPassthrough", "domain.firmware.acpi", "domain.firmware.bootloader.efi.persistent",
     "domain.firmware.kernelBoot", "domain.ioThreads", "domain.ioThreadsPolicy", "domain.launchSecurity",
     "domain.memory.hugepages",
     "domain.devices.autoattachVSOCK", "domain.devices.blockMultiQueue", "domain.devices.clientPassthrough",
     "domain.devices.downwardMetrics", "domain.devices.filesystems", "domain.devices.gpus",
-    "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue", "domain.devices.tpm",
+    "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue", "domain.devices.tpm.persistent",
 )  # fmt: skip
 """Fields that ask for what we cannot do yet: refused, never ignored."""
 DISK_NOT_YET: Final = (
@@ -82,6 +82,12 @@ def _asked(entry: Obj, at: str, fields: Sequence[str]) -> Iterator[Cause]:
             found = found.get(step) if isinstance(found, dict) else None
         if found not in (None, False, "", [], ()):
             yield Cause(f"{at}.{field} is not supported yet", f"{at}.{field}", "FieldValueNotSupported")
+
+
+def _strategy(spec: Obj, at: str) -> Iterator[Cause]:
+    said = spec.get("startStrategy")
+    if said not in (None, "Paused"):
+        yield Cause(f"{at}.startStrategy is set with an unrecognized option: {said}", f"{at}.startStrategy")
 
 
 def _memory(spec: Obj, at: str) -> Iterator[Cause]:
@@ -198,5 +204,5 @@ def _interface(interface: Obj, place: str) -> Iterator[Cause]:
 
 
 _RULES: Final[tuple[Callable[[Obj, str], Iterator[Cause]], ...]] = (
-    disk_causes, _memory, _processors, _machine, board_causes, _grace, _networks, _unsupported,
+    disk_causes, _memory, _processors, _machine, board_causes, _grace, _strategy, _networks, _unsupported,
 )  # fmt: skip
