@@ -21,7 +21,7 @@ def reconcilers(scraper: Scraper) -> list[Reconciler[Any]]:
         DataVolumes(scraper),
         Imports(scraper),
         Populators(scraper),
-        Uploads(),
+        Uploads(scraper),
         Authorities(),
         DataSources(),
         CDIs(),

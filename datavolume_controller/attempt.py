@@ -9,6 +9,7 @@ from typing import Any, Final
 from diskyard.api import meta
 from diskyard.api.job import TerminationMessage
 from diskyard.api.names import cdi
+from diskyard.api.progress import Failure
 
 KEPT: Final = 10
 SUCCEEDED: Final = "Completed"
@@ -33,6 +34,15 @@ ADVICE: Final[Mapping[str, str]] = {
     "SourceChanged": "It starts over with the source as it is now.",
 }
 """Reason of a failure -> what a user can do; `{source}`: the kind of the source; `{retry}`: our annotation."""
+UPLOAD_ADVICE: Final[Mapping[str, str]] = {
+    "ImageTooLarge": "Upload into another, larger one.",
+    "ChecksumError": "Check the checksum that was promised, and send the image again.",
+    "UnsafeImage": ADVICE["UnsafeImage"],
+    "NoSpace": "Make room on the node's disk, and send the image again.",
+    "SourceUnavailable": "Send it again.",
+    "SentAgain": "Send it again.",
+}
+"""The same of what was uploaded."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,22 @@ def attempt(run: str, time: str, ended: TerminationMessage, exit_code: int, sour
     message = ended.message or f"the importer ended with exit code {exit_code} and said nothing; see its log"
     advice = ADVICE.get(reason, "").format(source=source, retry=cdi.RETRY)
     return Attempt(run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, advice)
+
+
+def upload(pod_uid: str, failed: Failure) -> Attempt:
+    """The upload that failed so, while its server stayed."""
+    run = f"{pod_uid}/{failed.time}/{failed.number}"
+    advice = UPLOAD_ADVICE.get(failed.reason, "")
+    return Attempt(run, failed.time, failed.reason, failed.message[:_MESSAGE_LIMIT], failed.bytes, advice)
+
+
+def served(run: str, time: str, ended: TerminationMessage, exit_code: int) -> Attempt:
+    """The upload with which its server ended: the disk is there, or the server was killed."""
+    reason = SUCCEEDED if exit_code == 0 else ended.reason or FAILED
+    message = (
+        ended.message or f"the upload server ended with exit code {exit_code} and said nothing; see its log"
+    )
+    return Attempt(run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched)
 
 
 def simplified(ended: TerminationMessage) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from datavolume_controller import importer, population, status
+from datavolume_controller import importer, population, status, uploader
 from datavolume_controller.claim import Refusal, Storage
-from datavolume_controller.progress import FIRST, PERIOD, Scraper, Target
+from datavolume_controller.progress import FIRST, IDLE, PERIOD, Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.report import reported
 from datavolume_controller.settings import settings
@@ -111,9 +111,8 @@ class DataVolumes:
                 return Plan((*_source(world, made), _creation(world, made), *_noted(world)))
             refusal = made
         actions = (*_taken_over(world), *_corrected(world), *reported(world, refusal))
-        running = world.claim is not None and world.claim.pod_phase == "Running" and not world.dv.uploads
-        if running:
-            return Plan(actions, PERIOD if world.figures else FIRST)
+        if world.claim is not None and world.claim.pod_phase == "Running":
+            return Plan(actions, PERIOD if world.figures else IDLE if world.dv.uploads else FIRST)
         return Plan(actions, LOOK_AGAIN if refusal else None)
 
     def _figures(self, client: Client, target: Claim) -> Figures | None:
@@ -121,11 +120,14 @@ class DataVolumes:
         key = population.transfer(target)
         prime = find(client, CLAIM, key) if key != target.key else None
         worked_on = claim(prime) if prime else target
-        pod = find(client, POD, Key(importer.pod_name(worked_on), key.namespace))
+        upload = cdi.UPLOAD_TARGET in worked_on.annotations
+        name = uploader.name(worked_on) if upload else importer.pod_name(worked_on)
+        pod = find(client, POD, Key(name, key.namespace))
         address = pods.facts(pod).ip if pod else ""
         if not pod or not address:
             return None
-        return self._scraper.figures(Target(address, importer.owner_uid(worked_on), meta.uid(pod)))
+        found = self._scraper.figures(Target(address, importer.owner_uid(worked_on), meta.uid(pod)))
+        return None if upload and found and found.percent is None else found
 
 
 def _source(world: World, made: Obj) -> tuple[Action, ...]:

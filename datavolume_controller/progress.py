@@ -20,6 +20,8 @@ from diskyard.api.progress import Figures
 PERIOD: Final = 1.0
 FIRST: Final = 0.25
 """Seconds between two questions until the first answer: a worker's server comes up with its first bytes."""
+IDLE: Final = 2.0
+"""Seconds between two questions to an upload server that nobody sends anything."""
 TIMEOUT: Final = 2.0
 FORGOTTEN: Final = 60.0
 """Seconds after which a worker that nobody asks about is forgotten."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from datavolume_controller.importer import verbosity
+from datavolume_controller.importer import owner_uid, verbosity
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
@@ -38,7 +38,7 @@ def job(claim: Claim, config: Config, now: datetime) -> UploadJob:
         overhead=config.overhead_of(claim.storage_class, claim.block),
         preallocation=said.get(cdi.PREALLOCATION_REQUESTED) == "true",
         content_type=said.get(cdi.CONTENT_TYPE, "") or "kubevirt",
-        owner_uid=claim.owner_uid or claim.uid,
+        owner_uid=owner_uid(claim),
         deadline=meta.timestamp(now + DEADLINE),
     )
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from datavolume_controller import attempt, uploader
+from datavolume_controller import attempt, importer, uploader
 from datavolume_controller.attempt import Attempt
+from datavolume_controller.progress import IDLE, PERIOD, Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
 from datavolume_controller.usage import claims, in_use, users
@@ -21,6 +22,7 @@ from diskyard.api.job import TerminationMessage
 from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, SECRET, SERVICE, Key, Kind, Obj
 from diskyard.api.names import cdi, upload
 from diskyard.api.pod import Facts
+from diskyard.api.progress import Figures
 from diskyard.api.storage import Claim, claim
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Plan, Tell, everything, find
@@ -47,6 +49,8 @@ class World:
     users: tuple[Key, ...]
     """Other pods that use the claim and have not ended."""
     now: datetime
+    figures: Figures | None = None
+    """What the server says that runs."""
 
     @property
     def facts(self) -> Facts:
@@ -55,7 +59,7 @@ class World:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """The uploads that have ended."""
+        """The uploads that have ended, as far as they are recorded."""
         return attempt.attempts(self.claim.annotations.get(cdi.ATTEMPTS, ""))
 
 
@@ -64,6 +68,9 @@ class Uploads:
 
     kind: Kind = CLAIM
     wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: claims, CDI_CONFIG: everything}
+
+    def __init__(self, scraper: Scraper) -> None:
+        self._scraper = scraper
 
     def gather(self, client: Client, key: Key) -> World | None:
         """The claim, its server and who else uses it; None: not a claim for us."""
@@ -84,7 +91,14 @@ class Uploads:
             clients=clients.certificate if clients else b"",
             users=users(client, key) if pod is None else (),
             now=datetime.now(UTC),
+            figures=self._figures(found, pod) if pod else None,
         )
+
+    def _figures(self, claim: Claim, pod: Obj) -> Figures | None:
+        facts = pods.facts(pod)
+        if not (facts.running and facts.ip):
+            return None
+        return self._scraper.figures(Target(facts.ip, importer.owner_uid(claim), meta.uid(pod)))
 
     def decide(self, world: World) -> Plan:
         """What to do next."""
@@ -160,7 +174,9 @@ def _lost(world: World) -> Plan | None:
 
 def _working(world: World) -> Plan | None:
     """The server waits, works, or is started again by its node."""
-    return Plan((*_failures(world), *annotated(world.claim, _state(world))))
+    busy = world.figures is not None and world.figures.percent is not None
+    pause = (PERIOD if busy else IDLE) if world.facts.running else None
+    return Plan((*_failures(world), *annotated(world.claim, _state(world))), pause)
 
 
 RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
@@ -184,8 +200,8 @@ def _state(world: World) -> dict[str, str | None]:
 
 
 def _condition(world: World) -> dict[str, str | None]:
-    facts, last = world.facts, _last(world)
-    failed = last.message if last and last.failed else ""
+    facts, tries = world.facts, (*world.attempts, *_fresh(world))
+    failed = tries[-1].told if tries and tries[-1].failed else ""
     if facts.running:
         return running("true", RUNNING, failed)
     if facts.unschedulable:
@@ -195,29 +211,32 @@ def _condition(world: World) -> dict[str, str | None]:
     return running("false", *facts.waiting) if facts.waiting else {}
 
 
-def _last(world: World) -> Attempt | None:
-    """The upload that failed last after its client was told that all was well, or whose server was killed."""
-    end = world.facts.end or world.facts.last_end
-    if end is None:
-        return None
-    run = f"{meta.uid(world.pod or {})}/{end.finished}"
-    said = TerminationMessage.from_text(end.message)
-    return attempt.attempt(run, end.finished or meta.timestamp(world.now), said, end.code, upload.SYNC)
+def _fresh(world: World) -> tuple[Attempt, ...]:
+    """Uploads that have ended and are not recorded: the server has ended with them, or stays and says so."""
+    pod, end = meta.uid(world.pod or {}), world.facts.end or world.facts.last_end
+    failures = world.figures.failures if world.figures else ()
+    found = [attempt.upload(pod, each) for each in failures]
+    if end is not None:
+        said, moment = TerminationMessage.from_text(end.message), end.finished or meta.timestamp(world.now)
+        found.insert(0, attempt.served(f"{pod}/{end.finished}", moment, said, end.code))
+    known = {each.run for each in world.attempts}
+    return tuple(each for each in found if each.run not in known)
 
 
 def _recorded(world: World) -> dict[str, str | None]:
-    one = _last(world)
-    if one is None or any(each.run == one.run for each in world.attempts):
-        return {}
-    return {cdi.ATTEMPTS: attempt.text(attempt.recorded(world.attempts, one))}
+    tries = world.attempts
+    for each in _fresh(world):
+        tries = attempt.recorded(tries, each)
+    return {cdi.ATTEMPTS: attempt.text(tries)} if tries != world.attempts else {}
 
 
 def _failures(world: World) -> tuple[Action, ...]:
     """A try that failed is told when it is recorded, and before: told twice is better than never."""
-    one = _last(world)
-    if one is None or not one.failed or not _recorded(world):
-        return ()
-    return (Tell(CLAIM, world.obj, "ErrUploadFailed", one.message, warning=True),)
+    return tuple(
+        Tell(CLAIM, world.obj, "ErrUploadFailed", each.message, warning=True)
+        for each in _fresh(world)
+        if each.failed
+    )
 
 
 def _gone(world: World) -> tuple[Action, ...]:

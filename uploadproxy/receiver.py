@@ -14,6 +14,7 @@ from diskyard.errors import DiskyardError, InvalidRequest, SourceUnavailable
 from diskyard.web.bridge import call
 from uploadproxy import session as sessions
 from uploadproxy import shelf
+from uploadproxy.account import Account
 from uploadproxy.intake import SentAgain
 from uploadproxy.session import Place, Session
 from uploadproxy.shelf import Ticket
@@ -41,15 +42,15 @@ class Receiver:
     """At most one upload at a time, until one has become the disk."""
 
     def __init__(self, place: Place, expiry: float, on_end: Callable[[Session], None]) -> None:
-        """`on_end`: an upload has become the disk, or has failed when its client had been told that all was well."""
+        """`on_end`: an upload has become the disk, or has failed by a fault of the server itself."""
         self.place = place
         self.expiry = expiry
         self.done = False
         self.session: Session | None = None
         self.ticket: Ticket | None = None
+        self.account = Account()
         self._on_end = on_end
         self._whole = False
-        self._told = False
         self._single = False
         self._making = asyncio.Lock()
         self._reaper: asyncio.Task[None] | None = None
@@ -76,7 +77,6 @@ class Receiver:
             return
         self._whole = isinstance(found.error, SentAgain)
         if found.task.done() or found.processing.is_set():
-            self._told = True
             if found.task.done() and found.error is None:
                 self._finished(found)
             return
@@ -115,13 +115,6 @@ class Receiver:
         await call(shelf.discard, self.place.target)
         self.session = self.ticket = None
 
-    def answered(self) -> None:
-        """A client was told that everything is here: what comes now, the pod has to say."""
-        self._told = True
-        found = self.session
-        if found and found.task.done():
-            self._ended(found)
-
     async def close(self, _: web.Application) -> None:
         """Keep what has come: another server goes on."""
         if self._reaper:
@@ -130,7 +123,7 @@ class Receiver:
             await self.session.stop(SourceUnavailable("the server was told to stop"))
 
     def _begun(self, found: Session) -> Session:
-        self.session, self._told = found, False
+        self.session = found
         found.task.add_done_callback(lambda _: self._ended(found))
         if self._reaper is None:
             self._reaper = asyncio.create_task(self._reap())
@@ -141,8 +134,10 @@ class Receiver:
             return
         if found.error is None:
             self._finished(found)
-        elif self._told:
-            self._on_end(found)
+        elif not isinstance(found.error, Withdrawn):
+            self.account.note(found)
+            if not isinstance(found.error, DiskyardError):
+                self._on_end(found)
 
     def _finished(self, found: Session) -> None:
         if not self.done and not self._single:

@@ -1,5 +1,6 @@
 """The upload pod: one image comes in, by CDI's single requests or by tus, and becomes the disk of one claim.
 
+An upload that fails leaves it ready for another; its controller asks for those that did.
 Exit codes: 0 done (or the deadline has passed and nobody uploads), 3 can never work as asked, 4 may work when tried
 again, 143 told to stop.
 """
@@ -39,6 +40,8 @@ DEADLINE: Final = "Deadline Passed"
 GRACE: Final = 10.0
 _LAST_ANSWER: Final = 1.0
 """Seconds for which a server that is done still answers who asks how it went."""
+_OPEN: Final = ("/healthz", "/progress")
+"""What anybody in the cluster may ask, as of importers."""
 _CLONE: Final = "x-cdi-content-type"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -106,6 +109,7 @@ def application(receiver: Receiver, job: UploadJob) -> web.Application:
     """CDI's paths and ours, for the one client that may come in."""
     app = web.Application(middlewares=[_admitted(job.client_name)])
     app.router.add_get("/healthz", _alive)
+    app.router.add_get("/progress", _reported(receiver, job.owner_uid))
     single = _Single(receiver, job.idle)
     for version in upload.VERSIONS:
         path = f"/{version}/"
@@ -125,7 +129,7 @@ def _admitted(name: str) -> Any:
 
     @web.middleware
     async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path != "/healthz" and _common_name(request) != name:
+        if request.path not in _OPEN and _common_name(request) != name:
             return web.Response(status=401)
         try:
             return await handler(request)
@@ -143,6 +147,14 @@ def _common_name(request: web.Request) -> str:
 
 async def _alive(_: web.Request) -> web.StreamResponse:
     return web.Response(text="OK")
+
+
+def _reported(receiver: Receiver, owner_uid: str) -> Handler:
+    async def reported(_: web.Request) -> web.StreamResponse:
+        text = receiver.account.to_text(owner_uid, receiver.session)
+        return web.Response(text=text, content_type="application/json")
+
+    return reported
 
 
 class _Single:
@@ -200,14 +212,13 @@ async def _file(request: web.Request) -> AsyncIterator[bytes]:
 
 
 def _end(job: UploadJob, session: Session) -> End:
-    """What the pod says when an upload has come to its end and no client waits for the answer."""
-    error = session.error
-    if error is None:
+    """What the pod says when an upload has become the disk, or the server is at fault."""
+    if session.error is None:
         return End(DONE, _success(job, session.task.result()))
-    fatal = isinstance(error, DiskyardError) and error.fatal
-    reason = error.reason if isinstance(error, DiskyardError) else "InternalError"
-    said = TerminationMessage(refusal(error)[1], reason=reason, fatal=fatal, bytes_fetched=session.received)
-    return End(FATAL if fatal else PASSING, said.to_text())
+    said = TerminationMessage(
+        refusal(session.error)[1], reason="InternalError", bytes_fetched=session.received
+    )
+    return End(PASSING, said.to_text())
 
 
 def _success(job: UploadJob, result: Result) -> str:

@@ -154,17 +154,15 @@ class _Uploads:
         ticket = await self._receiver.known()
         if ticket is not None:
             await self._receiver.find(ticket.id)
-        return web.json_response(
-            await self._said() if ticket else {"state": "succeeded" if self._receiver.done else "waiting"}
-        )
+        return web.json_response(await self._said())
 
     async def _said(self) -> dict[str, object]:
         ticket, session = self._receiver.ticket, self._receiver.session
-        said: dict[str, object] = {"state": "waiting"}
+        said: dict[str, object] = {"state": "succeeded" if self._receiver.done else "waiting"}
         if session is not None:
             said = {
                 "state": _state(session),
-                "offset": await session.offset(),
+                "offset": await session.offset() if ticket else session.received,
                 "percent": session.progress.percent,
             }
             if session.error:
@@ -210,8 +208,7 @@ class _Uploads:
 
     async def _finish(self, session: Session) -> None:
         session.processing.set()
-        if await session.outcome(_FINISH) is None:
-            self._receiver.answered()
+        await session.outcome(_FINISH)
         session.committed = session.received
 
     async def _take_checked(

@@ -1,12 +1,26 @@
 """How far a transfer is: from its controller to whoever shows it, as one annotation."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 UNKNOWN: Final = "N/A"
 COMPLETE: Final = "100.0%"
 _ALMOST: Final = 99.99
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An upload that came to nothing while its server stayed, ready for another."""
+
+    number: int
+    """Of the failures of that server, from 1."""
+    time: str
+    reason: str
+    message: str
+    bytes: int = 0
+    """Of the image that had come."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,8 @@ class Figures:
     """Seconds without a byte, once they are many."""
     journal: str = ""
     """Of a block device: what of it is durable, for the next worker."""
+    failures: tuple[Failure, ...] = ()
+    """Of an upload server: the newest ones, oldest first. Not for users: `attempt.py` keeps them."""
 
     @property
     def seconds_left(self) -> int | None:
@@ -73,6 +89,7 @@ class Figures:
             limit=str(said.get("limit", "")),
             stalled=_number(said.get("stalledSeconds")) or 0.0,
             journal=str(said.get("journal", "")),
+            failures=_failures(said.get("failures")),
         )
 
 
@@ -81,6 +98,20 @@ def percentage(percent: float | None, before: str = "") -> str:
     if percent is None or percent >= 100:
         return before or UNKNOWN
     return f"{min(percent, _ALMOST):.2f}%"
+
+
+def _failures(found: Any) -> tuple[Failure, ...]:
+    said = [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    return tuple(
+        Failure(
+            number=int(_number(each.get("number")) or 0),
+            time=str(each.get("time", "")),
+            reason=str(each.get("reason", "")),
+            message=str(each.get("message", "")),
+            bytes=int(_number(each.get("bytes")) or 0),
+        )
+        for each in said
+    )
 
 
 def _number(found: Any) -> float | None:

@@ -5,12 +5,13 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from datavolume_controller import importer, population, prime
+from datavolume_controller import importer, population, prime, uploader
 from datavolume_controller.claim import Refusal, Storage
 from diskyard.api.config import Config
 from diskyard.api.datavolume import datavolume
@@ -102,6 +103,26 @@ def test_the_claim_of(name: str) -> None:
 def test_the_importer_of(name: str) -> None:
     obj = builders.stored(made(*SHAPES[name]), uid="claim-uid")
     same(f"importer-{name}", a_pod(obj))
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        (
+            "filesystem",
+            {"source": {"upload": {}}, "priorityClassName": "high", "serviceAccountName": "mover"},
+        ),
+        ("block", {**SHAPES["blank-block"][0], "source": {"upload": {}}, "preallocation": True}),
+        ("archive", {"source": {"upload": {}}, "contentType": "archive"}),
+    ],
+)
+def test_the_upload_server_of(name: str, spec: Obj) -> None:
+    obj = builders.stored(made(spec, STORAGE), uid="claim-uid")
+    pod = uploader.pod(obj, claim(obj), Config(), datetime.fromisoformat(NOW).astimezone(UTC))
+    for each in pod["spec"]["containers"]:
+        each["image"] = "diskyard"
+    same(f"upload-{name}", pod)
+    same(f"upload-service-{name}", uploader.service(obj, claim(obj)))
 
 
 def test_the_stand_in_of_a_populators_claim() -> None:

@@ -16,7 +16,8 @@ from kubernetes import client
 
 from tests.builders import eventually
 from tests.flows.place import Place
-from tests.flows.yard import Yard, running
+from tests.flows.yard import Yard, data_volume, running
+from tests.uploadproxy.images import broken_vhdx
 
 MIB = 1 << 20
 UPLOADS = "upload.cdi.kubevirt.io"
@@ -175,6 +176,41 @@ def test_old_and_new_clients_requests_are_served(
     late = proxy.post(f"{proxy.url}/{version}/upload-async", data=b"x", headers=bearer, timeout=60)
     assert late.status_code == 503
     assert late.text == f"rejecting Upload Request for PVC old-{version} that already finished uploading"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [("upload", 500, "is a web page (HTML"), ("upload-async", 200, "qemu-img could not convert")],
+    ids=["said to its client", "found out when its client had gone"],
+)
+def test_an_upload_that_failed_stands_on_the_data_volume_and_another_can_come(
+    yard: Yard, proxy: Reached, image: Path, tmp_path: Path, path: str, status: int, words: str
+) -> None:
+    name = f"tried-{path}"
+    yard.create(data_volume(name, {"upload": {}}))
+    yard.wait("datavolumes", name, "UploadReady", 120)
+    body = broken_vhdx(tmp_path) if status == 200 else b"<!DOCTYPE html><html></html>" * 100
+    bearer = {"Authorization": f"Bearer {token(yard, name)}"}
+
+    answer = proxy.post(f"{proxy.url}/v1beta1/{path}", data=body, headers=bearer, timeout=120)
+
+    assert answer.status_code == status, answer.text
+    dv = yard.until("datavolumes", name, lambda dv: words in _running(dv), 120)
+    (kept,) = json.loads(dv["metadata"]["annotations"]["diskyard.io/attempts"])
+    assert words in kept["message"]
+    yard.told(name, f"UnsupportedImage: {kept['message'][:40]}", 60)
+    assert dv["status"]["phase"] == "UploadReady"
+    again = proxy.post(f"{proxy.url}/v1beta1/upload", data=image.read_bytes(), headers=bearer, timeout=120)
+    assert again.status_code == 200, again.text
+    done = yard.wait("datavolumes", name, "Succeeded", 120)
+    assert len(json.loads(done["metadata"]["annotations"]["diskyard.io/attempts"])) == 2
+    assert holds(yard, name, image)
+
+
+def _running(dv: dict[str, Any]) -> str:
+    """The message of the condition Running."""
+    found = [each for each in dv["status"].get("conditions", []) if each["type"] == "Running"]
+    return str(found[0].get("message")) if found else ""
 
 
 def test_tokens_are_for_one_claim_and_nothing_else(yard: Yard, proxy: Reached) -> None:

@@ -22,6 +22,16 @@ def qcow2(folder: Path, raw: bytes, *options: str) -> bytes:
     return made.read_bytes()
 
 
+def broken_vhdx(folder: Path) -> bytes:
+    """A vhdx that only shows when it is converted that its table leads nowhere."""
+    source, made = folder / "image.raw", folder / "image.vhdx"
+    source.write_bytes(noise(5 * MIB))
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vhdx", source, made], check=True)
+    image = bytearray(made.read_bytes())
+    image[2 * MIB : 3 * MIB] = b"\x56" * MIB  # of an entry: present, somewhere beyond the end
+    return bytes(image)
+
+
 def holds(disk: Path, raw: bytes) -> bool:
     """Whether a disk is that one, and zeros behind it."""
     with disk.open("rb") as file:

@@ -8,12 +8,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from tests.builders import eventually
-from tests.uploadproxy.images import MIB, holds, noise, qcow2
+from tests.uploadproxy.images import MIB, broken_vhdx, holds, noise, qcow2
 from tests.uploadproxy.pod import Pod, Stalled, upload_pod
 
 RAW = noise(3 * MIB) + bytes(4 * MIB) + noise(MIB)
@@ -128,6 +129,42 @@ def test_what_is_no_image_says_so_and_leaves_nothing(pod: Pod) -> None:
     assert answer.status_code == 500
     assert answer.text.startswith("Saving stream failed: ")
     assert pod.left() == []
+
+
+def test_its_controller_learns_of_every_upload_that_failed(pod: Pod) -> None:
+    for page in (b"<!DOCTYPE html>" * 100, b"<html>" * 100):
+        assert pod.post("/v1beta1/upload", page).status_code == 500
+
+    said = eventually(lambda: _progress(pod)["failures"], 60)
+
+    assert [(each["number"], each["reason"]) for each in said] == [
+        (1, "UnsupportedImage"), (2, "UnsupportedImage"),
+    ]  # fmt: skip
+    assert all(each["message"].startswith("Saving stream failed: ") for each in said)
+    assert pod.post("/v1beta1/upload", RAW).status_code == 200
+
+
+def _progress(pod: Pod) -> Any:
+    """What anybody in the cluster is told."""
+    with requests.Session() as anybody:
+        anybody.trust_env, anybody.verify = False, pod.session.verify
+        return anybody.get(pod.url + "/progress", timeout=60).json()
+
+
+def test_a_client_that_got_200_can_ask_how_the_conversion_ended(pod: Pod, tmp_path: Path) -> None:
+    assert pod.post("/v1beta1/upload-async", broken_vhdx(tmp_path)).status_code == 200
+
+    def over() -> Any:
+        said = pod.session.get(pod.url + "/v1/uploads", timeout=60).json()
+        return said if said["state"] != "processing" else None
+
+    said = eventually(over, 60)
+
+    assert (said["state"], said["reason"]) == ("failed", "UnsupportedImage")
+    assert "qemu-img could not convert the vhdx image" in said["message"]
+    assert said["message"] in _progress(pod)["failures"][0]["message"]
+    assert pod.left() == []
+    assert pod.post("/v1beta1/upload", RAW).status_code == 200
 
 
 @pytest.mark.parametrize("header", ["Content-Digest", "Repr-Digest", "Digest"])
