@@ -83,7 +83,7 @@ def tls(folder: Path) -> Iterator[server.Place]:
     issued.private_key_pem.write_to_path(folder / "tls.key")
     for number, blob in enumerate(issued.cert_chain_pems):
         blob.write_to_path(folder / "tls.crt", append=number > 0)
-    yield server.Place("127.0.0.1", tls=context(Pair(folder / "tls.crt", folder / "tls.key")))
+    yield server.Place("127.0.0.1", tls=context(Pair(folder / "tls.crt", folder / "tls.key")), lends=True)
 
 
 def show(image: Path, place: server.Place, folder: Path) -> None:

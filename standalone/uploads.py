@@ -54,7 +54,7 @@ def _listening(
         try:
             app = proxy.application(Trust(client))
             pages.add_routes(app.router, client)
-            return server.start(app, server.Place(host, port, context, reach.further))
+            return server.start(app, server.Place(host, port, context, reach.further, lends=True))
         except (Busy, InvalidRequest) as error:
             refusal = error
     raise refusal or Busy("no address for the upload proxy")

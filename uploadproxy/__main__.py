@@ -28,7 +28,7 @@ def main() -> int:
     folder = Path(upload.TLS_DIR)
     try:
         context = tls.context(tls.Pair(folder / "tls.crt", folder / "tls.key"))
-        place = server.Place(os.environ.get("POD_IP", "0.0.0.0"), PORT, tls=context)
+        place = server.Place(os.environ.get("POD_IP", "0.0.0.0"), PORT, tls=context, lends=True)
         running = server.start(proxy.application(Trust(connect()), Limits.from_env(os.environ)), place)
     except DiskyardError as error:
         log.logger("uploadproxy").error("cannot begin", error=str(error))

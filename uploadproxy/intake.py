@@ -39,10 +39,9 @@ class Intake:
                 f"the image is laid out so that its start is needed again at byte {self.received}: send it once more. "
                 "It will be kept beside the disk until all of it is here"
             )
-        piece = self._pipe.read(len(buf))
-        buf[: len(piece)] = piece
-        self.received += len(piece)
-        return len(piece)
+        count = self._pipe.readinto(buf)
+        self.received += count
+        return count
 
     def close(self) -> None:
         """Take nothing more."""
@@ -82,15 +81,14 @@ class ShelvedIntake:
                 self._shelf.rewind(offset)
                 self.received = offset
                 self._on_rewind()
-        piece = self._pipe.read(len(buf))
+        count = self._pipe.readinto(buf)
         with self._busy:
             if self._gone():
                 return 0
-            buf[: len(piece)] = piece
-            self._shelf.put(piece, offset, self._ticket.length)
-            self.received += len(piece)
+            self._shelf.put(buf[:count], offset, self._ticket.length)
+            self.received += count
             self._look()
-        return len(piece)
+        return count
 
     def commit(self) -> int:
         """Make durable what has been taken in; its end. Nothing may be under way in the pipe."""

@@ -25,8 +25,10 @@ from diskyard.api.names import upload
 from diskyard.api.token import Grant
 from diskyard.errors import DiskyardError, Unauthorized
 from diskyard.log import logger
+from diskyard.web import connection
 from diskyard.web.bridge import call
-from uploadproxy import tus
+from uploadproxy import forward, tus
+from uploadproxy.forward import TooSlow, Where
 from uploadproxy.limits import USUAL, Limits
 from uploadproxy.trust import Finished, NotReady, Server, Trust
 
@@ -54,6 +56,7 @@ def application(trust: Trust, limits: Limits = USUAL) -> web.Application:
     app.router.add_route("OPTIONS", upload.UPLOADS + "{rest:.*}", _options)
     app.router.add_route("*", upload.UPLOADS, proxy.resumable)
     app.router.add_route("*", upload.UPLOADS + "/{name:[0-9a-f]{32}}", proxy.resumable)
+    app.on_response_prepare.append(connection.close_after)
     app.cleanup_ctx.append(proxy.connected)
     return app
 
@@ -179,16 +182,30 @@ class _Proxy:
         while True:
             body = _Body(request, self._limits)
             try:
+                if connection.large(request):
+                    return await self._carried(request, server, path)
                 return await self._once(request, server, path, body)
+            except TooSlow as error:
+                return web.Response(status=408, text=str(error))
             except (ClientError, OSError, TimeoutError) as error:
                 if body.late:
                     return web.Response(status=408, text=body.late)
-                early = isinstance(error, ClientConnectorError) and not isinstance(error, ClientSSLError)
+                early = isinstance(error, ClientConnectorError | ConnectionRefusedError)
+                early = early and not isinstance(error, ClientSSLError)
                 if not early or clock() >= deadline:
                     log.warning("a request was not passed on", path=path, host=server.host, why=repr(error))
                     text = f"error in upload-proxy: {error or type(error).__name__}"
                     return web.Response(status=502, text=text)
             await asyncio.sleep(_POLL)
+
+    async def _carried(self, request: web.Request, server: Server, path: str) -> web.StreamResponse:
+        """The same of a large body."""
+        context = await call(self._trust.context)
+        headers = {"Host": server.host, **_kept(request.headers)}
+        async with forward.opened(Where(server.address, upload.PORT, server.host, context)) as channel:
+            head = forward.head(request.method, path, headers)
+            found = await forward.carried(request, head, channel, self._limits)
+        return web.Response(status=found.status, headers=_kept(found.headers), body=found.body)
 
     async def _once(
         self, request: web.Request, server: Server, path: str, body: "_Body"

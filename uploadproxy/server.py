@@ -27,7 +27,8 @@ from diskyard.api.names import cdi, upload
 from diskyard.api.upload import UploadJob
 from diskyard.disk.target import Result
 from diskyard.errors import DiskyardError
-from diskyard.web import server, tls
+from diskyard.web import connection, server, tls
+from diskyard.web.connection import borrowed
 from uploadproxy import promise, tus
 from uploadproxy.receiver import Receiver
 from uploadproxy.session import Place, Session, refusal
@@ -82,7 +83,7 @@ def _serve(env: Mapping[str, str], ends: "SimpleQueue[End]") -> End:
     place = Place(volume.target(job.volume, env), job.archive)
     receiver = Receiver(place, job.expiry, lambda session: ends.put(_end(job, session)))
     app = application(receiver, job)
-    listening = server.Place(job.address, job.port, tls=_context(Path(job.folder)))
+    listening = server.Place(job.address, job.port, tls=_context(Path(job.folder)), lends=True)
     running = server.start(app, listening)
     logger.info("waiting for an upload", url=running.url)
     try:
@@ -120,6 +121,7 @@ def application(receiver: Receiver, job: UploadJob) -> web.Application:
         app.router.add_post(path + upload.FORM, single.form)
         app.router.add_post(path + upload.FORM_ASYNC, single.form_background)
     tus.add_routes(app.router, receiver, job.idle)
+    app.on_response_prepare.append(connection.close_after)
     app.on_shutdown.append(receiver.close)
     return app
 
@@ -165,20 +167,18 @@ class _Single:
         self._idle = idle
 
     async def sync(self, request: web.Request) -> web.StreamResponse:
-        return await self._taken(request, request.content.iter_any(), request.content_length, wait=True)
+        return await self._taken(request, wait=True)
 
     async def background(self, request: web.Request) -> web.StreamResponse:
-        return await self._taken(request, request.content.iter_any(), request.content_length, wait=False)
+        return await self._taken(request, wait=False)
 
     async def form(self, request: web.Request) -> web.StreamResponse:
-        return await self._taken(request, _file(request), None, wait=True)
+        return await self._taken(request, wait=True, form=True)
 
     async def form_background(self, request: web.Request) -> web.StreamResponse:
-        return await self._taken(request, _file(request), None, wait=False)
+        return await self._taken(request, wait=False, form=True)
 
-    async def _taken(
-        self, request: web.Request, body: AsyncIterator[bytes], length: int | None, *, wait: bool
-    ) -> web.StreamResponse:
+    async def _taken(self, request: web.Request, *, wait: bool, form: bool = False) -> web.StreamResponse:
         if self._receiver.done:
             return web.Response(status=409)
         if self._receiver.busy:
@@ -187,8 +187,12 @@ class _Single:
             return web.Response(status=400, text=f"{_CLONE}: this version takes images and archives only")
         try:
             promised = promise.of_headers(request.headers)
-            session = await self._receiver.single(length, promised)
-            await session.take(body, 0, self._idle)
+            session = await self._receiver.single(None if form else request.content_length, promised)
+            if form:
+                await session.take(_file(request), 0, self._idle)
+            else:
+                with borrowed(request, self._idle) as loan:
+                    await session.take(loan or request.content.iter_any(), 0, self._idle)
             await (session.outcome() if wait else session.processed())
             if session.error:
                 raise session.error

@@ -14,6 +14,7 @@ from diskyard.disk.ingest import ingest
 from diskyard.disk.target import Expect, Progress, Result, Target
 from diskyard.errors import DiskyardError, Refused
 from diskyard.web.bridge import Closed, Pipe, Superseded, call
+from diskyard.web.connection import Loan
 from uploadproxy import shelf
 from uploadproxy.intake import ORIGIN, Intake, SentAgain, ShelvedIntake
 from uploadproxy.shelf import Shelf, Ticket
@@ -44,6 +45,7 @@ class Session:
         self._pipe = pipe
         self._writer: int | None = None
         self._heard = self._loop.time()
+        self._loan: Loan | None = None
         self._patience: asyncio.Timeout | None = None
         self.task = asyncio.create_task(call(_work, place, intake, expect, self._said))
         self.task.add_done_callback(self._over)
@@ -66,7 +68,8 @@ class Session:
     @property
     def idle(self) -> float:
         """Seconds since its client was heard of."""
-        return self._loop.time() - self._heard
+        heard = self._loan.channel.heard if self._loan else 0.0
+        return self._loop.time() - max(self._heard, heard)
 
     @property
     def active(self) -> bool:
@@ -79,7 +82,7 @@ class Session:
             await self._settle(self._pipe.claim())
         return self.committed
 
-    async def take(self, body: AsyncIterator[bytes], offset: int, idle: float) -> None:
+    async def take(self, body: AsyncIterator[bytes] | Loan, offset: int, idle: float) -> None:
         """Take a body in that begins at `offset`. What came before it broke off is kept, where anything is.
 
         Raises WrongOffset, Superseded, TimeoutError, and what reading the body raises.
@@ -92,7 +95,10 @@ class Session:
                 return
             if offset != self.received:
                 raise WrongOffset(self.received)
-            end = offset + await self._feed(body, turn, idle)
+            if isinstance(body, Loan):
+                end = offset + await self._lend(body, turn)
+            else:
+                end = offset + await self._feed(body, turn, idle)
             if isinstance(self._intake, Intake) or end == self._intake.size:
                 with suppress(Closed):
                     self._pipe.end(turn)
@@ -126,6 +132,19 @@ class Session:
                 self._heard = self._loop.time()
                 await self._pipe.write(chunk, turn)
                 count += len(chunk)
+        return count
+
+    async def _lend(self, loan: Loan, turn: int) -> int:
+        """The same of a body that the engine's thread reads by itself."""
+        count = len(loan.first) + loan.channel.left
+        self._loan = loan
+        try:
+            with suppress(Closed):
+                if loan.first:
+                    await self._pipe.write(loan.first, turn)
+                await self._pipe.lend(loan.channel, turn)
+        finally:
+            self._loan = None
         return count
 
     async def _next(self, chunks: AsyncIterator[bytes], idle: float) -> bytes:

@@ -18,6 +18,7 @@ from diskyard.api.names import upload
 from diskyard.disk.digest import Expected
 from diskyard.errors import DiskyardError, NoSpace
 from diskyard.web.bridge import Superseded, call
+from diskyard.web.connection import borrowed
 from uploadproxy import promise
 from uploadproxy.receiver import Receiver, Wanted
 from uploadproxy.session import Session, WrongOffset
@@ -196,7 +197,8 @@ class _Uploads:
             if said := request.headers.get("Upload-Checksum"):
                 await self._take_checked(request, session, offset, promise.of_chunk(said))
             else:
-                await session.take(_bounded(request, length - offset), offset, self._idle)
+                with borrowed(request, self._idle) as loan:
+                    await session.take(loan or _bounded(request, length - offset), offset, self._idle)
         except WrongOffset as error:
             raise Answered(409, f"Upload-Offset: expected {error.expected}, found {offset}") from error
         except Superseded as error:

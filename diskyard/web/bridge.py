@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, ParamSpec, TypeVar
 
+from diskyard.web.channel import Channel
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -16,12 +18,27 @@ _THREADS = 32
 _ROOM: Final = 4 << 20
 """Bytes that a pipe holds before who writes has to wait; it goes on when half of them are read."""
 
+_LASTING = 1024
+"""How many long ones."""
+
 _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="call")
+_lasting = ThreadPoolExecutor(_LASTING, thread_name_prefix="lasting")
 
 
 async def call(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `fn` returns or raises, run in a thread while the loop serves others."""
     return await asyncio.get_running_loop().run_in_executor(_pool, lambda: fn(*args, **kwargs))
+
+
+async def lasting(fn: Callable[[], T], stop: Callable[[], None]) -> T:
+    """The same of what may take as long as it likes, and ends soon after `stop` is called."""
+    task = asyncio.get_running_loop().run_in_executor(_lasting, fn)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait({task})
+        raise
 
 
 class Closed(Exception):
@@ -42,6 +59,10 @@ class Pipe:
         self._changed = threading.Condition()
         self._chunks: deque[memoryview] = deque()
         self._held = 0
+        self._lent: Channel | None = None
+        self._read: Channel | None = None
+        """What the reader is at just now."""
+        self._lost: OSError | None = None
         self._turn = 0
         self._waiting = False
         self._ended = False
@@ -58,6 +79,7 @@ class Pipe:
         """A turn to write: every earlier one is over."""
         with self._changed:
             self._turn += 1
+            self._recall()
             self._wake()
             return self._turn
 
@@ -74,15 +96,22 @@ class Pipe:
                 self._moved.clear()
             await self._moved.wait()
 
-    async def drained(self, turn: int) -> None:
-        """Return when the reader has taken everything and waits for more, or for nothing. Raises as `write` does."""
-        while True:
+    async def lend(self, channel: Channel, turn: int) -> None:
+        """Have the reader take from a channel all that is left in it. Raises as `write` does, and as the channel."""
+        try:
             with self._changed:
                 self._check(turn)
-                if not self._chunks and (self._waiting or self._ended):
-                    return
-                self._moved.clear()
-            await self._moved.wait()
+                self._lent, self._lost = channel, None
+                self._changed.notify_all()
+            await self._until(turn, lambda: self._lent is not channel)
+            if self._lost:
+                raise self._lost
+        finally:
+            await self._out_of(channel)
+
+    async def drained(self, turn: int) -> None:
+        """Return when the reader has taken everything and waits for more, or for nothing. Raises as `write` does."""
+        await self._until(turn, lambda: self._idle() and (self._waiting or self._ended))
 
     def end(self, turn: int) -> None:
         """That was all: the reader finds the end."""
@@ -97,32 +126,31 @@ class Pipe:
             self._error = error
             self._changed.notify_all()
 
-    def read(self, room: int) -> memoryview:
-        """At most `room` bytes, as soon as there are some; empty at the end. Blocks; raises what `fail` was given."""
-        with self._changed:
-            while not (self._chunks or self._ended or self._error or self._closed):
-                self._waiting = True
-                self._wake()
-                self._changed.wait()
-            self._waiting = False
-            if not self._chunks:
-                if self._error:
-                    raise self._error
-                return memoryview(b"")
-            first = self._chunks[0]
-            if len(first) <= room:
-                self._chunks.popleft()
-            else:
-                self._chunks[0], first = first[room:], first[:room]
-            self._held -= len(first)
-            if self._held <= self._room // 2:
-                self._wake()
-            return first
+    def readinto(self, buf: memoryview) -> int:
+        """Bytes put into `buf`, as soon as there are some; 0 at the end. Blocks; raises what `fail` was given."""
+        count = 0
+        while not count:
+            with self._changed:
+                while not (self._chunks or self._lent or self._ended or self._error or self._closed):
+                    self._waiting = True
+                    self._wake()
+                    self._changed.wait()
+                self._waiting = False
+                if self._chunks:
+                    return self._unpacked(buf)
+                if self._lent is None:
+                    if self._error:
+                        raise self._error
+                    return 0
+                self._read = self._lent
+            count = self._taken(self._read, buf)
+        return count
 
     def restart(self) -> None:
         """Drop what has been written and not been read, and end the writer's turn: other bytes are wanted."""
         with self._changed:
             self._turn += 1
+            self._recall()
             self._ended = False
             self._chunks.clear()
             self._held = 0
@@ -132,9 +160,68 @@ class Pipe:
         """Read no more, from any thread: who writes is told, who reads finds the end."""
         with self._changed:
             self._closed = True
+            self._recall()
             self._chunks.clear()
             self._changed.notify_all()
             self._wake()
+
+    def _unpacked(self, buf: memoryview) -> int:
+        first = self._chunks[0]
+        count = min(len(first), len(buf))
+        buf[:count] = first[:count]
+        if count == len(first):
+            self._chunks.popleft()
+        else:
+            self._chunks[0] = first[count:]
+        self._held -= count
+        if self._held <= self._room // 2:
+            self._wake()
+        return count
+
+    def _taken(self, channel: Channel, buf: memoryview) -> int:
+        """Bytes put into `buf` from a channel; 0: it has been taken away, or has nothing more."""
+        count = 0
+        lost: OSError | None = None
+        try:
+            count = channel.readinto(buf)
+        except OSError as error:
+            lost = error
+        with self._changed:
+            self._read = None
+            if self._lent is channel and (lost or not channel.left):
+                self._lent, self._lost = None, lost
+            if self._lent is not channel:
+                self._wake()
+        return count
+
+    def _recall(self) -> None:
+        if self._lent is not None:
+            self._lent.cancel()
+            self._lent = None
+
+    async def _out_of(self, channel: Channel) -> None:
+        """Return when the reader does not touch a channel any more, nor will."""
+        while True:
+            with self._changed:
+                if self._lent is channel:
+                    self._recall()
+                if self._read is not channel:
+                    return
+                self._moved.clear()
+            await self._moved.wait()
+
+    async def _until(self, turn: int, done: Callable[[], bool]) -> None:
+        """Return when that holds. Raises as `write` does."""
+        while True:
+            with self._changed:
+                self._check(turn)
+                if done():
+                    return
+                self._moved.clear()
+            await self._moved.wait()
+
+    def _idle(self) -> bool:
+        return not (self._chunks or self._lent or self._read)
 
     def _check(self, turn: int) -> None:
         if self._closed:

@@ -12,6 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
+from diskyard.web.connection import Connection, secured
 from diskyard.web.patience import Limits
 
 _BACKLOG: Final = 1024
@@ -24,10 +25,14 @@ sslproto.SSLProtocol.max_size = 32 * 1024
 class Entrance:
     """Takes connections in at several addresses of one port, until closed."""
 
-    def __init__(self, server: web.Server, tls: SSLContext | None, limits: Limits) -> None:
+    def __init__(
+        self, server: web.Server, tls: SSLContext | None, limits: Limits, *, lends: bool = False
+    ) -> None:
+        """`lends`: connections of our own, which threads may borrow."""
         self._server = server
         self._tls = tls
         self._limits = limits
+        self._lends = lends
         self._listening: list[socket.socket] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._greeted: dict[asyncio.Task[None], None] = {}
@@ -76,10 +81,22 @@ class Entrance:
             await asyncio.sleep(0)  # an accept that needs no waiting does not let others run
 
     async def _greet(self, connection: socket.socket) -> None:
+        if self._lends:
+            await self._take_in(connection)
+            return
         wait = self._limits.handshake if self._tls else None
         await asyncio.get_running_loop().connect_accepted_socket(
             self._server, connection, ssl=self._tls, ssl_handshake_timeout=wait
         )
+
+    async def _take_in(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if self._tls is None:
+            Connection(connection, self._server(), asyncio.get_running_loop())
+            return
+        async with asyncio.timeout(self._limits.handshake):
+            found = await secured(connection, self._tls)
+        Connection(found, self._server(), asyncio.get_running_loop())
 
     def _greeting_ended(self, connection: socket.socket, greeting: asyncio.Task[None]) -> None:
         self._greeted.pop(greeting, None)

@@ -38,6 +38,8 @@ class Place:
     also: tuple[str, ...] = ()
     """Further addresses, on the same port."""
     limits: Limits = field(default_factory=Limits)
+    lends: bool = False
+    """Threads may borrow connections, to read large bodies by themselves: `connection.borrowed`."""
 
 
 class Running:
@@ -104,7 +106,7 @@ class _Serving:
         server = runner.server
         if server is None:
             raise RuntimeError("an aiohttp runner that is set up has a server")
-        entrance = Entrance(server, self.place.tls, self.place.limits)
+        entrance = Entrance(server, self.place.tls, self.place.limits, lends=self.place.lends)
         try:
             await entrance.open(self.place.host, self.place.port)
             for host in self.place.also:

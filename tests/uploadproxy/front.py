@@ -43,7 +43,7 @@ class Front:
     def proxy(self, **limits: Any) -> str:
         """One more; its URL."""
         app = proxy.application(Trust(self.store), Limits(**limits))
-        running = server.start(app, server.Place("127.0.0.1"))
+        running = server.start(app, server.Place("127.0.0.1", lends=True))
         self.stack.callback(running.stop)
         self.proxies.append(running)
         return running.url
