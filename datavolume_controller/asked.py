@@ -18,6 +18,8 @@ others too."""
 PASSED = (cdi.CHECKSUM_URL, cdi.SIGNATURE_URL, cdi.KEYRING, cdi.RETRY)
 """Ours, from a DataVolume or a claim on to whatever is filled in its place."""
 
+_STAGE = (cdi.CHECKPOINT_CURRENT, cdi.CHECKPOINT_PREVIOUS)
+
 
 def asked(origin: Origin) -> dict[str, str]:
     """What a claim says that is to be filled from there; nothing is said of what is empty."""
@@ -34,7 +36,7 @@ def corrected(held: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, s
 
 def digest(said: Mapping[str, str]) -> str:
     """Of what a claim asks for, and which time: another one means another try, at once."""
-    keys: Iterable[str] = sorted(key for key in said if _from_source(key) or key in PASSED)
+    keys: Iterable[str] = sorted(key for key in said if _from_source(key) or key in PASSED or key in _STAGE)
     return hashlib.sha256("\0".join(f"{key}={said[key]}" for key in keys).encode()).hexdigest()[:12]
 
 

@@ -177,8 +177,7 @@ def _corrected(world: World) -> tuple[Action, ...]:
         return ()
     if world.by_hand:
         return _bound_by_hand(world, claim)
-    filled = world.filled_before or (claim.pod_phase == "Succeeded" and not world.dv.checkpoints)
-    if filled:
+    if world.filled_before or claim.filled:
         return _source_removed(world) if claim.bound else ()
     said = population.repeated(world.dv, claim)
     told = (Merge(CLAIM, claim.key, {"metadata": {"annotations": said}}),) if said else ()
@@ -186,14 +185,18 @@ def _corrected(world: World) -> tuple[Action, ...]:
 
 
 def _source_kept(world: World) -> tuple[Action, ...]:
-    """The populator's source says what the DataVolume says: it is made again, never changed."""
+    """The populator's source says what the DataVolume says: it gets more stages, else is made again."""
     if not world.populated or not world.dv.origin:
         return ()
     kind, wanted = population.source(world.obj, world.dv)
     if world.source_obj is None:
         return (Create(kind, wanted),)
-    if meta.spec(world.source_obj) == wanted["spec"] or meta.deleting(world.source_obj):
+    held = meta.spec(world.source_obj)
+    if held == wanted["spec"] or meta.deleting(world.source_obj):
         return ()
+    added = {key: wanted["spec"].get(key) for key in population.STAGED}
+    if {**held, **added} == {**wanted["spec"], **added}:
+        return (Merge(kind, meta.key(wanted), {"spec": added}),)
     return (_removal(kind, world.source_obj), Create(kind, wanted))
 
 

@@ -54,6 +54,9 @@ def job(claim: Claim, config: Config) -> ImportJob:
         backing_file=said.get(cdi.IMPORT_BACKING_FILE, ""),
         thumbprint=said.get(cdi.IMPORT_THUMBPRINT, ""),
         vddk_dir=config.vddk_folder or cdi.VDDK_DIR,
+        checkpoint=said.get(cdi.CHECKPOINT_CURRENT, ""),
+        previous=said.get(cdi.CHECKPOINT_PREVIOUS, ""),
+        final=said.get(cdi.CHECKPOINT_FINAL) == "true",
         journal=said.get(cdi.IMPORT_JOURNAL, "") if claim.block else "",
     )
 
@@ -69,8 +72,9 @@ def owner_uid(claim: Claim) -> str:
 
 
 def pod_name(claim: Claim) -> str:
-    """The name of the claim's importer pod."""
-    return claim.annotations.get(cdi.IMPORT_POD) or derived.importer_pod(claim.key.name)
+    """The name of the claim's importer pod; each stage has one of its own."""
+    stage = claim.annotations.get(cdi.CHECKPOINT_CURRENT, "")
+    return claim.annotations.get(cdi.IMPORT_POD) or derived.importer_pod(claim.key.name, stage)
 
 
 def pod(owner: Obj, claim: Claim, config: Config) -> Obj:

@@ -186,6 +186,7 @@ def _ended(world: World) -> Plan | None:
         success = {
             cdi.POD_PHASE: "Succeeded",
             cdi.PREALLOCATION_APPLIED: "true" if said.preallocation_applied else None,
+            **({cdi.CHECKPOINT_POD: meta.uid(world.pod or {})} if world.claim.staged else {}),
             **_library(said.vddk),
             **running("false", attempt.SUCCEEDED, said.message or "Import Complete"),
         }

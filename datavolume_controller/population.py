@@ -5,6 +5,7 @@ from typing import Final
 
 from datavolume_controller.asked import PASSED, asked, corrected
 from datavolume_controller.claim import Refusal, Storage, rendered
+from datavolume_controller.stages import advanced, begun
 from diskyard.api import meta
 from diskyard.api.config import Config
 from diskyard.api.datavolume import DataVolume
@@ -20,6 +21,9 @@ _NOT_COPIED: Final = frozenset(
         cdi.USE_POPULATOR,
     }
 )  # fmt: skip
+
+STAGED: Final = ("checkpoints", "finalCheckpoint")
+"""What of a source may be changed: more stages follow."""
 
 
 def claim(owner: Obj, dv: DataVolume, storage: Storage, config: Config) -> Obj | Refusal:
@@ -74,10 +78,14 @@ def source_key(dv: DataVolume) -> tuple[Kind, Key]:
 def source(owner: Obj, dv: DataVolume) -> tuple[Kind, Obj]:
     """That object."""
     kind, key = source_key(dv)
+    staged = bool(dv.stages.checkpoints)
     spec = {
         "contentType": dv.content_type,
         "preallocation": dv.preallocation,
         "source": None if dv.uploads else meta.spec(owner).get("source"),
+        "targetClaim": dv.claim.name if staged else None,
+        "checkpoints": meta.spec(owner).get("checkpoints") if staged else None,
+        "finalCheckpoint": meta.spec(owner).get("finalCheckpoint") if staged else None,
     }
     return kind, {
         "apiVersion": kind.api_version,
@@ -109,7 +117,9 @@ def repeated(dv: DataVolume, held: Claim) -> dict[str, str | None]:
         for key in PASSED
         if key in dv.annotations and dv.annotations[key] != held.annotations.get(key)
     }
-    return passed if ours(held.populator) else passed | corrected(held.annotations, asked(dv.origin))
+    if ours(held.populator):
+        return passed
+    return passed | corrected(held.annotations, asked(dv.origin)) | advanced(dv.stages, held.annotations)
 
 
 def transfer(claim_: Claim) -> Key:
@@ -130,7 +140,7 @@ def _filling(dv: DataVolume, by_hand: tuple[str, ...], populated: bool) -> dict[
         return {cdi.VOLUME_LIST: f"[{names}]"}
     if dv.external:
         return {cdi.EXTERNAL_POPULATION: "true"}
-    return asked(dv.origin) if dv.origin and not populated else {}
+    return {**asked(dv.origin), **begun(dv.stages)} if dv.origin and not populated else {}
 
 
 def _labels(dv: DataVolume, filesystem: bool) -> dict[str, str]:

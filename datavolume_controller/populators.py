@@ -183,6 +183,13 @@ def _complete(world: World) -> Plan | None:
     return Plan((*before, *_rebound(world, stand_in)))
 
 
+def _staged(world: World) -> Plan | None:
+    """A stage is done, or others are asked for: the stand-in is told before anything is said of it."""
+    if world.prime is None or not world.advanced:
+        return None
+    return Plan((Merge(CLAIM, world.prime.key, {"metadata": {"annotations": world.advanced}}),))
+
+
 def _working(world: World) -> Plan | None:
     """The stand-in waits, or is being filled: what is said of it is said here too."""
     stand_in = world.prime
@@ -201,7 +208,7 @@ def _working(world: World) -> Plan | None:
 
 
 RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
-    _leaving, _bound, _unpopulable, _no_source, _waits, _absent, _complete, _working,
+    _leaving, _bound, _unpopulable, _no_source, _waits, _absent, _complete, _staged, _working,
 )  # fmt: skip
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from datavolume_controller import attempt
 from datavolume_controller.asked import PASSED, asked
+from datavolume_controller.stages import advanced, begun
 from diskyard.api import meta
+from diskyard.api.datavolume import stages
 from diskyard.api.meta import CLAIM, Kind, Obj
 from diskyard.api.names import cdi, derived
 from diskyard.api.origin import Origin, Upload, origin
@@ -46,7 +48,14 @@ class World:
     @property
     def complete(self) -> bool:
         """Whether the prime is filled, and has the volume that is to be handed over."""
-        return self.prime is not None and self.prime.pod_phase == "Succeeded" and bool(self.prime.volume)
+        return self.prime is not None and self.prime.filled and bool(self.prime.volume)
+
+    @property
+    def advanced(self) -> dict[str, str | None]:
+        """What the prime is to say instead where one of its stages is done, or others are asked for."""
+        if self.prime is None or self.source is None:
+            return {}
+        return advanced(stages(meta.spec(self.source)), self.prime.annotations)
 
 
 def prime(world: World, source: Obj) -> Obj:
@@ -71,6 +80,7 @@ def prime(world: World, source: Obj) -> Obj:
                 cdi.CONTENT_TYPE: str(wished.get("contentType") or "kubevirt"),
                 cdi.PREALLOCATION_REQUESTED: wanted.lower(),
                 **_wish(source),
+                **begun(stages(wished)),
             },
             "ownerReferences": [meta.owner_reference(CLAIM, world.obj)],
         },

@@ -6,6 +6,7 @@ from typing import Final
 
 from datavolume_controller.aspect import conditions, in_tree
 from datavolume_controller.claim import Refusal
+from datavolume_controller.stages import advanced
 from datavolume_controller.world import World
 from diskyard.api.condition import timed
 from diskyard.api.datavolume import Phase
@@ -94,14 +95,22 @@ def _succeeded(world: World) -> Outcome | None:
     claim, dv = _claim(world), world.dv
     if claim.pod_phase != "Succeeded":
         return None
+    name = claim.key.name
+    if claim.staged:
+        return _paused(world, name)
     if world.populated and not claim.bound:
         return _as_before(world)
-    name = claim.key.name
     if dv.uploads:
         return Outcome(Phase.SUCCEEDED, Event("UploadSucceeded", f"Successfully uploaded into {name}"))
-    if dv.checkpoints and claim.annotations.get(cdi.CHECKPOINTS_DONE) != "true":
-        return Outcome(Phase.PAUSED, Event("ImportPaused", f"Multistage import into PVC {name} is paused"))
     return Outcome(Phase.SUCCEEDED, Event("ImportSucceeded", f"Successfully imported into PVC {name}"))
+
+
+def _paused(world: World, name: str) -> Outcome | None:
+    """A stage is on the disk; it waits for the next one to be asked for, or begins it."""
+    said = world.claim.annotations if world.claim else {}
+    if not world.populated and advanced(world.dv.stages, said):
+        return _as_before(world)
+    return Outcome(Phase.PAUSED, Event("ImportPaused", f"Multistage import into PVC {name} is paused"))
 
 
 def _failed(world: World) -> Outcome | None:
@@ -181,7 +190,7 @@ def status(world: World, phase: str, refusal: Refusal | None = None) -> Obj:
 def _progress(world: World, phase: str) -> str:
     if phase == Phase.SUCCEEDED:
         return COMPLETE
-    importing = phase in (Phase.SCHEDULED, Phase.IMPORTING)
+    importing = phase in (Phase.SCHEDULED, Phase.IMPORTING, Phase.PAUSED)
     before = world.dv.progress if importing else ""
     return percentage(world.figures.percent if world.figures else None, before)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from diskyard.api.job import ImportJob
 from diskyard.disk.extent import Extent, coalesced
+from diskyard.disk.layer import Layer
 from diskyard.errors import AccessDenied, InvalidRequest, Refused, SourceMissing, SourceUnavailable
 from diskyard.log import logger
 from importer.ovirt import Engine, Pause, Ticket
@@ -61,7 +62,7 @@ class ImageioImage:
                 self._learn()
             else:
                 log.warning("the server does not tell extents: every byte is fetched", url=shown(self._url))
-                self._add(Extent(0, ticket.size, zero=False))
+                self._add(Extent(0, ticket.size or self._told(), zero=False))
             failed.pop_all()
         self.size: int = self._ends[-1] if self._ends else 0
 
@@ -116,6 +117,16 @@ class ImageioImage:
             text = answer.read(_LONGEST_OPTIONS)
         return _options(text) if answer.status == 200 else _Options()
 
+    def _told(self) -> int:
+        """The size, where only the server knows it: that of a layer's file."""
+        with closing(self._get(self._url, {"Range": "bytes=0-0"})) as answer:
+            said = answer.headers.get("Content-Range", "").rpartition("/")[2]
+        if answer.status != 206 or not said.isdecimal() or len(said) > 19:
+            raise SourceUnavailable(
+                f"expected the size of {shown(self._url)} in Content-Range, found status {answer.status} and {said!r}"
+            )
+        return int(said)
+
     def _learn(self) -> None:
         """Keep all extents, nine bytes for each: a large disk may have a million."""
         with closing(self._get(f"{self._url}/extents", {})) as answer:
@@ -162,20 +173,29 @@ class ImageioImage:
 
 
 @contextmanager
-def opened(job: ImportJob, access: Access) -> Iterator[ImageioImage]:
-    """A disk in oVirt, for the user that `access` names. Raises Refused, SourceUnavailable."""
-    if job.checkpoint:
-        raise InvalidRequest(
-            f"checkpoint {job.checkpoint!r}: stages (checkpoints) are not imported yet. Leave out spec.checkpoints to "
-            "import the whole disk of a machine that is switched off"
-        )
+def opened(job: ImportJob, access: Access) -> "Iterator[ImageioImage | Delta]":
+    """A disk in oVirt, a snapshot of it, or what has changed between two. Raises Refused, SourceUnavailable."""
     with (
         closing(Engine(job.endpoint, access)) as engine,
-        engine.transfer(job.disk_id) as ticket,
+        engine.transfer(job.disk_id, job.checkpoint, alone=bool(job.previous)) as ticket,
         closing(ImageioImage(ticket, access)) as image,
     ):
-        log.info("reading", disk=job.disk_id, size=image.size, **image.about)
-        yield image
+        log.info("reading", disk=job.disk_id, stage=job.checkpoint, size=image.size, **image.about)
+        yield Delta(image, job.previous) if job.previous else image
+
+
+class Delta(Layer):
+    """What has changed of a disk since a snapshot: the one layer that lies directly on that snapshot's."""
+
+    def __init__(self, image: ImageioImage, previous: str) -> None:
+        super().__init__(image)
+        self.about = image.about
+        below = self.backing.rpartition("/")[2]
+        if below != previous:
+            raise InvalidRequest(
+                f"snapshot backing file '{below}' does not match expected checkpoint '{previous}', unable to safely "
+                "rebase snapshot. Correct spec.checkpoints: each entry's previous is the snapshot right below it"
+            )
 
 
 def _options(text: bytes) -> _Options:

@@ -10,7 +10,7 @@ from itertools import count
 from threading import Lock
 from typing import Final
 
-from diskyard.disk.extent import Extent, coalesced
+from diskyard.disk.extent import Extent, Range, coalesced
 from diskyard.errors import SourceUnavailable
 from importer.nbd_handshake import Export, Wire, negotiated
 
@@ -43,7 +43,22 @@ class NbdImage:
         self.size = self._export.size
 
     def extents(self) -> Iterator[Extent]:
-        return coalesced(self._extents())
+        return coalesced(self.allocation(Range(0, self.size)))
+
+    def allocation(self, span: Range) -> Iterator[Extent]:
+        """What a part of the disk holds."""
+        if self._export.context is None:
+            yield Extent(span.start, span.length, zero=False)
+            return
+        start = span.start
+        while start < span.end:
+            with self._lock:
+                found = self._status(start, min(_STATUS_SPAN, span.end - start))
+            for length, zero in found:
+                within = min(length, span.end - start)  # the last one may go beyond what was asked for
+                if within > 0:
+                    yield Extent(start, within, zero)
+                start += within
 
     def preadinto(self, buf: memoryview, offset: int) -> None:
         grain = self._export.grain
@@ -61,19 +76,6 @@ class NbdImage:
     def close(self) -> None:
         """Take leave, as the protocol asks for, and hang up."""
         self._wire.leave(_REQUEST.pack(_REQUEST_MAGIC, 0, _DISCONNECT, 0, 0, 0))
-
-    def _extents(self) -> Iterator[Extent]:
-        if self._export.context is None:
-            yield Extent(0, self.size, zero=False)
-            return
-        start = 0
-        while start < self.size:
-            with self._lock:
-                found = self._status(start, min(_STATUS_SPAN, self.size - start))
-            for length, zero in found:
-                within = min(length, self.size - start)  # the last one may go beyond what was asked for
-                yield Extent(start, within, zero)
-                start += within
 
     def _status(self, start: int, span: int) -> list[tuple[int, bool]]:
         """(length, zero) of the runs from `start` on: at least one."""

@@ -22,7 +22,8 @@ RENEWED_EVERY: Final = 30.0
 """Seconds between two requests to keep a transfer open; the engine ends one that is idle for 60 (its default)."""
 ENDING_TRIES: Final = 10
 ENDING_PAUSE: Final = 2.0
-_LONGEST_ANSWER: Final = 1 << 20
+_LONGEST_ANSWER: Final = 16 << 20
+"""A storage domain lists all of its snapshots at once."""
 _API: Final = "/ovirt-engine/api"
 _SSO: Final = "/ovirt-engine/sso/oauth/token"
 _LOGOUT: Final = "/ovirt-engine/services/sso-logout"
@@ -45,7 +46,7 @@ class Ticket:
     urls: tuple[str, ...]
     """At the host itself; through the engine's proxy."""
     size: int
-    """Bytes of the disk, as the engine knows it."""
+    """Bytes of the disk, as the engine knows it; 0 where only the host does."""
     public: bool
     """Whether a public server has given this: what it leads to must be public too."""
 
@@ -79,20 +80,23 @@ class Engine:
         self._client.close()
 
     @contextmanager
-    def transfer(self, disk: str) -> Iterator[Ticket]:
+    def transfer(self, disk: str, snapshot: str = "", *, alone: bool = False) -> Iterator[Ticket]:
         """A disk that is open for reading, renewed for as long as it takes, finalized or (after an error) cancelled.
 
+        With `snapshot`: as it was then; `alone`: only that one layer, as the qcow2 image that it is.
         Raises SourceMissing, InvalidRequest, AccessDenied, SourceUnavailable (it is locked, or does not get ready).
         """
         facts = self._disk(disk)
-        asked = {"disk": {"id": disk}, "direction": "download", "format": "raw"}
+        what = self._snapshot(facts, snapshot) if snapshot else {"disk": {"id": disk}}
+        asked = {**what, "direction": "download", "format": "cow" if alone else "raw"}
         begun = self._asked("POST", "/imagetransfers", asked)
         path = f"/imagetransfers/{quote(str(begun.get('id', '')), safe='')}"
         ending = "cancel"
         try:
             ready = self._ready(path, begun)
             with _renewing(lambda: self._asked("POST", f"{path}/extend", {}), self._renewed_every):
-                yield Ticket(_urls(ready), _whole(facts.get("provisioned_size")), self._public)
+                size = 0 if alone else _whole(facts.get("provisioned_size"))
+                yield Ticket(_urls(ready), size, self._public)
             ending = "finalize"
         finally:
             self._end(f"{path}/{ending}")
@@ -128,6 +132,21 @@ class Engine:
                 f"expected disk {disk} to be ok, found it {status}: another job uses it, it is tried again"
             )
         return facts
+
+    def _snapshot(self, disk: Json, snapshot: str) -> Json:
+        """What a transfer names to read a disk as it was at a snapshot; the disk's active layer is one of its own."""
+        domains = (disk.get("storage_domains") or {}).get("storage_domain") or ()
+        for domain in domains:
+            place = quote(str(domain.get("id", "")), safe="")
+            found = self._asked("GET", f"/storagedomains/{place}/disksnapshots").get("disk_snapshot") or ()
+            if any(each.get("id") == snapshot for each in found):
+                return {"snapshot": {"id": snapshot}}
+        if disk.get("image_id") == snapshot:
+            return {"disk": {"id": disk.get("id")}}
+        raise SourceMissing(
+            f"disk {disk.get('id')} has no snapshot {snapshot}, and its active image is {disk.get('image_id')}: "
+            "correct spec.checkpoints"
+        )
 
     def _ready(self, path: str, transfer: Json) -> Json:
         """The transfer once it has begun."""

@@ -17,7 +17,7 @@ from diskyard.api.names.clone import SOURCE as CLONE
 from diskyard.disk.digest import Expected
 from diskyard.disk.extent import Extent
 from diskyard.disk.extract import extract
-from diskyard.disk.image import Image
+from diskyard.disk.image import Changes, Image
 from diskyard.disk.ingest import ingest
 from diskyard.disk.permission import check_writable
 from diskyard.disk.probe import Format
@@ -53,14 +53,21 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
         expect = Expect(_origin(job), name_of(job), expected, job.digest)
         if job.content_type == ARCHIVE and not isinstance(source, Image):
             return extract(source, target, expect=expect, on_progress=on_progress)
-        result = ingest(source, target, expect=expect, on_progress=on_progress)
+        what = Changes(source) if job.previous and isinstance(source, Image) else source
+        result = ingest(what, target, expect=expect, on_progress=on_progress)
         labels = source.labels if isinstance(source, LayerDisk) else {}
         return replace(result, labels=labels, about=source.about if isinstance(source, Flat) else {})
 
 
 def _origin(job: ImportJob) -> str:
-    """What an interrupted transfer is known by: of a clone, not where its source's pod happens to run."""
-    return urlsplit(job.endpoint).path if job.source == CLONE else job.endpoint
+    """What an interrupted transfer is known by.
+
+    Of a clone, not where its source's pod happens to run; of changes, between which stages of which disk.
+    """
+    if job.source == CLONE:
+        return urlsplit(job.endpoint).path
+    stages = (job.disk_id, job.uuid, job.backing_file, job.previous, job.checkpoint)
+    return "\n".join((job.endpoint, *stages)) if job.checkpoint else job.endpoint
 
 
 def name_of(job: ImportJob) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from diskyard.api.job import ImportJob
 from diskyard.api.names import cdi
+from diskyard.disk.extent import Extent, Range, coalesced
 from diskyard.errors import InvalidRequest, SourceUnavailable
 from diskyard.log import logger
 from importer import vsphere
@@ -34,6 +35,7 @@ _LIBRARY: Final = "lib64/libvixDiskLib.so*"
 _VERSION: Final = re.compile(r"nbdkit: debug: VMware VixDiskLib \(([^)]{1,64})\) Release build-")
 _HOST: Final = re.compile(r"DISKLIB-LINK\s*: Opened '[^']*@([^:@']{1,255}):\d+'")
 _ERROR: Final = re.compile(r"nbdkit: (?:[\w.-]+(?:\[\d+\])?: )?error: (.*)")
+_WORTH: Final = 1 << 20
 _LONGEST_LINE: Final = 4096
 _REMEMBERED: Final = 5
 _PASSED_ON: Final = ("PATH", "TMPDIR", "TZ")
@@ -45,14 +47,31 @@ log = logger("vddk")
 class VddkImage(NbdImage):
     """A disk behind nbdkit, and what nbdkit says of where it comes from."""
 
-    def __init__(self, link: socket.socket, said: "_Said") -> None:
+    def __init__(self, link: socket.socket, said: "_Said", changed: tuple[Range, ...] | None = None) -> None:
+        """`changed`: what is told of the disk; None: all of it."""
         self._said = said
+        self._changed = changed
         super().__init__(link)
 
     @property
     def about(self) -> Mapping[str, str]:
         """The library's `version` and the `host` that it reads from, as far as they are known by now."""
         return {"version": self._said.version, "host": self._said.host}
+
+    def extents(self) -> Iterator[Extent]:
+        if self._changed is None:
+            return super().extents()
+        return coalesced(extent for area in self._changed for extent in self._in(area))
+
+    def _in(self, area: Range) -> Iterator[Extent]:
+        """Of a small area it is not worth the question where its zeros are."""
+        if area.end > self.size:
+            raise SourceUnavailable(
+                f"vSphere tells a change at {area.start} of {area.length} bytes, the disk has {self.size}"
+            )
+        return (
+            self.allocation(area) if area.length >= _WORTH else iter([Extent(area.start, area.length, False)])
+        )
 
 
 @contextmanager
@@ -61,17 +80,12 @@ def opened(job: ImportJob, access: Access) -> Iterator[VddkImage]:
     check(job)
     place = vsphere.place(job, access)
     log.info("opening", machine=place.machine, file=place.file, server=urlsplit(job.endpoint).hostname)
-    with served(arguments(job, place), job.secret_key) as image:
+    with served(arguments(job, place), job.secret_key, place.changed) as image:
         yield image
 
 
 def check(job: ImportJob) -> None:
     """Nothing where a job can be done here. Raises InvalidRequest."""
-    if job.checkpoint:
-        raise InvalidRequest(
-            f"checkpoint {job.checkpoint!r}: stages (checkpoints) are not imported yet. Leave out spec.checkpoints to "
-            "import the whole disk of a machine that is switched off"
-        )
     wanted = {"uuid": job.uuid, "backingFile": job.backing_file, "thumbprint": job.thumbprint}
     missing = [field for field, text in wanted.items() if not text]
     if missing:
@@ -92,25 +106,28 @@ def check(job: ImportJob) -> None:
 
 def arguments(job: ImportJob, place: Place) -> tuple[str, ...]:
     """nbdkit's arguments for a disk, but for the password."""
+    snapshot = (f"snapshot={place.snapshot}",) if place.snapshot else ()
     extra = (f"config={cdi.VDDK_ARGS_FILE}",) if Path(cdi.VDDK_ARGS_FILE).is_file() else ()
     return (
         "--filter=cacheextents", "--filter=retry", "--verbose",
         "-D", "nbdkit.backend.datapath=0", "-D", "vddk.datapath=0", "-D", "vddk.stats=1",
         "vddk", f"libdir={job.vddk_dir}", f"server={urlsplit(job.endpoint).hostname}", f"user={job.access_key}",
         f"thumbprint={job.thumbprint}", f"vm=moref={place.machine}", f"file={place.file}",
-        "transports=file:nbdssl:nbd", *extra,
+        "transports=file:nbdssl:nbd", *snapshot, *extra,
     )  # fmt: skip
 
 
 @contextmanager
-def served(plugin: Sequence[str], password: str = "") -> Iterator[VddkImage]:
+def served(
+    plugin: Sequence[str], password: str = "", changed: tuple[Range, ...] | None = None
+) -> Iterator[VddkImage]:
     """What an nbdkit of our own serves; `plugin`: its filters, its plugin and their arguments.
 
     Raises InvalidRequest (nbdkit or its plugin is not installed), SourceUnavailable with what nbdkit said last.
     """
     said = _Said()
     try:
-        with _child(plugin, password, said) as link, closing(VddkImage(link, said)) as image:
+        with _child(plugin, password, said) as link, closing(VddkImage(link, said, changed)) as image:
             yield image
     except SourceUnavailable as error:
         if "-plugin.so: cannot open shared object file" in said.last:

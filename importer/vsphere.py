@@ -1,10 +1,12 @@
-"""Where a machine's disk is in vSphere: five questions in SOAP, to vCenter or to an ESXi host.
+"""Where a machine's disk is in vSphere, and what has changed of it: questions in SOAP, to vCenter or an ESXi host.
 
-After the vSphere Web Services API reference: SearchIndex.FindByUuid, PropertyCollector.RetrieveProperties. Where no
-authority's certificate is given, exactly the certificate with the job's thumbprint is trusted, and no other.
+After the vSphere Web Services API reference: SearchIndex.FindByUuid, PropertyCollector.RetrieveProperties,
+VirtualMachine.QueryChangedDiskAreas. Where no authority's certificate is given, exactly the certificate with the
+job's thumbprint is trusted, and no other.
 """
 
 import hashlib
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -16,6 +18,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from diskyard.api.job import ImportJob
+from diskyard.disk.extent import Range
 from diskyard.errors import AccessDenied, DiskyardError, InvalidRequest, SourceMissing, SourceUnavailable
 from importer.address import Policy
 from importer.connection import opened, origin
@@ -29,6 +32,9 @@ _HEADERS: Final = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": "urn
 _VIM: Final = "{urn:vim25}"
 _TYPE: Final = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _LONGEST_ANSWER: Final = 8 << 20
+_CHANGE: Final = re.compile(r"(?:[0-9a-fA-F]{2}\s?)*-(?:[0-9a-fA-F]{2}\s?)*/[0-9a-fA-F]*|\*")
+"""A change ID: `52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/81`."""
+_MOST_AREAS: Final = 1 << 20
 _NAMED: Final = 16
 """Disks that an error names."""
 Element = ElementTree.Element
@@ -41,7 +47,25 @@ class Place:
     machine: str
     """Managed object reference: `vm-42`."""
     file: str
-    """`[datastore] folder/disk.vmdk`: the topmost of the disk's chain."""
+    """`[datastore] folder/disk.vmdk`: the topmost of the disk's chain, as it is or was at the snapshot."""
+    snapshot: str = ""
+    """Managed object reference of the stage's snapshot: `snapshot-47`."""
+    changed: tuple[Range, ...] | None = None
+    """What has changed since the stage before; None: the whole disk is to be read."""
+
+
+@dataclass(frozen=True)
+class _Disk:
+    """A virtual disk of a machine, as it is or was at a snapshot."""
+
+    files: tuple[str, ...]
+    """The topmost first, then what it is built on."""
+    key: str
+    identity: str
+    """The same at every snapshot."""
+    change: str
+    """Names this state of its contents; empty where changes are not tracked."""
+    size: int
 
 
 def place(job: ImportJob, access: Access) -> Place:
@@ -52,14 +76,33 @@ def place(job: ImportJob, access: Access) -> Place:
 
     with closing(Client()) as client, _Session.of(client, job, access) as session:
         machine = session.machine(job.uuid)
-        disks = session.disks(machine)
-        for chain in disks:
-            if job.backing_file in chain:
-                return Place(machine, chain[0])
-    found = ", ".join(repr(file) for chain in disks[:_NAMED] for file in chain[:1]) or "none"
+        disks = session.disks("VirtualMachine", machine, "config.hardware.device")
+        for disk in disks:
+            if job.backing_file in disk.files:
+                return (
+                    _stage(session, job, machine, disk) if job.checkpoint else Place(machine, disk.files[0])
+                )
+    found = ", ".join(repr(file) for disk in disks[:_NAMED] for file in disk.files[:1]) or "none"
     raise SourceMissing(
         f"expected a disk {job.backing_file!r} of machine {job.uuid}, found {found}. Correct backingFile"
     )
+
+
+def _stage(session: "_Session", job: ImportJob, machine: str, disk: _Disk) -> Place:
+    """The disk at the stage's snapshot, and what has changed since the stage before."""
+    snapshot = session.snapshot(machine, job.checkpoint)
+    then = session.disk_at(snapshot, disk)
+    if not job.previous:
+        return Place(machine, then.files[0], snapshot)
+    change = job.previous
+    if not _CHANGE.fullmatch(change):
+        change = session.disk_at(session.snapshot(machine, change), disk).change
+    if not change:
+        raise InvalidRequest(
+            f"vSphere does not track what changes of {job.backing_file!r}: switch ctkEnabled on for the machine and "
+            "the disk, take a snapshot, and begin with a stage of everything"
+        )
+    return Place(machine, then.files[0], snapshot, session.changes(machine, snapshot, then, change))
 
 
 class _Session:
@@ -103,16 +146,62 @@ class _Session:
                 return found.text
         raise SourceMissing(f"{shown(self._url)} has no machine with UUID {uuid}: correct uuid")
 
-    def disks(self, machine: str) -> list[list[str]]:
-        """The files of each disk, the topmost first, then what it is built on."""
+    def disks(self, kind: str, reference: str, property_path: str) -> list[_Disk]:
+        """The disks of a machine, or of a snapshot of one."""
+        devices = self._property(kind, reference, property_path).iter(f"{_VIM}VirtualDevice")
+        return [_disk(each) for each in devices if each.get(_TYPE, "").rpartition(":")[2] == "VirtualDisk"]
+
+    def snapshot(self, machine: str, name: str) -> str:
+        """The reference of a machine's snapshot, which is named by that or by its name."""
+        tree = self._property("VirtualMachine", machine, "snapshot")
+        for each in tree.iter():
+            reference = each.findtext(f"{_VIM}snapshot")
+            if reference and name in (reference, each.findtext(f"{_VIM}name")):
+                return reference
+        raise SourceMissing(f"machine {machine} has no snapshot {name!r}: correct spec.checkpoints")
+
+    def disk_at(self, snapshot: str, disk: _Disk) -> _Disk:
+        """A disk as it was at a snapshot."""
+        for each in self.disks("VirtualMachineSnapshot", snapshot, "config.hardware.device"):
+            if each.identity == disk.identity:
+                return each
+        raise SourceMissing(f"the snapshot {snapshot} does not hold the disk {disk.files[0]!r}")
+
+    def changes(self, machine: str, snapshot: str, disk: _Disk, since: str) -> tuple[Range, ...]:
+        """What of a disk has changed since the state of that name until a snapshot, in order. 2000 come at a time."""
+        found: list[Range] = []
+        start = 0
+        while start < disk.size:
+            answer = self._asked(
+                "QueryChangedDiskAreas",
+                f'{_this("VirtualMachine", machine)}<snapshot type="VirtualMachineSnapshot">{escape(snapshot)}'
+                f"</snapshot><deviceKey>{escape(disk.key)}</deviceKey><startOffset>{start}</startOffset>"
+                f"<changeId>{escape(since)}</changeId>",
+            )
+            areas = [
+                Range(_whole(each, "start"), _whole(each, "length"))
+                for each in answer.iter(f"{_VIM}changedArea")
+            ]
+            told = answer.find(f".//{_VIM}returnval")
+            length = _whole(told, "length") if told is not None else 0
+            end = start + length
+            inside = all(start <= area.start and area.end <= disk.size for area in areas)
+            if not length or not inside or len(found) + len(areas) > _MOST_AREAS:
+                raise SourceUnavailable(
+                    f"{shown(self._url)} tells changes from {start} on that cannot be: {len(areas)} within {length} "
+                    f"bytes of a disk of {disk.size}"
+                )
+            found += areas
+            start = end
+        return tuple(sorted(found, key=lambda area: area.start))
+
+    def _property(self, kind: str, reference: str, path: str) -> Element:
         question = (
-            f"{self._service('propertyCollector', 'PropertyCollector')}<specSet><propSet><type>VirtualMachine</type>"
-            "<pathSet>config.hardware.device</pathSet></propSet><objectSet>"
-            f'<obj type="VirtualMachine">{escape(machine)}</obj></objectSet></specSet>'
+            f"{self._service('propertyCollector', 'PropertyCollector')}<specSet><propSet><type>{kind}</type>"
+            f"<pathSet>{path}</pathSet></propSet><objectSet>"
+            f'<obj type="{kind}">{escape(reference)}</obj></objectSet></specSet>'
         )
-        devices = self._asked("RetrieveProperties", question).iter(f"{_VIM}VirtualDevice")
-        disks = [device for device in devices if device.get(_TYPE, "").rpartition(":")[2] == "VirtualDisk"]
-        return [[file.text or "" for file in disk.iter(f"{_VIM}fileName")] for disk in disks]
+        return self._asked("RetrieveProperties", question)
 
     def _login(self, user: str, password: str) -> None:
         service = self._service("sessionManager", "SessionManager")
@@ -172,6 +261,23 @@ def certificate(job: ImportJob, access: Access) -> str:
             "that is the right server, correct thumbprint"
         )
     return ssl.DER_cert_to_PEM_cert(found or b"")
+
+
+def _disk(device: Element) -> _Disk:
+    backing = device.find(f"{_VIM}backing")
+    files = tuple(file.text or "" for file in device.iter(f"{_VIM}fileName"))
+    return _Disk(
+        files=files or ("",),
+        key=device.findtext(f"{_VIM}key") or "",
+        identity=device.findtext(f"{_VIM}diskObjectId") or "",
+        change=(backing.findtext(f"{_VIM}changeId") if backing is not None else "") or "",
+        size=_whole(device, "capacityInBytes") or _whole(device, "capacityInKB") << 10,
+    )
+
+
+def _whole(element: Element, name: str) -> int:
+    text = element.findtext(f"{_VIM}{name}") or ""
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
 
 
 def _this(kind: str, reference: str) -> str:

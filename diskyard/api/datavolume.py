@@ -41,6 +41,16 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Stages:
+    """What a disk is imported in, one after another; more may be added while it waits."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """None: it is filled at once."""
+    final: bool = False
+    """Whether the last of them completes the disk."""
+
+
+@dataclass(frozen=True)
 class DataVolume:
     """A claim, and what is to fill it."""
 
@@ -55,10 +65,7 @@ class DataVolume:
     """What that source says; None where it is cloned, or filled by somebody else."""
     refers: Key | None = None
     """The DataSource that it names instead."""
-    checkpoints: tuple[Checkpoint, ...] = ()
-    """Its stages; none: it is filled at once."""
-    final: bool = False
-    """Whether the last of them completes the disk."""
+    stages: Stages = field(default_factory=Stages)
     pvc: Obj | None = None
     """The claim's spec, to be taken as it is."""
     storage: Obj | None = None
@@ -115,11 +122,8 @@ class DataVolume:
             )
         if self.content_type == "archive" and isinstance(self.origin, Imageio | Vddk):
             return f"spec.contentType archive is not served for {self.source}, which gives disks only: leave it out"
-        if self.checkpoints:
-            return (
-                "spec.checkpoints is not served by this version: leave it out, and switch the machine off, to import "
-                "its whole disk at once"
-            )
+        if self.stages.checkpoints and not isinstance(self.origin, Imageio | Vddk):
+            return f"spec.checkpoints is served for imageio and vddk, not for {self.source}: leave it out"
         return ""
 
     @property
@@ -157,11 +161,7 @@ def datavolume(obj: Obj) -> DataVolume:
         sources=present(source),
         origin=origin(source),
         refers=_data_source(spec.get("sourceRef"), meta.namespace(obj)),
-        checkpoints=tuple(
-            Checkpoint(str(each.get("previous") or ""), str(each.get("current") or ""))
-            for each in spec.get("checkpoints") or ()
-        ),
-        final=spec.get("finalCheckpoint") is True,
+        stages=stages(spec),
         pvc=spec.get("pvc"),
         storage=spec.get("storage"),
         content_type=str(spec.get("contentType") or "kubevirt"),
@@ -180,6 +180,15 @@ def datavolume(obj: Obj) -> DataVolume:
             for each in status.get("conditions") or ()
         },
     )
+
+
+def stages(spec: Obj) -> Stages:
+    """What the spec of a DataVolume or a VolumeImportSource says of them; an entry without a name is none."""
+    said = (
+        Checkpoint(str(each.get("previous") or ""), str(each.get("current") or ""))
+        for each in spec.get("checkpoints") or ()
+    )
+    return Stages(tuple(each for each in said if each.current), spec.get("finalCheckpoint") is True)
 
 
 def _data_source(said: Mapping[str, str] | None, namespace: str) -> Key | None:

@@ -79,7 +79,11 @@ class ImportJob:
     vddk_dir: str = cdi.VDDK_DIR
     """Where VMware's library is."""
     checkpoint: str = ""
-    """The stage of a multi-stage import; empty for a whole one."""
+    """The stage of a multi-stage import: the snapshot to be read; empty for a whole one."""
+    previous: str = ""
+    """The stage that the disk holds already: only what has changed since is read; empty for a stage of everything."""
+    final: bool = False
+    """Whether no stage follows."""
     journal: str = ""
     """Of a block device: what an earlier importer, whose pod is lost, has reported of it."""
 
@@ -117,6 +121,8 @@ class ImportJob:
             cdi.ENV_THUMBPRINT: self.thumbprint,
             cdi.ENV_VDDK_DIR: self.vddk_dir if self.vddk_dir != cdi.VDDK_DIR else "",
             cdi.ENV_CHECKPOINT: self.checkpoint,
+            cdi.ENV_PREVIOUS: self.previous,
+            cdi.ENV_FINAL: _flag(self.final) if self.checkpoint else "",
             cdi.ENV_JOURNAL: self.journal,
         }
         headers = {f"{cdi.ENV_EXTRA_HEADER}{n}": line for n, line in enumerate(self.extra_headers)}
@@ -166,6 +172,8 @@ class ImportJob:
             thumbprint=env.get(cdi.ENV_THUMBPRINT, ""),
             vddk_dir=env.get(cdi.ENV_VDDK_DIR, cdi.VDDK_DIR),
             checkpoint=env.get(cdi.ENV_CHECKPOINT, ""),
+            previous=env.get(cdi.ENV_PREVIOUS, ""),
+            final=_truth(env, cdi.ENV_FINAL),
             journal=env.get(cdi.ENV_JOURNAL, ""),
         )
 

@@ -101,8 +101,18 @@ class Claim:
 
     @property
     def pod_phase(self) -> str:
-        """Where the pod that fills it stands; `Succeeded`: it is filled."""
+        """Where the pod that fills it stands."""
         return self.annotations.get(cdi.POD_PHASE, "")
+
+    @property
+    def staged(self) -> bool:
+        """Whether a stage of an import stands on it: what fills it is not all there, whatever its pod says."""
+        return cdi.CHECKPOINT_CURRENT in self.annotations
+
+    @property
+    def filled(self) -> bool:
+        """Whether all that is to be in it has been put there by us."""
+        return self.pod_phase == "Succeeded" and not self.staged
 
     @property
     def fatal(self) -> bool:

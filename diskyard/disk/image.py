@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +32,13 @@ class Lasting(Image, Protocol):
 
     validator: str
     """The same text means the same bytes."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What has changed of a disk that is there already: the image's extents leave out what has not."""
+
+    image: Image
 
 
 class FileImage:

@@ -18,7 +18,7 @@ from diskyard.disk.decoder import Decoder, Fragmented
 from diskyard.disk.digest import Digest
 from diskyard.disk.extent import Range
 from diskyard.disk.head import Headed, read
-from diskyard.disk.image import Image, Lasting
+from diskyard.disk.image import Changes, Image, Lasting
 from diskyard.disk.inspect import inspect_file
 from diskyard.disk.journal import Checkpoint, Journal, Record, record
 from diskyard.disk.meter import Meter, watched
@@ -32,11 +32,13 @@ from diskyard.disk.space import check_room
 from diskyard.disk.target import NOTHING, Expect, Limit, OnProgress, Progress, Result, Target, silent
 from diskyard.disk.unwrap import unwrapped
 from diskyard.disk.vmdk import VmdkDecoder
-from diskyard.errors import Refused, SourceChanged
+from diskyard.errors import InvalidRequest, Refused, SourceChanged
 from diskyard.log import logger
 
 _FLAT: Final = "flat"
 """The route of what is a flat disk already: its offsets are the disk's."""
+_CHANGES: Final = "changes"
+"""The route of what is written over a disk that is there."""
 _FETCHING_SHARE: Final = 70.0
 """Percent of the whole that fetching is where a conversion follows."""
 
@@ -44,9 +46,13 @@ log = logger("disk")
 
 
 def ingest(
-    what: Source | Image, target: Target, *, expect: Expect = NOTHING, on_progress: OnProgress = silent
+    what: Source | Image | Changes,
+    target: Target,
+    *,
+    expect: Expect = NOTHING,
+    on_progress: OnProgress = silent,
 ) -> Result:
-    """Put a source's or an image's disk in its place.
+    """Put a source's or an image's disk in its place, or write what has changed over the disk that is there.
 
     Raises Refused (nothing is left behind), Passing (run again: it goes on where it can), Busy, NoSpace.
     """
@@ -56,6 +62,8 @@ def ingest(
         _Visit(spot, journal, expect, on_progress) as visit,
         watched(visit.tick),
     ):
+        if isinstance(what, Changes):
+            return visit.changes(what.image)
         return visit.image(what) if isinstance(what, Image) else visit.source(what)
 
 
@@ -73,12 +81,13 @@ class _Visit:
         self._meter = Meter()
         self._share = 100.0
         self._resumable = False
+        self._amends = False
 
     def __enter__(self) -> "_Visit":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind and (issubclass(kind, Refused | SourceChanged) or not self._resumable):
+        if kind and not self._amends and (issubclass(kind, Refused | SourceChanged) or not self._resumable):
             self._spot.discard()
             self._journal.clear()
         if kind:
@@ -110,18 +119,32 @@ class _Visit:
         if held and (said := self._finished(held)) is not None:
             return self._taken_over(plan, said, 0)
         start = self._start(held, plan, None)
-        self._said(Progress("transferring", fetched=start, total=image.size))
-        fetched = self._write(image, held if held and start else entry)
-        self._publish(image.size)
-        return Result(Format.RAW, image.size, fetched, self._progress.written, "", resumed_at=start)
+        return self._written(image, held if held and start else entry, image.size if held and start else 0)
 
-    def _write(self, image: Image, begun: Record) -> int:
-        """The image's bytes from where they begin to be missing, durably; how many were read."""
-        sparse = not self._spot.target.preallocate
-        kept = image.size if begun.offset else 0
+    def changes(self, image: Image) -> Result:
+        """Write what has changed over the disk that is there, under its hidden name, and publish it again.
+
+        Whatever happens the disk stays, for the same changes once more: half of them, then others, would be neither.
+        """
+        self._amends = True
+        check_room(image.size, self._room)
+        entry, begun = record(self._expect.origin, "", _CHANGES), self._journal.read()
+        if begun and begun.route == _CHANGES and begun != entry:
+            raise InvalidRequest(
+                f"the disk at {self._spot.target.path} has taken a part of other changes already: import these first, "
+                "or delete the DataVolume and begin with its first checkpoint"
+            )
+        kept = self._spot.reopened()
+        self._journal.write(entry)
+        return self._written(image, entry, kept)
+
+    def _written(self, image: Image, begun: Record, kept: int) -> Result:
+        """The image's bytes from where they begin to be missing, durably, over the first `kept` bytes; published."""
+        self._said(Progress("transferring", fetched=begun.offset, total=image.size))
+        size, sparse = max(image.size, kept), not self._spot.target.preallocate
         journal = self._journal if self._resumable else None
         with closing(self._spot.writer(self._spot.disk, kept, image.size)) as writer:
-            writer.resize(image.size)  # its journal counts what is a hole, too
+            writer.resize(size)  # its journal counts what is a hole, too
             watched_writer = self._meter.writer(writer)
             with Checkpoint(watched_writer, journal, begun, self._spot.mark) as checkpoint:
 
@@ -131,9 +154,10 @@ class _Visit:
 
                 rest = Range(begun.offset, image.size - begun.offset)
                 fetched = copy_image(self._meter.image(image), watched_writer, rest, sparse, on_chunk)
-            self._spot.cover(writer, image.size)
+            self._spot.cover(writer, size)
             writer.flush()
-        return fetched
+        self._publish(size)
+        return Result(Format.RAW, size, fetched, self._progress.written, "", resumed_at=begun.offset)
 
     def _through(self, source: Source, *, spool: bool) -> Result:
         digest = self._expect.computed()

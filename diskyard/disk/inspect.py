@@ -87,6 +87,19 @@ def _flat(window: Window) -> int | None:
     return window.size
 
 
+def layer(window: Window) -> tuple[qcow2.Header, str]:
+    """The header of a qcow2 image that may be one of a chain, and the name of the image below it, never opened.
+
+    Raises UnsafeImage and UnsupportedImage.
+    """
+    head = qcow2.header(window.at(0, PROBED))
+    if not 0 < head.size <= MAX_SIZE:
+        raise UnsupportedImage(f"the qcow2 layer's disk has {head.size} bytes: expected 1 to 64 TiB")
+    _check_qcow2(head, window)
+    name = window.at(head.backing_offset, min(head.backing_length, 1023)) if head.backing_offset else b""
+    return head, name.decode(errors="replace")
+
+
 def _qcow2(window: Window) -> int | None:
     head = qcow2.header(window.at(0, PROBED))
     if head.backing_offset:
@@ -95,6 +108,12 @@ def _qcow2(window: Window) -> int | None:
             f"Image is invalid because it has invalid backing file {name!r}: expected an image that holds its "
             f"whole disk. {_FLATTEN}"
         )
+    _check_qcow2(head, window)
+    return head.size
+
+
+def _check_qcow2(head: qcow2.Header, window: Window) -> None:
+    """What must be so of every image, alone or one of a chain."""
     if head.incompatible & qcow2.EXTERNAL_FILE or qcow2.EXTENSION_EXTERNAL_FILE in head.extensions:
         raise UnsafeImage(f"the qcow2 image keeps its data in another file (data_file). {_FLATTEN}")
     if head.encryption or qcow2.EXTENSION_ENCRYPTION in head.extensions:
@@ -115,7 +134,6 @@ def _qcow2(window: Window) -> int | None:
             f"the qcow2 image is compressed in a way that we do not know ({head.compression})"
         )
     _qcow2_tables(head, window.size)
-    return head.size
 
 
 def _qcow2_tables(head: qcow2.Header, file_size: int | None) -> None:

@@ -34,6 +34,9 @@ class Place(Protocol):
     def writer(self, path: Path, keep: int, size: int | None, /) -> DiskWriter:
         """A writer of the disk or the spool that keeps the first `keep` bytes; `size`: of the disk, where known."""
 
+    def reopened(self) -> int:
+        """Take the disk that is there back, to be written over; its size. Raises InvalidRequest where there is none."""
+
     def clear(self, writer: DiskWriter, size: int) -> None:
         """Make the disk `size` bytes of zeros, before pieces of it are written in any order."""
 
@@ -141,6 +144,16 @@ class _File:
             self._own = self.mark()
         return writer
 
+    def reopened(self) -> int:
+        if _has(self.target.path, 0):
+            self.target.path.rename(self.disk)
+        if not _has(self.disk, 0):
+            raise InvalidRequest(
+                f"expected the disk of the stage before at {self.target.path}, found none: what has changed of it is "
+                "of no use. Delete the DataVolume and begin with its first checkpoint"
+            )
+        return self.disk.stat().st_size
+
     def clear(self, writer: DiskWriter, size: int) -> None:
         writer.resize(size)
 
@@ -206,6 +219,10 @@ class _Device:
         self._writer = DeviceWriter(path, preallocate=self.target.preallocate)
         return self._writer
 
+    def reopened(self) -> int:
+        with closing(DeviceWriter(self.disk)) as writer:
+            return writer.size
+
     def clear(self, writer: DiskWriter, size: int) -> None:
         writer.resize(size)
         writer.zero(0, size)
@@ -253,7 +270,7 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _has(path: Path, offset: int) -> bool:
-    return path.is_file() and path.stat().st_size >= offset
+    return path.is_file() and not path.is_symlink() and path.stat().st_size >= offset
 
 
 def _inode(path: Path) -> str:

@@ -62,7 +62,9 @@ UNSERVED: dict[str, tuple[Obj, str]] = {
     "an archive of a disk": (
         {"source": {"vddk": {}}, "contentType": "archive"}, "spec.contentType archive is not served for vddk",
     ),
-    "stages": ({"source": {"vddk": {}}, "checkpoints": [{"current": "1"}]}, "spec.checkpoints is not served"),
+    "stages": (
+        {"source": {"http": {}}, "checkpoints": [{"current": "1"}]}, "spec.checkpoints is served for imageio and vddk",
+    ),
 }  # fmt: skip
 
 

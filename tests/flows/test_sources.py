@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import trustme
 from kubernetes import client
 
 from tests.builders import eventually
+from tests.disk.images import qemu_img
 from tests.disk.tars import entry, tar
 from tests.flows.place import CDI, Place
 from tests.flows.yard import data_volume
@@ -136,6 +138,35 @@ def test_a_disk_comes_from_ovirt_whose_authority_is_in_a_config_map(place: Place
         place.create(data_volume("ovirt", {"imageio": {"url": ovirt.url, **asked}}))
 
         assert disk(place, "ovirt") == DISK
+
+
+@pytest.mark.parametrize("populated", ["true", "false"], ids=["populator", "annotations"])
+def test_a_disk_comes_from_ovirt_in_stages_while_its_machine_runs(
+    place: Place, tmp_path: Path, populated: str
+) -> None:
+    """As migration tools ask for it: everything at one snapshot, then what has changed until the next."""
+    name, authority, one, two = f"warm-{populated}", trustme.CA(), tmp_path / "one", tmp_path / "two"
+    one.write_bytes(DISK)
+    qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(one), str(two))
+    changes = ("-c", "write -P 7 64k 4k", "-c", "write -z 1M 128k")
+    subprocess.run(["qemu-io", "-f", "qcow2", *changes, two], check=True, capture_output=True)
+    qemu_img("convert", "-f", "qcow2", "-O", "raw", str(two), str(tmp_path / "now"))
+    roots = {"metadata": {"name": name}, "data": {"ca.pem": authority.cert_pem.bytes().decode()}}
+    place.core().create_namespaced_config_map("default", roots)
+    secret(place, name, accessKeyId=engine.USER, secretKey=engine.PASSWORD)
+    asked = {"diskId": engine.DISK, "secretRef": name, "certConfigMap": name}
+    first, second = {"previous": "", "current": "one"}, {"previous": "one", "current": "two"}
+
+    with host(one, tmp_path, authority) as serving, engine.engine(serving, authority) as ovirt:
+        ovirt.disks, ovirt.layers = {"one": f"file://{one}"}, {"one": f"file://{one}", "two": f"file://{two}"}
+        dv = data_volume(name, {"imageio": {"url": ovirt.url, **asked}}, checkpoints=[first])
+        dv["metadata"]["annotations"] = {"cdi.kubevirt.io/storage.usePopulator": populated}
+        place.create(dv)
+        place.wait("datavolumes", name, "Paused")
+        place.patch("datavolumes", name, {"spec": {"checkpoints": [first, second], "finalCheckpoint": True}})
+
+        assert disk(place, name) == (tmp_path / "now").read_bytes()
+    assert place.told(name, f"ImportPaused: Multistage import into PVC {name} is paused")
 
 
 def test_a_pull_secret_opens_a_registry_and_the_images_labels_arrive(

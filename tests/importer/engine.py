@@ -20,6 +20,9 @@ from tests.importer.ovirt_host import Host
 USER, PASSWORD = "admin@internal", "p&ss word"
 DISK = "0f1ac4a9-6f7c-4a0e-9e8c-d3dd6b0c0001"
 TRANSFER = "11112222-3333-4444-5555-666677778888"
+DOMAIN = "d0ma1n00-0000-0000-0000-000000000001"
+ACTIVE = "ac71ve00-0000-0000-0000-000000000001"
+"""The disk's active image."""
 NOWHERE = "https://127.0.0.1:1/images/gone"
 
 
@@ -39,6 +42,10 @@ class Engine:
     """The ticket's URL; empty for NBD."""
     expired: bool = False
     """Whether the first token has expired by its first use."""
+    layers: dict[str, str] = field(default_factory=dict)
+    """Snapshot (or ACTIVE) -> the URL of its one layer, for a ticket."""
+    disks: dict[str, str] = field(default_factory=dict)
+    """Snapshot -> the URL of the disk as it was then."""
     calls: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     ticket: str = ""
@@ -70,12 +77,17 @@ class Engine:
                     "provisioned_size": str(self.host.size),
                     "status": self.status,
                     "format": "cow",
+                    "image_id": ACTIVE,
+                    "storage_domains": {"storage_domain": [{"id": "other"}, {"id": DOMAIN}]},
                 }
                 return (
                     (200, facts) if name == DISK else (404, {"detail": "Entity not found: Disk: id=" + name})
                 )
+            case "GET", ["storagedomains", name, "disksnapshots"]:
+                found = [{"id": each} for each in self.layers if each != ACTIVE] if name == DOMAIN else []
+                return 200, {"disk_snapshot": found} if found else {}
             case "POST", ["imagetransfers"]:
-                assert said == {"disk": {"id": DISK}, "direction": "download", "format": "raw"}
+                self._choose(said)
                 return 201, self._transfer()
             case "GET", ["imagetransfers", name] if name == TRANSFER:
                 return 200, self._transfer()
@@ -84,6 +96,17 @@ class Engine:
             case "POST", ["imagetransfers", name, "finalize" | "cancel"] if name == TRANSFER:
                 return self._end()
         return 404, {"detail": "Entity not found"}
+
+    def _choose(self, said: dict[str, Any]) -> None:
+        """What is asked for: the disk, a snapshot of it, or one layer."""
+        alone = said == {**said, "direction": "download", "format": "cow"}
+        assert alone or said == {**said, "direction": "download", "format": "raw"}
+        if "snapshot" in said:
+            name = said["snapshot"]["id"]
+            self.storage = self.layers[name] if alone else self.disks[name]
+        else:
+            assert said["disk"] == {"id": DISK}
+            self.storage = self.layers[ACTIVE] if alone else self.storage
 
     def _transfer(self) -> dict[str, Any]:
         phase = self.phases.pop(0) if len(self.phases) > 1 else self.phases[0]

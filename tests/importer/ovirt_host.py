@@ -53,8 +53,9 @@ class Host:
     def open(self, url: str = "") -> str:
         """A new ticket's URL; of the disk behind NBD unless another is said."""
         name = str(uuid4())
+        size = Path(url.removeprefix("file://")).stat().st_size if url.startswith("file://") else self.size
         ticket = {
-            "uuid": name, "size": self.size, "url": url or f"nbd:unix:{self.folder}/nbd", "timeout": 60,
+            "uuid": name, "size": size, "url": url or f"nbd:unix:{self.folder}/nbd", "timeout": 60,
             "ops": ["read"],
         }  # fmt: skip
         self._control("PUT", name, json.dumps(ticket).encode())

@@ -1,6 +1,8 @@
 """Disks from oVirt: a real imageio daemon and qemu-nbd, an engine that speaks its API's documented JSON."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -20,10 +22,10 @@ from importer.request import Access
 from importer.retry import DELAYS
 from tests.builders import eventually
 from tests.disk.image_suite import ImageSuite, read
-from tests.disk.images import raw, same
+from tests.disk.images import qemu_img, raw, same
 from tests.imageserver import Behaviour, Exchange, cut, fault_server, status
 from tests.importer.conftest import Pod
-from tests.importer.engine import DISK, NOWHERE, PASSWORD, TRANSFER, USER, Engine, engine
+from tests.importer.engine import ACTIVE, DISK, NOWHERE, PASSWORD, TRANSFER, USER, Engine, engine
 from tests.importer.ovirt_host import Host, host
 
 ENDED = f"POST /ovirt-engine/api/imagetransfers/{TRANSFER}"
@@ -215,15 +217,66 @@ def test_a_disk_without_extents_is_read_as_a_whole(
         assert read(image, 1000, 9 << 20) == disk.read_bytes()[1000 : (9 << 20) + 1000]
 
 
-def test_stages_are_refused_before_anyone_is_asked(job: ImportJob, access: Access, ovirt: Engine) -> None:
-    staged = replace(job, checkpoint="snapshot-1")
+@pytest.fixture
+def chain(disk: Path, ovirt: Engine, tmp_path: Path) -> Path:
+    """Two snapshots and what has changed since: the disk as it is now; the engine has each layer."""
+    below = tmp_path / "one"
+    shutil.copy(disk, below)
+    ovirt.layers, ovirt.disks = {"one": f"file://{below}"}, {"one": f"file://{below}"}
+    for name, commands in CHANGES.items():
+        image, kind = tmp_path / name, "raw" if below.name == "one" else "qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", "-F", kind, "-b", str(below), str(image))
+        said = [part for command in commands for part in ("-c", command)]
+        subprocess.run(["qemu-io", "-f", "qcow2", *said, str(image)], check=True, capture_output=True)
+        ovirt.layers[name] = f"file://{image}"
+        below = image
+    now = tmp_path / "now.raw"
+    qemu_img("convert", "-f", "qcow2", "-O", "raw", str(below), str(now))
+    return now
+
+
+MIB = 1 << 20
+CHANGES = {
+    "two": (
+        f"write -P 7 {2 * MIB} {3 * MIB}",
+        f"write -P 9 {9 * MIB + 512} 512",
+        f"write -z {20 * MIB} {2 * MIB}",
+    ),
+    ACTIVE: (f"write -P 8 {3 * MIB} {MIB}", f"write -z {13 * MIB} 64k", f"write -P 1 {24 * MIB - 512} 512"),
+}
+
+
+def test_stages_become_the_disk_as_it_is_now(job: ImportJob, chain: Path, pod: Pod, ovirt: Engine) -> None:
+    """The first reads everything, each other one layer; the last may be the disk's active image."""
+    whole = pod.run(replace(job, checkpoint="one"))
+    second = pod.run(replace(job, checkpoint="two", previous="one"))
+    last = pod.run(replace(job, checkpoint=ACTIVE, previous="two", final=True))
+
+    assert (whole.code, second.code, last.code) == (0, 0, 0), last.log
+    assert same(chain, pod.disk)
+    assert second.message.bytes_fetched < 4 * MIB
+    assert not ovirt.ticket
+
+
+def test_a_layer_that_does_not_lie_on_the_stage_before_is_refused(
+    job: ImportJob, chain: Path, pod: Pod
+) -> None:
+    pod.run(replace(job, checkpoint="one"))
+    before = pod.disk.read_bytes()
+
+    ended = pod.run(replace(job, checkpoint=ACTIVE, previous="one"))
+
+    assert (ended.code, ended.message.fatal) == (3, True)
+    assert "snapshot backing file 'two' does not match expected checkpoint 'one'" in ended.message.message
+    assert pod.disk.read_bytes() == before
+
+
+def test_a_snapshot_that_is_not_there_is_missing(job: ImportJob, access: Access, ovirt: Engine) -> None:
     with (
-        pytest.raises(InvalidRequest, match=r"are not imported yet.*spec\.checkpoints"),
-        imageio.opened(staged, access),
+        pytest.raises(SourceMissing, match=r"no snapshot three.*spec\.checkpoints"),
+        imageio.opened(replace(job, checkpoint="three"), access),
     ):
         pass
-
-    assert not ovirt.calls
 
 
 def test_a_ticket_that_has_ended_is_passing(client: Client, access: Access, ovirt: Engine) -> None:

@@ -1,5 +1,6 @@
 """vddk without VMware's library: nbdkit's file plugin in the vddk plugin's place, and a small vCenter."""
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,8 +18,21 @@ from importer.vsphere import Place
 from tests.disk.image_suite import ImageSuite, read
 from tests.disk.images import raw, same
 from tests.imageserver import ImageServer
-from tests.importer.conftest import Pod
-from tests.importer.vcenter import BIOS, DISK, INSTANCE, MACHINE, PASSWORD, SNAPSHOT, USER, VCenter, vcenter
+from tests.importer.conftest import Ended, Pod
+from tests.importer.vcenter import (
+    BIOS,
+    CHANGE,
+    DISK,
+    FIRST,
+    INSTANCE,
+    MACHINE,
+    PASSWORD,
+    SECOND,
+    SNAPSHOT,
+    USER,
+    VCenter,
+    vcenter,
+)
 
 ACCESS = Access(user=USER, password=PASSWORD)
 NBDKIT = '''#!{python}
@@ -125,9 +139,6 @@ def test_the_arguments_say_where_the_disk_is_and_no_password(job: ImportJob) -> 
 
 
 REFUSED = {
-    "a stage of several": (
-        {"checkpoint": "snapshot-7"}, "checkpoint 'snapshot-7'.*are not imported yet.*spec.checkpoints",
-    ),
     "no machine": ({"uuid": ""}, "a vddk source needs uuid"),
     "no disk and no thumbprint": ({"backing_file": "", "thumbprint": ""}, "needs backingFile, thumbprint"),
     "a metadata service": ({"endpoint": "https://169.254.169.254/sdk"}, "a metadata service's"),
@@ -185,24 +196,92 @@ def test_something_that_is_no_vsphere_is_told(job: ImportJob, images: ImageServe
         vsphere.place(replace(job, endpoint=images.url("disk.raw")), ACCESS)
 
 
-def test_a_machine_s_disk_becomes_a_disk(job: ImportJob, disk: Path, pod: Pod) -> None:
+def run(pod: Pod, job: ImportJob, disk: Path, **expected: str) -> Ended:
     """The whole importer: its environment, vCenter, nbdkit, the disk, the termination message."""
     wrapper = pod.folder / "bin/nbdkit"
-    wrapper.parent.mkdir()
-    expected = {
-        "libdir": job.vddk_dir,
-        "vm": f"moref={MACHINE}",
-        "file": SNAPSHOT,
-        "user": USER,
-        "server": "127.0.0.1",
-    }
+    wrapper.parent.mkdir(exist_ok=True)
+    always = {"libdir": job.vddk_dir, "vm": f"moref={MACHINE}", "user": USER, "server": "127.0.0.1"}
     wrapper.write_text(
-        NBDKIT.format(python=sys.executable, expected=expected, password=PASSWORD.encode(), disk=str(disk))
+        NBDKIT.format(
+            python=sys.executable, expected=always | expected, password=PASSWORD.encode(), disk=str(disk)
+        )
     )
     wrapper.chmod(0o755)
+    return pod.run(job, PATH=f"{wrapper.parent}:/usr/bin:/bin")
 
-    ended = pod.run(job, PATH=f"{wrapper.parent}:/usr/bin:/bin")
+
+def test_a_machine_s_disk_becomes_a_disk(job: ImportJob, disk: Path, pod: Pod) -> None:
+    ended = run(pod, job, disk, file=SNAPSHOT)
 
     assert (ended.code, ended.message.message) == (0, "Import Complete"), ended.log
     assert ended.message.vddk == Vddk("8.0.3", "esx7.example")
     assert same(disk, pod.disk)
+
+
+MIB = 1 << 20
+CHANGED = [(2 * MIB, 3 * MIB), (9 * MIB, 4096), (20 * MIB, 2 * MIB)]
+
+
+@pytest.fixture
+def later(disk: Path, server: VCenter, tmp_path: Path) -> Path:
+    """The disk at the second snapshot: data where nothing was, zeros where data was, and more at an edge."""
+    body = bytearray(disk.read_bytes())
+    server.size, server.changed = len(body), CHANGED
+    for start, length in CHANGED:
+        body[start : start + length] = os.urandom(length // 2) + bytes(length - length // 2)
+    changed = tmp_path / "later.raw"
+    changed.write_bytes(body)
+    return changed
+
+
+@pytest.mark.parametrize("previous", [FIRST, "one", f"{CHANGE}1"], ids=["reference", "name", "change ID"])
+def test_stages_become_the_disk_of_the_last_one(
+    job: ImportJob, disk: Path, later: Path, pod: Pod, previous: str
+) -> None:
+    whole = run(pod, replace(job, checkpoint=FIRST), disk, file=DISK, snapshot=FIRST)
+    stage = replace(job, checkpoint="two", previous=previous, final=True)
+    changes = run(pod, stage, later, file=SNAPSHOT, snapshot=SECOND)
+
+    assert (whole.code, changes.code) == (0, 0), changes.log
+    assert same(later, pod.disk)
+    assert 0 < changes.message.bytes_fetched <= sum(length for _, length in CHANGED)
+
+
+def test_changes_of_a_disk_that_is_not_there_are_refused(job: ImportJob, later: Path, pod: Pod) -> None:
+    stage = replace(job, checkpoint=SECOND, previous=FIRST)
+
+    ended = run(pod, stage, later, file=SNAPSHOT, snapshot=SECOND)
+
+    assert (ended.code, ended.message.fatal) == (3, True)
+    assert "expected the disk of the stage before" in ended.message.message
+
+
+def test_half_of_some_changes_are_not_followed_by_others(
+    job: ImportJob, disk: Path, later: Path, pod: Pod
+) -> None:
+    run(pod, replace(job, checkpoint=FIRST), disk, file=DISK, snapshot=FIRST)
+    stage = replace(job, checkpoint=SECOND, previous=FIRST)
+    short = later.with_name("short.raw")
+    short.write_bytes(later.read_bytes()[: 9 * MIB])
+
+    broken = run(pod, stage, short, file=SNAPSHOT, snapshot=SECOND)
+    other = run(pod, replace(stage, checkpoint="two"), later, file=SNAPSHOT, snapshot=SECOND)
+    again = run(pod, stage, later, file=SNAPSHOT, snapshot=SECOND)
+
+    assert (broken.code, broken.message.fatal) == (4, False), broken.log
+    assert other.message.fatal
+    assert "has taken a part of other changes" in other.message.message
+    assert again.code == 0, again.log
+    assert same(later, pod.disk)
+
+
+def test_a_snapshot_that_is_not_there_is_missing(job: ImportJob) -> None:
+    with pytest.raises(SourceMissing, match=r"no snapshot 'third'.*spec.checkpoints"):
+        vsphere.place(replace(job, checkpoint="third"), ACCESS)
+
+
+def test_changes_that_cannot_be_are_found_out(job: ImportJob, later: Path, server: VCenter) -> None:
+    server.changed = [(23 * MIB, 2 * MIB)]
+
+    with pytest.raises(SourceUnavailable, match="changes from 0 on that cannot be"):
+        vsphere.place(replace(job, checkpoint=SECOND, previous=FIRST), ACCESS)

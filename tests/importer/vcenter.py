@@ -1,4 +1,4 @@
-"""A vCenter of one machine: the five calls that we make, with the answers of the vSphere Web Services API's reference.
+"""A vCenter of one machine: the six calls that we make, with the answers of the vSphere Web Services API's reference.
 
 A real one cannot be had here; the same calls were tried by hand against govmomi's simulator.
 """
@@ -27,6 +27,29 @@ SERVICES = (
     '<sessionManager type="SessionManager">sessions-1</sessionManager>'
     '<searchIndex type="SearchIndex">index-1</searchIndex></returnval></RetrieveServiceContentResponse>'
 )
+FIRST, SECOND = "snapshot-1", "snapshot-2"
+"""Two snapshots of the machine; of the disk then: `guest.vmdk`, `guest-000001.vmdk`."""
+CHANGE = "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/"
+TREE = (
+    '<RetrievePropertiesResponse xmlns="urn:vim25"><returnval><propSet><name>snapshot</name>'
+    f'<val xsi:type="VirtualMachineSnapshotInfo"><currentSnapshot type="VirtualMachineSnapshot">{SECOND}'
+    f'</currentSnapshot><rootSnapshotList><snapshot type="VirtualMachineSnapshot">{FIRST}</snapshot><name>one</name>'
+    f'<childSnapshotList><snapshot type="VirtualMachineSnapshot">{SECOND}</snapshot><name>two</name>'
+    "</childSnapshotList></rootSnapshotList></val></propSet></returnval></RetrievePropertiesResponse>"
+)
+
+
+def at_snapshot(number: int, file: str, size: int) -> str:
+    """The devices of one of the snapshots."""
+    return (
+        '<RetrievePropertiesResponse xmlns="urn:vim25"><returnval><propSet><name>config.hardware.device</name>'
+        '<val xsi:type="ArrayOfVirtualDevice"><VirtualDevice xsi:type="VirtualDisk"><key>2000</key>'
+        f'<backing xsi:type="VirtualDiskFlatVer2BackingInfo"><fileName>{file}</fileName>'
+        f"<changeId>{CHANGE}{number}</changeId></backing><capacityInBytes>{size}</capacityInBytes>"
+        "<diskObjectId>1-2000</diskObjectId></VirtualDevice></val></propSet></returnval></RetrievePropertiesResponse>"
+    )
+
+
 DEVICES = (
     '<RetrievePropertiesResponse xmlns="urn:vim25"><returnval><obj type="VirtualMachine">vm-42</obj><propSet>'
     '<name>config.hardware.device</name><val xsi:type="ArrayOfVirtualDevice">'
@@ -34,7 +57,7 @@ DEVICES = (
     "<fileName>[store1] guest/guest.iso</fileName></backing></VirtualDevice>"
     '<VirtualDevice xsi:type="VirtualDisk"><key>2000</key><backing xsi:type="VirtualDiskFlatVer2BackingInfo">'
     f'<fileName>{SNAPSHOT}</fileName><parent xsi:type="VirtualDiskFlatVer2BackingInfo"><fileName>{DISK}</fileName>'
-    "</parent></backing></VirtualDevice></val></propSet></returnval></RetrievePropertiesResponse>"
+    "</parent></backing><diskObjectId>1-2000</diskObjectId></VirtualDevice></val></propSet></returnval></RetrievePropertiesResponse>"
 )
 
 
@@ -45,9 +68,13 @@ class VCenter:
     url: str
     thumbprint: str
     calls: list[str] = field(default_factory=list)
+    size: int = 0
+    """Of the disk at the snapshots."""
+    changed: list[tuple[int, int]] = field(default_factory=list)
+    """What has changed between them; told one area at a time."""
 
 
-def _answer(call: str, text: str) -> tuple[int, str]:
+def _answer(place: VCenter, call: str, text: str) -> tuple[int, str]:
     """(status, body) of one call. Managed objects must be the ones that we have named."""
     if call == "RetrieveServiceContent":
         return 200, SERVICES
@@ -61,7 +88,22 @@ def _answer(call: str, text: str) -> tuple[int, str]:
             call, f'<returnval type="VirtualMachine">{MACHINE}</returnval>' if found else ""
         )
     if call == "RetrieveProperties" and "collector-1" in text and f">{MACHINE}<" in text:
-        return 200, DEVICES
+        return 200, TREE if "<pathSet>snapshot<" in text else DEVICES
+    if call == "RetrieveProperties" and "collector-1" in text and ">VirtualMachineSnapshot<" in text:
+        first = f">{FIRST}<" in text
+        return 200, at_snapshot(1 if first else 2, DISK if first else SNAPSHOT, place.size)
+    if call == "QueryChangedDiskAreas" and f">{SECOND}<" in text and f"<changeId>{CHANGE}1<" in text:
+        start = int(re.findall(r"<startOffset>(\d+)<", text)[0])
+        areas = [area for area in place.changed if area[0] >= start]
+        end = areas[1][0] if len(areas) > 1 else place.size
+        told = "".join(
+            f"<changedArea><start>{at}</start><length>{length}</length></changedArea>"
+            for at, length in areas[:1]
+        )
+        return 200, _returned(
+            call,
+            f"<returnval><startOffset>{start}</startOffset><length>{end - start}</length>{told}</returnval>",
+        )
     if call == "Logout" and "sessions-1" in text:
         return 200, _returned(call, "")
     return 500, _fault("InvalidRequest")
@@ -94,7 +136,7 @@ def vcenter() -> Iterator[VCenter]:
             allowed = call in ("RetrieveServiceContent", "Login") or "session=1" in self.headers.get(
                 "Cookie", ""
             )
-            status, content = _answer(call, text) if allowed else (500, _fault("NotAuthenticated"))
+            status, content = _answer(place, call, text) if allowed else (500, _fault("NotAuthenticated"))
             body = (
                 '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
                 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body>'

@@ -43,7 +43,8 @@ class Supply:
             return False
         if self.data_volume is not None:
             return meta.phase(self.data_volume) == SUCCEEDED
-        return storage.claim(self.claim).pod_phase in ("", SUCCEEDED)
+        found = storage.claim(self.claim)
+        return not found.pod_phase or found.filled
 
     @property
     def missing(self) -> bool:

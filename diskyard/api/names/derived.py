@@ -1,10 +1,14 @@
 """Names of objects that we make: derived from what they serve, never stored."""
 
 import hashlib
+import re
 
 from diskyard.api.names import cdi
 
 MAX_NAME = 253
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,35}[A-Za-z0-9])?")
+"""What a name in an annotation's key may end in: 63 characters are allowed of all of it."""
 
 
 def fitted(prefix: str, name: str, limit: int = MAX_NAME) -> str:
@@ -16,9 +20,18 @@ def fitted(prefix: str, name: str, limit: int = MAX_NAME) -> str:
     return f"{whole[: limit - 9].rstrip('-.')}-{digest}"
 
 
-def importer_pod(claim: str) -> str:
-    """`importer-<claim>`: the pod that fills a claim."""
-    return fitted("importer", claim)
+def importer_pod(claim: str, stage: str = "") -> str:
+    """`importer-<claim>`: the pod that fills a claim; `importer-<claim>-checkpoint-<stage>`: for one stage of it."""
+    if not stage:
+        return fitted("importer", claim)
+    named = stage if _LABEL.fullmatch(stage) else hashlib.sha256(stage.encode()).hexdigest()[:8]
+    return fitted("importer", f"{claim}-checkpoint-{named}")
+
+
+def copied(stage: str) -> str:
+    """The annotation that says that a stage is on the disk; of a stage whose name fits none, by its hash."""
+    named = stage if _NAME.fullmatch(stage) else hashlib.sha256(stage.encode()).hexdigest()[:16]
+    return f"{cdi.CHECKPOINT_COPIED}{named}"
 
 
 def prime(target_uid: str) -> str:
