@@ -228,7 +228,8 @@ def test_a_populators_source_gets_the_stages_that_are_added(store: Objects) -> N
 
     assert meta.uid(before) == meta.uid(after)
     assert meta.spec(before) == {
-        "contentType": "kubevirt", "source": SOURCE, "targetClaim": "disk", "checkpoints": [ONE], "finalCheckpoint": False,
+        "contentType": "kubevirt", "source": SOURCE, "targetClaim": "disk", "checkpoints": [ONE],
+        "finalCheckpoint": False,
     }  # fmt: skip
     assert (meta.spec(after)["checkpoints"], meta.spec(after)["finalCheckpoint"]) == ([ONE, TWO], True)
 
