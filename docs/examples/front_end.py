@@ -3,11 +3,18 @@
 KUBECONFIG=/var/lib/diskyard/kubeconfig python docs/examples/front_end.py https://example.com/server.qcow2
 """
 
+import base64
+import json
+import os
 import sys
+import tempfile
+from pathlib import Path
 
-from kubernetes import client, config, watch
+import requests
+import yaml
 
-KUBEVIRT = {"group": "kubevirt.io", "version": "v1", "namespace": "default"}
+MACHINES = "/apis/kubevirt.io/v1/namespaces/default/virtualmachines"
+VERBS = "/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachines"
 NAME = "front-end"
 
 
@@ -35,29 +42,37 @@ def machine(url: str) -> dict[str, object]:
     }
 
 
+def session(kubeconfig: Path, folder: Path) -> tuple[requests.Session, str]:
+    """Who we are, and where the server is."""
+    said = yaml.safe_load(kubeconfig.read_text())
+    cluster, user = said["clusters"][0]["cluster"], said["users"][0]["user"]
+    authority = folder / "ca.crt"
+    authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+    found = requests.Session()
+    found.trust_env, found.verify = False, str(authority)
+    found.headers["Authorization"] = f"Bearer {user['token']}"
+    return found, cluster["server"]
+
+
 def main(url: str) -> None:
     """One guest's life."""
-    config.load_kube_config()
-    api, objects = client.ApiClient(), client.CustomObjectsApi()
+    with tempfile.TemporaryDirectory() as folder:
+        api, server = session(Path(os.environ["KUBECONFIG"]), Path(folder))
+        api.post(server + MACHINES, json=machine(url)).raise_for_status()
 
-    objects.create_namespaced_custom_object(**KUBEVIRT, plural="virtualmachines", body=machine(url))
-    for event in watch.Watch().stream(
-        objects.list_namespaced_custom_object,
-        **KUBEVIRT,
-        plural="virtualmachines",
-        field_selector=f"metadata.name={NAME}",
-    ):
-        state = event["object"].get("status", {}).get("printableStatus")
-        print("machine:", state)
-        if state == "Running":
-            break
+        following = {"watch": "true", "fieldSelector": f"metadata.name={NAME}"}
+        with api.get(server + MACHINES, params=following, stream=True) as changes:
+            for line in changes.iter_lines():
+                state = json.loads(line)["object"].get("status", {}).get("printableStatus")
+                print("machine:", state)
+                if state == "Running":
+                    break
 
-    figures = api.call_api("/metrics", "GET", auth_settings=["BearerToken"], response_type="str")[0]
-    print(*(line for line in figures.splitlines() if f'name="{NAME}"' in line), sep="\n")
+        figures = api.get(f"{server}/metrics").text
+        print(*(line for line in figures.splitlines() if f'name="{NAME}"' in line), sep="\n")
 
-    verbs = f"/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachines/{NAME}"
-    api.call_api(f"{verbs}/stop", "PUT", auth_settings=["BearerToken"], body={"gracePeriod": 0})
-    objects.delete_namespaced_custom_object(**KUBEVIRT, plural="virtualmachines", name=NAME)
+        api.put(f"{server}{VERBS}/{NAME}/stop", json={"gracePeriod": 0}).raise_for_status()
+        api.delete(f"{server}{MACHINES}/{NAME}").raise_for_status()
 
 
 if __name__ == "__main__":
