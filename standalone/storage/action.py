@@ -3,15 +3,20 @@
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, VOLUME, Obj
 from diskyard.errors import AlreadyExists, NoSpace, NotFound, Passing
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import find
+from diskyard.kube.reconcile import Tell, find
 from standalone.colleagues import ALL, Duties
 from standalone.storage import volume
+from standalone.storage.loop import BACKING_FILE
 from standalone.storage.place import Place
+
+_NAMED: Final = 5
+"""So many files are named."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,28 @@ class Take:
         said = {"resourceVersion": meta.meta(self.volume).get("resourceVersion")}
         ref = volume.reference(self.claim)
         client.patch(VOLUME, meta.key(self.volume), {"metadata": said, "spec": {"claimRef": ref}})
+
+
+@dataclass(frozen=True)
+class Name:
+    """Tell a claim what lies in the volume that it got, and whose it is not."""
+
+    volume: Obj
+    claim: Obj
+    place: Place
+
+    def carry_out(self, client: Client) -> None:
+        """Tell it, where there is anything."""
+        path = volume.source(self.volume)[1]
+        found = self.place.foreign(path) if path and not self.place.refusal(path) else ()
+        if not found:
+            return
+        named = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if found[_NAMED:] else "")
+        sentence = (
+            f'volume "{meta.name(self.volume)}": {path} holds {named}, which no import or upload has left there: '
+            f"they stay as they are. Only {BACKING_FILE} is written, and replaced once it is complete"
+        )
+        Tell(CLAIM, self.claim, "FolderNotEmpty", sentence, warning=True).carry_out(client)
 
 
 @dataclass(frozen=True)

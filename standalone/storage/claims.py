@@ -13,7 +13,7 @@ from diskyard.api.names import cdi, derived, kubernetes
 from diskyard.kube.client import Client, Selection
 from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, Tell, find
 from standalone.storage import match, volume
-from standalone.storage.action import Grow, Make, Promise, Room, Take
+from standalone.storage.action import Grow, Make, Name, Promise, Room, Take
 
 LOOK_AGAIN: Final = 15.0
 """Seconds until a claim that waits for something is looked at again, as Kubernetes' own controller does."""
@@ -212,7 +212,9 @@ def _named(world: World) -> Plan | None:
 
 
 def _taken(world: World, found: Obj) -> Plan:
-    return Plan((Take(found, world.claim), Make(found, world.room.place), *_binding(world, found)))
+    place = world.room.place
+    make, told = Make(found, place), Name(found, world.claim, place)
+    return Plan((Take(found, world.claim), make, *_binding(world, found), told))
 
 
 def _default(world: World) -> Plan | None:

@@ -19,6 +19,8 @@ from standalone.storage import loop
 RESERVE: Final = GIB
 """Bytes that are never promised (of a small file system, a twentieth): logs and objects lie there too."""
 _DOOMED: Final = ".deleting"
+_SYSTEMS_OWN: Final = "lost+found"
+"""What every ext4 has in its root."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ class Place:
                 if stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
                     os.chown(one, -1, WORKER_UID, follow_symlinks=False)
                     one.chmod(found.st_mode | (0o070 if stat.S_ISDIR(found.st_mode) else 0o060))
+
+    def foreign(self, path: Path) -> tuple[str, ...]:
+        """What lies in a directory of this machine besides a disk and what an import leaves for the next one."""
+        with suppress(OSError):
+            names = {each.name for each in path.iterdir()} - {loop.BACKING_FILE, _SYSTEMS_OWN}
+            return tuple(sorted(name for name in names if not name.startswith(f".{loop.BACKING_FILE}")))
+        return ()
 
     def _reserve(self) -> int:
         found = os.statvfs(self.volumes)

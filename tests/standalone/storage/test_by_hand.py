@@ -127,6 +127,21 @@ def test_no_class_object_is_needed_and_what_is_there_is_named(yard: Yard, folder
     assert before == 'storageclass.storage.k8s.io "manual" not found; there are: local, local-wait'
 
 
+def test_what_lies_in_the_folder_is_named_and_stays(yard: Yard, folder: Path) -> None:
+    (folder / "windows").mkdir()
+    for name in ("disk.img", ".disk.img.part", "letters", *(f"photo-{number}" for number in range(7))):
+        (folder / "windows" / name).write_text("old\n")
+    yard.store.create(VOLUME, by_hand(folder))
+    yard.store.create(CLAIM, wish())
+
+    told = eventually(lambda: yard.told("disk").get("FolderNotEmpty"), 60)
+
+    assert told == (
+        f'volume "iso": {folder}/windows holds letters, photo-0, photo-1, photo-2, photo-3 and 3 more, which no import '
+        "or upload has left there: they stay as they are. Only disk.img is written, and replaced once it is complete"
+    )
+
+
 @pytest.mark.parametrize(
     ("claim", "sentence"),
     [
