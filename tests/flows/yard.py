@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.flows.place import CDI, KUBEVIRT, Place
 
+PROGRAM = (sys.executable, "-m", "cli")
 READY_WITHIN = 60
 STOPPED_WITHIN = 240
 """A pod has its grace (a guest: its own and half a minute), and the yard gives up after 100 seconds."""
@@ -25,11 +26,11 @@ class Yard(Place):
     ready: str
 
     @classmethod
-    def up(cls, directory: Path, *options: str) -> "Yard":
+    def up(cls, directory: Path, *options: str, program: Sequence[str] = PROGRAM) -> "Yard":
         """Start it and wait for the one line that says `ready`."""
         with (directory.parent / f"{directory.name}.log").open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), "--port", "0", *options],
+                [*program, "up", "--data-dir", str(directory), "--port", "0", *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -67,16 +68,16 @@ class Yard(Place):
     def refused(directory: Path, *options: str) -> tuple[int, str]:
         """A `diskyard up` that ends by itself: its exit code and what it said."""
         ended = subprocess.run(
-            [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), *options],
+            [*PROGRAM, "up", "--data-dir", str(directory), *options],
             capture_output=True, text=True, timeout=READY_WITHIN, check=False,
         )  # fmt: skip
         return ended.returncode, ended.stderr
 
 
 @contextlib.contextmanager
-def running(directory: Path, *options: str) -> Iterator[Yard]:
+def running(directory: Path, *options: str, program: Sequence[str] = PROGRAM) -> Iterator[Yard]:
     """A yard that leaves nothing running behind it, whatever happens."""
-    yard = Yard.up(directory, *options)
+    yard = Yard.up(directory, *options, program=program)
     try:
         yield yard
     finally:
