@@ -1,18 +1,42 @@
 """`diskyard up`: the yard in the foreground."""
 
+import functools
 import resource
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cli.reach import allowing
 
+if TYPE_CHECKING:
+    from standalone.yard import Means
+
 DEFAULT_PORT: Final = 7443
 _OPEN_FILES: Final = 65_536
+
+
+def _with_means(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what of the machine a yard may use."""
+
+    @functools.wraps(command)
+    def reading(*, allowed: tuple[Path, ...], guest_network: str | None, **others: Any) -> None:
+        from standalone.node.network import plan
+        from standalone.yard import Means
+
+        subnet = plan.parsed(guest_network) if guest_network else None
+        command(means=Means(tuple(path.absolute() for path in allowed), subnet), **others)
+
+    network = click.option(
+        "--guest-network",
+        metavar="CIDR",
+        help="Addresses of the guests, such as 10.99.0.0/22 (as root). Default: some that nothing here uses.",
+    )
+    return network(allowing(reading))
 
 
 @click.command("up")
@@ -34,10 +58,10 @@ _OPEN_FILES: Final = 65_536
     metavar="ADDRESS",
     help="Let other machines in at this address or name of this machine; DIR/kubeconfig-ADDRESS is for them.",
 )
-@allowing
+@_with_means
 @click.option("--verbose", is_flag=True, help="Log every step to standard error.")
 def up_command(
-    data_dir: Path | None, port: int, listen: str | None, verbose: bool, allowed: tuple[Path, ...]
+    data_dir: Path | None, port: int, listen: str | None, verbose: bool, means: "Means"
 ) -> None:
     """Run a yard: an API server, controllers and a node on this machine.
 
@@ -52,8 +76,8 @@ def up_command(
     _allow_files()
     ends = Ends()
     place = directory.Directory((data_dir or directory.default()).absolute())
-    reach, paths = Reach.parsed(port, listen), [path.absolute() for path in allowed]
-    with Yard.open(place, reach, lambda text: click.echo(text, err=True), paths) as yard:
+    reach = Reach.parsed(port, listen)
+    with Yard.open(place, reach, lambda text: click.echo(text, err=True), means) as yard:
         click.echo(
             f"ready: {yard.url} · export KUBECONFIG={yard.kubeconfig} · then: kubectl get dv,vm,vmi -A "
             "(without kubectl: diskyard get vm)"

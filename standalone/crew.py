@@ -19,6 +19,7 @@ from diskyard.kube.figures import Figures
 from diskyard.kube.reconcile import Reconciler
 from standalone.directory import Directory
 from standalone.node.heartbeat import Machine
+from standalone.node.network.network import Network, Unconnected
 from standalone.node.node import Node
 from standalone.storage import volumes
 from standalone.storage.place import Place
@@ -26,6 +27,7 @@ from vm_runtime.agent import host
 from vm_runtime.agent.agent import Agent
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.agent.hostdisk import HostDisks
+from vm_runtime.agent.launchers import Grants
 
 GRACE: Final = 90.0
 """Seconds that pods get to end on Ctrl-C; a pod whose own grace is shorter ends sooner."""
@@ -49,7 +51,8 @@ class Crew:
         self.node = Node(machine, directory.pods, self._place)
         stack.callback(self.node.close)
         self.figures = Figures()
-        self.agent = Agent(machine.name, directory.pods, self._wake, HostDisks(tuple(allowed)))
+        grants = Grants(HostDisks(tuple(allowed)), self.node.connection)
+        self.agent = Agent(machine.name, directory.pods, self._wake, grants)
         stack.callback(self.agent.close)
 
     def work(self, client: Client, others: Sequence[Reconciler[Any]] = ()) -> None:
@@ -84,7 +87,7 @@ class Crew:
             heard(found)
             while not closed.is_set():
                 try:
-                    self.agent.start(client, found)
+                    self.agent.start(client, found, self._machine.network.networking)
                 except ApiError as error:
                     _log.warning("the node is not known to take guests yet", error=error)
                     closed.wait(AGAIN)
@@ -106,6 +109,8 @@ class Crew:
         self._controllers.wake(kind, key)
 
 
-def devices() -> frozenset[str]:
+def devices(network: Network | Unconnected) -> frozenset[str]:
     """The device resources of this machine."""
-    return frozenset({kubernetes.KVM_DEVICE} if host.DEVICE.exists() else ())
+    kvm = {kubernetes.KVM_DEVICE} if host.DEVICE.exists() else set()
+    tun = {kubernetes.TUN_DEVICE} if isinstance(network, Network) else set()
+    return frozenset(kvm | tun)

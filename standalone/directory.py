@@ -49,6 +49,11 @@ class Directory:
         return self.path / "volumes"
 
     @property
+    def network(self) -> Path:
+        """Which addresses its guests have."""
+        return self.path / "network.json"
+
+    @property
     def cache(self) -> Path:
         """What can be found out again."""
         return self.path / "cache"

@@ -30,7 +30,7 @@ from standalone.crew import Crew, devices
 from standalone.directory import Directory, Hold
 from standalone.guests import GuestControl
 from standalone.node import heartbeat
-from standalone.node.heartbeat import Machine
+from standalone.node.heartbeat import NO_NETWORK, Machine
 from standalone.node.log import LogOptions
 from standalone.storage.volume import storage_classes
 from standalone.wire import kubelet
@@ -101,7 +101,7 @@ class Outpost(AbstractContextManager["Outpost"]):
     def _start(self, say: Say) -> None:
         self._serve_logs(say)
         post = self._post
-        machine = Machine(self.name, devices(), self.address, post.duties, port=self.port)
+        machine = Machine(self.name, devices(NO_NETWORK), self.address, post.duties, port=self.port)
         self._crew = Crew(self._directory, machine, post.allowed, self._stack)
         self._crew.work(self._client)
         if not self._crew.wait(_SYNC):

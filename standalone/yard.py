@@ -3,9 +3,11 @@
 What it starts outlives it. Whatever stops this process, the next yard on the directory finds objects and processes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -28,6 +30,7 @@ from standalone.directory import Directory, Hold
 from standalone.node import heartbeat
 from standalone.node.forward import Forwarder
 from standalone.node.heartbeat import Machine
+from standalone.node.network.network import Wish, opened
 from standalone.node.services import Services
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from standalone.seed import seed
@@ -44,29 +47,41 @@ EMULATE: Final = {"spec": {"configuration": {"developerConfiguration": {"useEmul
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Means:
+    """What of the machine the yard may use."""
+
+    allowed: tuple[Path, ...] = ()
+    """Directories that pods and volumes may name."""
+    subnet: IPv4Network | None = None
+    """The addresses of guests; None: some that are free."""
+
+
+NO_MEANS: Final = Means()
+
+
 class Yard(AbstractContextManager["Yard"]):
     """A yard that runs, until closed. Closing leaves pods running."""
 
-    def __init__(self, directory: Directory, stack: ExitStack, allowed: Sequence[Path]) -> None:
+    def __init__(self, directory: Directory, stack: ExitStack, means: Means, say: Say) -> None:
         self.kubeconfig = directory.kubeconfig
         self.url = self.page = ""
         self._directory = directory
         self._stack = stack
-        self._crew = Crew(directory, Machine(heartbeat.name(), devices()), allowed, stack)
+        network = opened(directory.path, Wish(directory.network, means.subnet), say)
+        machine = Machine(heartbeat.name(), devices(network), network=network)
+        self._crew = Crew(directory, machine, means.allowed, stack)
 
     @classmethod
     def open(
-        cls, directory: Directory, reach: Reach, say: Say = print, allowed: Sequence[Path] = ()
+        cls, directory: Directory, reach: Reach, say: Say = print, means: Means = NO_MEANS
     ) -> "Yard":
-        """Start everything; `say` gets sentences for the user. Raises Busy, InvalidRequest, NoSpace.
-
-        `allowed`: directories of this machine that pods and volumes may name.
-        """
+        """Start everything; `say` gets sentences for the user. Raises Busy, Refused, NoSpace."""
         with ExitStack() as stack:
             stack.callback(Hold.take(directory).close)
             rules = Rules()
             objects = stack.enter_context(Objects.open(directory.store, rules))
-            yard = cls(directory, stack, allowed)
+            yard = cls(directory, stack, means, say)
             provide(objects)
             first = seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
             door = Door(objects, tokens(directory.pki))

@@ -8,9 +8,38 @@ from demo import image
 
 GREETING = b"Hello from a guest of Diskyard."
 """The guest's first words on its serial console."""
+NETWORKED = """
+cat > /dhcp.sh <<'END'
+#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip link set "$interface" mtu "$mtu"
+ip address add "$ip/$mask" dev "$interface"
+ip route add default via "$router"
+hostname "$hostname"
+END
+chmod 755 /dhcp.sh
+mkdir -p /www
+ip link set lo up
+ip link set eth0 up
+(
+  until udhcpc -i eth0 -n -q -O mtu -s /dhcp.sh > /dev/null 2>&1; do sleep 1; done
+  place="$(ip -4 -o address show dev eth0 | tr -s ' ' | cut -d' ' -f4)"
+  echo "$(hostname) $place $(cat /sys/class/net/eth0/mtu)" > /www/index.html
+  httpd -p 80 -h /www
+  httpd -p 8080 -h /www
+  echo "network: $(cat /www/index.html)"
+) &
+"""
+"""Has the guest ask for its address, and say on ports 80 and 8080 what it is called and which one it got."""
 
 
 @pytest.fixture(scope="session")
 def guest_image() -> Path:
     """A compressed qcow2 of 1 GiB that boots in seconds, also under software emulation."""
     return image.build(image.CACHE)
+
+
+@pytest.fixture(scope="session")
+def networked_image() -> Path:
+    """The same, on a network."""
+    return image.build(image.CACHE, init_extra=NETWORKED)

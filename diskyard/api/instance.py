@@ -26,6 +26,8 @@ SEED_METHODS: Final = ("noCloud", "configDrive")
 DEVICES: Final = ("disk", "lun", "cdrom")
 PREFIXES: Final = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
 """Buses and how their devices are called; those that share a prefix share its letters."""
+BRIDGE: Final = "bridge"
+"""The binding by which a guest has its pod's address itself."""
 BINDINGS: Final = ("bridge", "masquerade", "sriov", "passtBinding", "binding", "slirp", "macvtap", "passt")
 
 
@@ -91,6 +93,12 @@ class Interface:
     model: str = "virtio"
     mac: str = ""
     boot_order: int | None = None
+    ports: tuple[tuple[str, int], ...] = ()
+    """(tcp or udp, number) that lead to the guest; empty: all."""
+    dhcp: Obj = field(default_factory=dict)
+    """dhcpOptions."""
+    cidr: str = ""
+    """Of its network: where the guest is behind its pod; empty: the usual one."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,7 @@ def instance(obj: Obj) -> Instance:
         cpu=cpu(domain),
         disks=tuple(_disk(each) for each in parts(devices, "disks")),
         volumes=tuple(volumes(spec)),
-        interfaces=tuple(_interface(each) for each in parts(devices, "interfaces")),
+        interfaces=tuple(_interface(each, spec) for each in parts(devices, "interfaces")),
         claims=dict(_claims(obj)),
         machine=str(part(domain, "machine").get("type") or "q35"),
         firmware_uuid=str(firmware.get("uuid") or meta.uid(obj)),
@@ -324,13 +332,21 @@ def _disk(said: Obj) -> Disk:
     )
 
 
-def _interface(said: Obj) -> Interface:
+def _interface(said: Obj, spec: Obj) -> Interface:
+    name = str(said.get("name") or "")
+    network = next((each for each in parts(spec, "networks") if each.get("name") == name), {})
     return Interface(
-        name=str(said.get("name") or ""),
+        name=name,
         binding=next((kind for kind in BINDINGS if said.get(kind) is not None), ""),
         model=str(said.get("model") or "virtio"),
         mac=str(said.get("macAddress") or ""),
         boot_order=said.get("bootOrder"),
+        ports=tuple(
+            (str(each.get("protocol") or "TCP").lower(), int(each.get("port") or 0))
+            for each in parts(said, "ports")
+        ),
+        dhcp=part(said, "dhcpOptions"),
+        cidr=str(part(network, "pod").get("vmNetworkCIDR") or ""),
     )
 
 

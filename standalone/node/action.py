@@ -112,6 +112,7 @@ class Start:
 
     def _start(self, client: Client) -> None:
         name, who = str(self.container["name"]), identity(self.pod, self.container)
+        network = self._network()
         env = sandbox.environment(self.host) | dict(self.env)
         env.setdefault("HOSTNAME", self._hostname())
         cgroup = self._cgroup(name)
@@ -131,8 +132,14 @@ class Start:
             grace=DEFAULT_GRACE if grace is None else float(grace),
             backoff=self.next.backoff,
             cgroup=str(cgroup or ""),
+            network=network,
         )
         self.runtime.start(self.home, name, self.next.number, order)
+
+    def _network(self) -> str:
+        """Of the pod, for the container that makes devices in it; all others use the host's."""
+        connected = kubernetes.TUN_DEVICE in schedule.limits(self.container)
+        return self.runtime.connect(self.home) if connected else ""
 
     def _hostname(self) -> str:
         return str(meta.spec(self.pod).get("hostname") or self.home.key.name)[:63].rstrip("-.")

@@ -20,6 +20,7 @@ from diskyard.kube.pulse import Pulse
 from standalone.colleagues import ALL, Duties
 from standalone.node import schedule
 from standalone.node.memory import Memory, memory
+from standalone.node.network.network import Network, Unconnected
 from standalone.node.schedule import HOST_ADDRESS
 
 EVERY: Final = 40.0
@@ -28,6 +29,7 @@ LEASE_EVERY: Final = 10.0
 LEASE_LASTS: Final = 40
 LEASES: Final = "kube-node-lease"
 """The namespace of nodes' leases."""
+NO_NETWORK: Final = Unconnected("a node of a cluster makes no networks for guests yet")
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -43,6 +45,8 @@ class Machine:
     duties: Duties = ALL
     memory: Memory = field(default_factory=memory)
     """How limits hold."""
+    network: Network | Unconnected = NO_NETWORK
+    """Where pods can have an address of their own."""
     port: int = 0
     """Where the API server asks for logs; 0: it is in the same process."""
 

@@ -10,10 +10,12 @@ from diskyard.kube.client import Client
 from standalone.node import log, process
 from standalone.node.heartbeat import Heartbeat, Machine
 from standalone.node.log import LogOptions
+from standalone.node.network.network import Network
 from standalone.node.pods import Pods
 from standalone.node.restart import KUBELET, Backoff
 from standalone.node.runtime import Runtime
 from standalone.storage.place import Place
+from vm_runtime.network.plan import Connection
 
 
 class Node:
@@ -22,7 +24,8 @@ class Node:
     def __init__(self, machine: Machine, pods: Path, place: Place, backoff: Backoff = KUBELET) -> None:
         self._machine = machine
         self._place = place
-        self._runtime = Runtime(pods, machine.memory)
+        network = machine.network if isinstance(machine.network, Network) else None
+        self._runtime = Runtime(pods, machine.memory, network)
         self._heartbeat: Heartbeat | None = None
         self.reconciler = Pods(machine.schedulable(), self._runtime, place, backoff, machine.duties)
 
@@ -32,6 +35,10 @@ class Node:
         self._heartbeat.start()
         self._runtime.prober.begin(client, wake)
         self._runtime.begin(wake)
+
+    def connection(self, uid: str) -> Connection | None:
+        """The network of the pod with that uid, where it has its own."""
+        return self._runtime.connection(uid)
 
     def logs(self, pod: Obj, options: LogOptions) -> Iterator[bytes]:
         """What a container said, as `log.read` gives it. Raises BadRequest where it has said nothing yet."""

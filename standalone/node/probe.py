@@ -140,7 +140,7 @@ def _exec(said: Mapping[str, Any], target: Target, timeout: float) -> str:
     except (OSError, ValueError) as error:
         return f"the container is not to be found: {error}"
     passed = supervisor.passed("env", json.dumps(spec["env"]).encode())
-    command = [*_entering(inside, spec.get("cgroup") or "", target), *map(str, said.get("command") or ())]
+    command = [*_entering(inside, spec, target), *map(str, said.get("command") or ())]
     try:
         code, text = _run(command, passed, time.monotonic() + timeout)
     finally:
@@ -150,10 +150,11 @@ def _exec(said: Mapping[str, Any], target: Target, timeout: float) -> str:
     return "" if code == 0 else text or f"command ended with {code}"
 
 
-def _entering(inside: int, cgroup: str, target: Target) -> Iterator[str]:
-    if cgroup:
-        yield from ("sh", "-c", supervisor.ENTER_GROUP, f"{cgroup}/cgroup.procs")
+def _entering(inside: int, spec: Mapping[str, Any], target: Target) -> Iterator[str]:
+    if spec.get("cgroup"):
+        yield from ("sh", "-c", supervisor.ENTER_GROUP, f"{spec['cgroup']}/cgroup.procs")
     yield from ("nsenter", "--target", str(inside), "--mount", "--pid", "--ipc", "--uts")
+    yield from ("--net",) if spec.get("network") else ()
     yield from () if target.host.root else ("--user", "--preserve-credentials")
     yield "--"
     yield from drop(target.who) if target.host.root else ()

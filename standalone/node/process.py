@@ -50,6 +50,8 @@ class Order:
     """Seconds to wait after the end of this life before the next begins."""
     cgroup: str = ""
     """The folder of the control group that it runs in; empty: our own."""
+    network: str = ""
+    """The network namespace that it runs in, as a file; empty: the host's."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def start(directory: Path, order: Order) -> "PidFile":
         _write(directory / "spec.json", json.dumps({
             "options": list(order.options), "program": list(order.program), "env": dict(order.env),
             "grace": order.grace, "backoff": order.backoff, "cgroup": order.cgroup,
+            "network": order.network,
         }))  # fmt: skip
     keeper = _spawn(directory)
     life = observe(directory)

@@ -20,11 +20,14 @@ from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.meta import Key, Obj
-from standalone.node import process
+from diskyard.errors import Passing
+from standalone.node import process, schedule
 from standalone.node.exits import Exits
 from standalone.node.memory import UNLIMITED, Memory
+from standalone.node.network.network import Network
 from standalone.node.prober import Prober
 from standalone.node.process import Life, Order
+from vm_runtime.network.plan import Connection
 
 FIRST_ADDRESS: Final = int(IPv4Address("127.64.0.0"))
 ADDRESSES: Final = 1 << 22
@@ -44,13 +47,18 @@ class Home:
     key: Key
     uid: str
     address: str
+    connected: bool = False
+    """It has a network namespace of its own, and its address is there."""
 
 
 class Runtime:
     """The pods' directories and processes of one node. Safe to use from several threads."""
 
-    def __init__(self, directory: Path, memory: Memory = UNLIMITED) -> None:
+    def __init__(
+        self, directory: Path, memory: Memory = UNLIMITED, network: Network | None = None
+    ) -> None:
         self.memory = memory
+        self._network = network
         self.prober = Prober()
         self._directory = directory
         self._lock = threading.Lock()
@@ -62,6 +70,8 @@ class Runtime:
     def begin(self, ended: Callable[[Key], None]) -> None:
         """Call `ended` for every pod there is, and from then on whenever a process of one ends."""
         self._ended = ended
+        if self._network:
+            self._network.sweep(home.uid for home in self.homes() if home.connected)
         for home in self.homes():
             for life in home.path.glob("containers/*/*"):
                 process.bury(life)
@@ -85,14 +95,36 @@ class Runtime:
         with self._lock:
             if uid in self._homes:
                 return self._homes[uid]
-            home = Home(self._directory / uid, meta.key(pod), uid, self._free_address(uid))
+            connected = self._network is not None and schedule.is_connected(pod)
+            address = self._free_address(uid, connected=connected)
+            home = Home(self._directory / uid, meta.key(pod), uid, address, connected)
             home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            said = {"name": home.key.name, "namespace": home.key.namespace, "address": home.address}
+            said = {
+                "name": home.key.name,
+                "namespace": home.key.namespace,
+                "address": home.address,
+                "connected": home.connected,
+            }
             part = home.path / "pod.part"
             part.write_text(json.dumps(said))
             part.rename(home.path / "pod.json")
             self._homes[uid] = home
             return home
+
+    def connect(self, home: Home) -> str:
+        """The network namespace of a pod that has its own, made where needed; empty: the host's. Raises Passing."""
+        if not home.connected:
+            return ""
+        if self._network is None:
+            raise Passing(f"pod {home.key} has an address of a network that this node cannot make any more")
+        return self._network.connect(home.uid, home.address)
+
+    def connection(self, uid: str) -> Connection | None:
+        """The network of a pod that has its own."""
+        home = self.home(uid)
+        if home is None or not home.connected or self._network is None:
+            return None
+        return self._network.connection(uid, home.address)
 
     def lives(self, home: Home, container: str, from_logs: bool = False) -> tuple[Life, ...]:
         """A container's lives, oldest first: the last two. `from_logs`: see process.observe."""
@@ -148,6 +180,7 @@ class Runtime:
             home.path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
         self.memory.clean(home.uid)
+        self._disconnect(home)
         with self._lock:
             self._homes.pop(home.uid, None)
 
@@ -160,12 +193,21 @@ class Runtime:
         deadline = time.monotonic() + grace + 10
         while any(self.running(home) for home in homes) and time.monotonic() < deadline:
             time.sleep(0.02)
+        for home in homes:
+            self._disconnect(home)
 
     def close(self) -> None:
         """Let go of everything; processes go on."""
         self._closing.set()
         self.prober.close()
         self._exits.close()
+        if self._network:
+            self._network.close()
+
+    def _disconnect(self, home: Home) -> None:
+        if home.connected and self._network:
+            with suppress(Passing):  # the next yard sweeps it away
+                self._network.disconnect(home.uid)
 
     def _running(self, home: Home) -> Iterator[Path]:
         for folder in (home.path / "containers").glob("*"):
@@ -173,8 +215,10 @@ class Runtime:
                 if process.holder(folder / str(number)):
                     yield folder / str(number)
 
-    def _free_address(self, uid: str) -> str:
+    def _free_address(self, uid: str, *, connected: bool) -> str:
         taken = {home.address for home in self._homes.values()}
+        if connected and self._network:
+            return self._network.plan.address(uid, taken)
         number = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big")
         while True:
             address = str(IPv4Address(FIRST_ADDRESS + number % ADDRESSES))
@@ -194,7 +238,8 @@ def _homes(directory: Path) -> Iterator[Home]:
         except FileNotFoundError:  # a crash came first: nothing was ever started in it
             shutil.rmtree(path, ignore_errors=True)
             continue
-        yield Home(path, Key(said["name"], said["namespace"]), path.name, said["address"])
+        key, connected = Key(said["name"], said["namespace"]), bool(said.get("connected"))
+        yield Home(path, key, path.name, said["address"], connected)
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from diskyard.api import meta
 from diskyard.api.meta import Obj
 from diskyard.api.names.cdi import SELECTED_NODE
+from diskyard.api.names.kubernetes import TUN_DEVICE
 
 PATIENCE: Final = timedelta(seconds=5)
 """A claim made a moment before its pod is not worth a complaint: it is bound within milliseconds."""
@@ -95,6 +96,11 @@ def devices(pod: Obj) -> set[str]:
         for name in limits(container)
         if "/" in name and not name.startswith("requests.")
     }
+
+
+def is_connected(pod: Obj) -> bool:
+    """Whether a pod is to have a network namespace of its own: who makes devices makes them there."""
+    return TUN_DEVICE in devices(pod)
 
 
 def containers(pod: Obj) -> list[Obj]:

@@ -3,7 +3,8 @@
 Run as `python -I -S supervisor.py RUN`, by file path, with nothing but the standard library: it starts in
 20 milliseconds and stays small. RUN is a directory; in it:
 
-    spec.json         what to run: options (of bubblewrap), program, env, grace (seconds), cgroup (a folder, or none)
+    spec.json         what to run: options (of bubblewrap), program, env, grace (seconds), cgroup (a folder, or none),
+                      network (a namespace's file, or none)
     lock              held (POSIX lock) for as long as this process lives: who asks learns its process id,
                       and no reused id is ever mistaken for it
     sandbox           held (flock) by this process and by the sandbox's init: free only when both are gone
@@ -157,6 +158,7 @@ class Spec:
         self.env: dict[str, str] = said["env"]
         self.grace = float(said["grace"])
         self.cgroup: str = said.get("cgroup") or ""
+        self.network: str = said.get("network") or ""
 
 
 class Keeper:
@@ -193,6 +195,8 @@ class Keeper:
         ]
         files = ("--json-status-fd", STATUS_FILE, "--sync-fd", HELD_FILE, "--args", OPTIONS_FILE)
         argv = ["bwrap", *map(str, files), "--", *self._spec.program]
+        if self._spec.network:
+            argv = ["nsenter", f"--net={self._spec.network}", "--", *argv]
         if self._spec.cgroup:
             argv = ["sh", "-c", ENTER_GROUP, self._spec.cgroup + "/cgroup.procs", *argv]
         environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}

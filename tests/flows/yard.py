@@ -7,9 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+from standalone.node.network.network import Network
+from standalone.node.network.plan import Plan
+from standalone.node.network.plan import yard as yard_name
 from tests.flows.place import CDI, KUBEVIRT, Place
 
 PROGRAM = (sys.executable, "-m", "cli")
@@ -92,7 +96,16 @@ def sweep(directory: Path) -> list[int]:
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    disconnect(directory)
     return found
+
+
+def disconnect(directory: Path) -> None:
+    """Take away the network that a yard which was killed has left."""
+    if (directory / "network.json").exists() and not processes(directory):
+        network = Network(Plan(yard_name(directory), IPv4Network("10.0.0.0/22")))
+        network.sweep(())
+        network.close()
 
 
 def processes(directory: Path) -> list[int]:

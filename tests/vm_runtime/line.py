@@ -25,6 +25,7 @@ from tests.builders import eventually
 from vm_runtime.agent.agent import Agent
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.agent.hostdisk import HostDisks
+from vm_runtime.agent.launchers import Grants
 from vm_runtime.controller import reconcilers
 
 NODE_NAME = "node"
@@ -130,7 +131,7 @@ def line(directory: Path, acceleration: Acceleration) -> Iterator[Line]:
         def wake(kind: Kind, key: Key) -> None:
             controllers.wake(kind, key)
 
-        agent = Agent(NODE_NAME, pods, wake, HostDisks((host,)))
+        agent = Agent(NODE_NAME, pods, wake, Grants(HostDisks((host,))))
         stack.callback(agent.close)
         collector = Collector(objects)
         stack.callback(collector.close)

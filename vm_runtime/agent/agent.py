@@ -15,8 +15,8 @@ from vm_runtime.agent.doors import Doors
 from vm_runtime.agent.figures import Figures, Guest
 from vm_runtime.agent.heartbeat import Heartbeat
 from vm_runtime.agent.host import Acceleration
-from vm_runtime.agent.hostdisk import NO_HOST_DISKS, HostDisks
-from vm_runtime.agent.launchers import Launchers
+from vm_runtime.agent.launchers import NO_GRANTS, Grants, Launchers
+from vm_runtime.agent.network import USER_MODE, Networking
 from vm_runtime.agent.observer import Observer
 
 _LAUNCHERS: Final = Selection(labels=f"{kubevirt.APP_LABEL}={kubevirt.LAUNCHER}")
@@ -26,13 +26,13 @@ class Agent:
     """Its reconcilers are run by whoever made it; `wake` is called when a launcher has said something."""
 
     def __init__(
-        self, node: str, pods: Path, wake: Callable[[Kind, Key], None], disks: HostDisks = NO_HOST_DISKS
+        self, node: str, pods: Path, wake: Callable[[Kind, Key], None], grants: Grants = NO_GRANTS
     ) -> None:
         self._node = node
         self._observer = Observer(lambda key: wake(POD, key))
         self._heartbeat: Heartbeat | None = None
         self.doors = Doors(pods)
-        self.reconcilers: tuple[Reconciler[Any], ...] = (Launchers(node, pods, self._observer, disks),)
+        self.reconcilers: tuple[Reconciler[Any], ...] = (Launchers(node, pods, self._observer, grants),)
 
     def figures(self, client: Client) -> Collector:
         """What the guests of this node use, for Prometheus."""
@@ -45,9 +45,9 @@ class Agent:
 
         return Figures(guests, lambda pod: self.doors.order(pod, "figures") or {})
 
-    def start(self, client: Client, acceleration: Acceleration) -> None:
+    def start(self, client: Client, acceleration: Acceleration, networking: Networking = USER_MODE) -> None:
         """Say on the Node that guests may come, once a minute; the Node is there. Raises ApiError."""
-        self._heartbeat = Heartbeat(client, self._node, acceleration)
+        self._heartbeat = Heartbeat(client, self._node, acceleration, networking)
         self._heartbeat.start()
 
     def close(self) -> None:

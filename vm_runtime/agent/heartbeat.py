@@ -9,20 +9,24 @@ from diskyard.api.names import kubevirt
 from diskyard.kube.client import Client
 from diskyard.kube.pulse import Pulse
 from vm_runtime.agent.host import Acceleration
+from vm_runtime.agent.network import Networking
 
 EVERY: Final = 60.0
 """Seconds between two signs of life (KubeVirt's virt-handler takes one to two minutes)."""
 MANY: Final = "1k"
-"""How many guests may have KVM: as many as like to, it is not used up."""
+"""How many guests may have KVM, or a network: as many as like to, it is not used up."""
 
 
 class Heartbeat:
     """Says once a minute that the agent is there, until closed."""
 
-    def __init__(self, client: Client, node: str, acceleration: Acceleration) -> None:
+    def __init__(
+        self, client: Client, node: str, acceleration: Acceleration, networking: Networking
+    ) -> None:
         self._client = client
         self._node = Key(node)
         self._acceleration = acceleration
+        self._networking = networking
         self._pulse = Pulse("agent-heartbeat", EVERY, self._beat)
 
     def start(self) -> None:
@@ -34,7 +38,10 @@ class Heartbeat:
         self._pulse.close()
 
     def _beat(self) -> None:
-        offered = {kubevirt.KVM_RESOURCE: MANY if self._acceleration.kvm else "0"}
+        offered = {
+            kubevirt.KVM_RESOURCE: MANY if self._acceleration.kvm else "0",
+            kubevirt.TUN_RESOURCE: MANY if self._networking.own else "0",
+        }
         self._client.patch(
             NODE, self._node, {"status": {"capacity": offered, "allocatable": offered}}, "status"
         )
@@ -42,6 +49,7 @@ class Heartbeat:
             "labels": {kubevirt.SCHEDULABLE: "true"},
             "annotations": {
                 kubevirt.ACCELERATION: self._acceleration.reason,
+                kubevirt.NETWORKING: self._networking.reason,
                 kubevirt.HEARTBEAT: meta.timestamp(datetime.now(UTC)),
             },
         }

@@ -14,13 +14,26 @@ from diskyard.api.names import derived, kubevirt
 from diskyard.errors import NotFound, Refused
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan
-from vm_runtime.agent.hostdisk import HostDisks, host_disks
+from vm_runtime.agent import network
+from vm_runtime.agent.hostdisk import NO_HOST_DISKS, HostDisks, host_disks
 from vm_runtime.agent.mailbox import Mailbox, mailbox
+from vm_runtime.agent.network import Connections, unconnected
 from vm_runtime.agent.observer import Observer
 from vm_runtime.controller.pod import is_launcher
 
 PATIENCE = 0.1
 """Seconds until the next look for a pod's directory that the node has not made yet."""
+
+
+@dataclass(frozen=True)
+class Grants:
+    """What of the machine guests may have."""
+
+    disks: HostDisks = NO_HOST_DISKS
+    connections: Connections = unconnected
+
+
+NO_GRANTS = Grants()
 
 
 @dataclass(frozen=True)
@@ -40,11 +53,12 @@ class World:
 
 @dataclass(frozen=True)
 class Write:
-    """Put the instance's file in place, once the machine's own disks are ready, or with the reason why not."""
+    """Put the instance's file in place, once what its guest needs of the machine is ready, or why it is not."""
 
     mailbox: Mailbox
     content: bytes
-    disks: HostDisks
+    uid: str
+    grants: Grants
 
     def carry_out(self, _client: Client) -> None:
         """Put it; a pod that is being taken away needs none."""
@@ -55,10 +69,20 @@ class Write:
         said = json.loads(self.content)
         try:
             for volume in host_disks(tuple(instances.volumes(meta.spec(said)))):
-                self.disks.prepare(volume)
+                self.grants.disks.prepare(volume)
+            self._connect(said)
         except Refused as refusal:
             return json.dumps({**said, kubevirt.PROBLEM: str(refusal)}, sort_keys=True).encode()
         return self.content
+
+    def _connect(self, said: Obj) -> None:
+        """Make the guest's network, once: the launcher looks for it when it has its instance."""
+        connection = self.grants.connections(self.uid)
+        if connection is None or self.mailbox.read(kubevirt.NETWORK_FILE):
+            return
+        lease = network.wire(instances.instance(said), connection)
+        if lease is not None:
+            self.mailbox.write(lease.to_text().encode(), kubevirt.NETWORK_FILE)
 
 
 @dataclass(frozen=True)
@@ -92,9 +116,9 @@ class Launchers:
 
     kind = POD
 
-    def __init__(self, node: str, pods: Path, observer: Observer, disks: HostDisks) -> None:
+    def __init__(self, node: str, pods: Path, observer: Observer, grants: Grants) -> None:
         self._node = node
-        self._disks = disks
+        self._grants = grants
         self._directory = pods
         self._observer = observer
         self._uids: dict[Key, str] = {}
@@ -133,7 +157,7 @@ class Launchers:
         box = mailbox(self._directory, uid)
         actions: list[Action] = []
         if world.wanted and world.wanted != world.found:
-            actions.append(Write(box, world.wanted, self._disks))
+            actions.append(Write(box, world.wanted, uid, self._grants))
         if not world.observed:
             actions.append(Observe(self._observer, uid, key, box))
         if world.report is not None:

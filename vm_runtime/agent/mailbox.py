@@ -27,11 +27,11 @@ class Mailbox:
         """Whether the node has made it yet."""
         return self.path.is_dir() and not self.path.is_symlink()
 
-    def read(self) -> bytes:
-        """The instance's file; empty where there is none, or something else in its place."""
+    def read(self, name: str = kubevirt.INSTANCE_FILE) -> bytes:
+        """A file of ours; empty where there is none, or something else in its place."""
         with suppress(OSError), self._directory() as directory:
             handle = os.open(
-                kubevirt.INSTANCE_FILE,
+                name,
                 os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
                 dir_fd=directory,
             )
@@ -39,16 +39,16 @@ class Mailbox:
                 return file.read(FILE_LIMIT)
         return b""
 
-    def write(self, content: bytes) -> None:
-        """Put the instance's file in place, whole or not at all, for its owner's eyes only. Raises OSError."""
+    def write(self, content: bytes, name: str = kubevirt.INSTANCE_FILE) -> None:
+        """Put a file of ours in place, whole or not at all, for its owner's eyes only. Raises OSError."""
         with self._directory() as directory:
-            name = f".{kubevirt.INSTANCE_FILE}.{secrets.token_hex(8)}"
+            part = f".{name}.{secrets.token_hex(8)}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
+            with os.fdopen(os.open(part, flags, 0o600, dir_fd=directory), "wb") as file:
                 if os.geteuid() == 0:  # the directory may not be the launcher's own yet
                     os.fchown(file.fileno(), kubevirt.QEMU_UID, kubevirt.QEMU_UID)
                 file.write(content)
-            os.rename(name, kubevirt.INSTANCE_FILE, src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
 
     def connect(self, name: str = kubevirt.CONTROL_SOCKET) -> socket.socket:
         """A connection to one of the launcher's sockets. Raises OSError."""

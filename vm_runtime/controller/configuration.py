@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from diskyard.api import meta, settings
 from diskyard.api.instance import part
@@ -32,13 +33,34 @@ class Acceleration:
 def acceleration(allowed: Settings, nodes: Iterable[Obj]) -> Acceleration:
     """What the operator allows and the nodes offer."""
     known = [node for node in nodes if meta.annotations(node).get(kubevirt.ACCELERATION)]
-    offering = [node for node in known if _offers(node)]
+    offering = [node for node in known if _offers(node, kubevirt.KVM_RESOURCE)]
     found = (offering or known)[:1]
     return Acceleration(
         kvm=bool(offering),
         emulation=allowed.emulation,
         reason=meta.annotations(found[0])[kubevirt.ACCELERATION] if found else "",
     )
+
+
+@dataclass(frozen=True)
+class Networking:
+    """What network guests get here."""
+
+    own: bool
+    """Some node gives launchers' pods a network of their own."""
+    reason: str = ""
+    """What the nodes say of it; empty while none has spoken."""
+
+
+NOT_SAID: Final = Networking(own=False)
+
+
+def networking(nodes: Iterable[Obj]) -> Networking:
+    """What the nodes offer."""
+    known = [node for node in nodes if meta.annotations(node).get(kubevirt.NETWORKING)]
+    offering = [node for node in known if _offers(node, kubevirt.TUN_RESOURCE)]
+    found = (offering or known)[:1]
+    return Networking(bool(offering), meta.annotations(found[0])[kubevirt.NETWORKING] if found else "")
 
 
 def settings_of(client: Client) -> Settings:
@@ -53,5 +75,5 @@ def of_settings(config_map: Obj) -> Iterable[Key]:
     return (EVERY,) if meta.key(config_map) == settings.CONFIG_MAP else ()
 
 
-def _offers(node: Obj) -> bool:
-    return str(part(meta.status(node), "allocatable").get(kubevirt.KVM_RESOURCE) or "0") != "0"
+def _offers(node: Obj, resource: str) -> bool:
+    return str(part(meta.status(node), "allocatable").get(resource) or "0") != "0"

@@ -11,7 +11,7 @@ from diskyard.api.instance import Instance
 from diskyard.api.meta import Condition, Obj
 from diskyard.api.settings import UNSET, Settings
 from vm_runtime.controller import supply
-from vm_runtime.controller.configuration import Acceleration
+from vm_runtime.controller.configuration import NOT_SAID, Acceleration, Networking
 from vm_runtime.controller.phases import Stage
 from vm_runtime.controller.supply import Supply
 
@@ -38,6 +38,7 @@ class World:
     """How importers reach what they fetch."""
     now: datetime
     settings: Settings = UNSET
+    networking: Networking = NOT_SAID
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from diskyard.kube.reconcile import (
     owners,
 )
 from vm_runtime.controller import admission, gate, phases, supply
-from vm_runtime.controller.configuration import acceleration, of_settings, settings_of
+from vm_runtime.controller.configuration import acceleration, networking, of_settings, settings_of
 from vm_runtime.controller.gate import World
 from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
 from vm_runtime.controller.supply import Supply
@@ -73,7 +73,7 @@ class Instances:
         except InvalidRequest as failure:
             asked, problem = None, str(failure)
         supplies = self._supplies(client, asked) if asked else ()
-        uid = meta.uid(obj)
+        uid, nodes = meta.uid(obj), client.list(NODE).items
         return World(
             obj=obj,
             instance=replace(asked, claims=_known(obj, asked, supplies)) if asked else None,
@@ -81,8 +81,9 @@ class Instances:
             supplies=supplies,
             pod=_owned(client, Key(derived.launcher_pod(key.name, uid), key.namespace), obj),
             consumer=_owned(client, Key(derived.consumer_pod(key.name, uid), key.namespace), obj),
-            acceleration=acceleration(allowed, client.list(NODE).items),
+            acceleration=acceleration(allowed, nodes),
             settings=allowed,
+            networking=networking(nodes),
             config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
             now=self._clock(),
         )
@@ -144,7 +145,10 @@ def _admission(world: World) -> Plan:
     stage = closed.stage if closed else phases.waiting()
     actions: list[Action] = [*_reported(world, stage)]
     if closed is None and world.instance is not None:
-        pod = launcher_pod(world.obj, world.instance, world.config, accelerated=world.acceleration.kvm)
+        pod = launcher_pod(
+            world.obj, world.instance, world.config,
+            accelerated=world.acceleration.kvm, networked=world.networking.own,
+        )  # fmt: skip
         actions += [
             Create(POD, pod),
             Tell(INSTANCE, world.obj, "SuccessfulCreate", f"Created virtual machine pod {meta.name(pod)}"),
@@ -176,7 +180,9 @@ def _deletion(world: World) -> Plan:
 
 def _reported(world: World, stage: phases.Stage) -> list[Action]:
     status = phases.status(
-        phases.Subject(world.obj, world.instance, world.supplies, world.pod), stage, world.now
+        phases.Subject(world.obj, world.instance, world.supplies, world.pod, world.networking.reason),
+        stage,
+        world.now,
     )
     actions: list[Action] = []
     if status != meta.status(world.obj):

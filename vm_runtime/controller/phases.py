@@ -9,7 +9,7 @@ from diskyard.api import instance as instances
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.condition import timed
-from diskyard.api.instance import Instance
+from diskyard.api.instance import Instance, Interface
 from diskyard.api.job import Report, TerminationMessage
 from diskyard.api.meta import Condition, Obj
 from diskyard.api.names import kubevirt
@@ -17,6 +17,7 @@ from diskyard.api.quantity import canonical
 from vm_runtime.controller import supply
 from vm_runtime.controller.luggage import FETCHES
 from vm_runtime.controller.supply import Supply
+from vm_runtime.network.plan import POD_NIC
 
 ALIVE: Final = ("Running", "Paused", "ShuttingDown")
 """What a launcher says of a guest that runs."""
@@ -43,6 +44,8 @@ class Subject:
     instance: Instance | None
     supplies: Sequence[Supply]
     pod: Obj | None
+    networking: str = ""
+    """What the nodes say of guests' networks."""
 
 
 def waiting() -> Stage:
@@ -97,7 +100,7 @@ def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
     if stage.reason:
         after["reason"] = stage.reason
     if subject.instance:
-        after |= _shape(subject.instance, subject.supplies)
+        after |= _shape(subject.instance, subject.supplies, pod or {})
     if pod is not None:
         after |= _of_pod(pod)
     return after
@@ -175,7 +178,7 @@ def _conditions(subject: Subject, stage: Stage) -> list[Condition]:
         reason = "AllDVsReady" if ready else "NotAllDVsReady"
         found.append(Condition("DataVolumesReady", str(ready), reason, text))
     if subject.pod is not None:
-        found += _surroundings(subject.pod, subject.instance)
+        found += _surroundings(subject.pod, subject)
     return found
 
 
@@ -191,16 +194,16 @@ def _ready(subject: Subject, stage: Stage) -> Condition:
     return Condition("Ready", "True")
 
 
-def _surroundings(pod: Obj, instance: Instance | None) -> list[Condition]:
+def _surroundings(pod: Obj, subject: Subject) -> list[Condition]:
     """What a guest's user should know of the place where it runs."""
     found = [Condition("LiveMigratable", "False", "NotMigratable", "live migration is not built yet")]
     if not accelerated(pod):
         text = "the guest is emulated in software, which is slow: KVM does not work on its node"
         found.append(Condition("SoftwareEmulation", "True", "KVMNotAvailable", text))
-    if instance and instance.interfaces:
+    if subject.instance and subject.instance.interfaces and not networked(pod):
         text = (
             "the guest reaches out through its host (its address is 10.0.2.15; 10.0.2.2 is the host, with what listens "
-            "on its loopback) and nothing reaches in: bridge and masquerade are not built yet"
+            f"on its loopback) and nothing reaches in: {subject.networking or 'no node makes networks for guests'}"
         )
         found.append(Condition("UserModeNetworking", "True", "NoPodNetwork", text))
     return found
@@ -208,8 +211,17 @@ def _surroundings(pod: Obj, instance: Instance | None) -> list[Condition]:
 
 def accelerated(pod: Obj) -> bool:
     """Whether a launcher's pod has KVM."""
+    return kubevirt.KVM_RESOURCE in _limits(pod)
+
+
+def networked(pod: Obj) -> bool:
+    """Whether a launcher's pod has a network of its own."""
+    return kubevirt.TUN_RESOURCE in _limits(pod)
+
+
+def _limits(pod: Obj) -> Obj:
     container: Obj = next(iter(meta.spec(pod).get("containers") or ()), {})
-    return kubevirt.KVM_RESOURCE in instances.part(instances.part(container, "resources"), "limits")
+    return instances.part(instances.part(container, "resources"), "limits")
 
 
 def _transitions(before: Obj, phase: str, now: datetime) -> list[Obj]:
@@ -219,7 +231,7 @@ def _transitions(before: Obj, phase: str, now: datetime) -> list[Obj]:
     return [*known, {"phase": phase, "phaseTransitionTimestamp": meta.timestamp(now)}]
 
 
-def _shape(instance: Instance, supplies: Sequence[Supply]) -> Obj:
+def _shape(instance: Instance, supplies: Sequence[Supply], pod: Obj) -> Obj:
     size = canonical(instance.memory)
     cpu = instance.cpu
     return {
@@ -227,11 +239,18 @@ def _shape(instance: Instance, supplies: Sequence[Supply]) -> Obj:
         "machine": {"type": instance.machine},
         "memory": {"guestAtBoot": size, "guestCurrent": size, "guestRequested": size},
         "currentCPUTopology": {"sockets": cpu.sockets, "cores": cpu.cores, "threads": cpu.threads},
-        "interfaces": [
-            {"name": each.name, "infoSource": "domain", "mac": instances.mac(instance, each), "queueCount": 1}
-            for each in instance.interfaces
-        ],
+        "interfaces": [_interface(instance, each, pod) for each in instance.interfaces],
     }
+
+
+def _interface(instance: Instance, interface: Interface, pod: Obj) -> Obj:
+    """The guest is at its pod's address, whichever it has itself."""
+    mac = instances.mac(instance, interface)
+    said: Obj = {"name": interface.name, "infoSource": "domain", "mac": mac, "queueCount": 1}
+    address = meta.status(pod).get("podIP")
+    if address and networked(pod):
+        said |= {"ipAddress": address, "ipAddresses": [address], "podInterfaceName": POD_NIC, "linkState": "up"}
+    return said
 
 
 def _of_pod(pod: Obj) -> dict[str, Any]:

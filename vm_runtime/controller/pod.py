@@ -32,7 +32,9 @@ def overhead(memory: int, processors: int) -> int:
     return memory // 512 + (fixed + 8 * processors + 8 + 32) * MIB  # + I/O thread and video
 
 
-def launcher_pod(obj: Obj, instance: Instance, config: Config, *, accelerated: bool) -> Obj:
+def launcher_pod(
+    obj: Obj, instance: Instance, config: Config, *, accelerated: bool, networked: bool = False
+) -> Obj:
     """The pod that runs the guest."""
     job = LaunchJob(instance.namespace, instance.name, instance.uid, accelerated)
     luggage = pieces(instance)
@@ -43,7 +45,7 @@ def launcher_pod(obj: Obj, instance: Instance, config: Config, *, accelerated: b
         mounts=tuple((each.name, each.path) for each in luggage if not each.block),
         devices=tuple((each.name, each.path) for each in luggage if each.block),
         volumes=(*(each.volume for each in luggage), *pull_secrets(instance)),
-        resources=_resources(obj, instance, accelerated=accelerated),
+        resources=_resources(obj, instance, _devices(instance, kvm=accelerated, tun=networked)),
         restart_policy="Never",
         grace=instance.grace + EXTRA_GRACE,
     )
@@ -113,16 +115,21 @@ def _placement(obj: Obj, instance: Instance) -> Obj:
     }
 
 
-def _resources(obj: Obj, instance: Instance, *, accelerated: bool) -> Obj:
+def _devices(instance: Instance, *, kvm: bool, tun: bool) -> Obj:
+    """The devices that the guest needs of its node."""
+    wanted = {kubevirt.KVM_RESOURCE: kvm, kubevirt.TUN_RESOURCE: tun and instance.interfaces}
+    return {name: "1" for name, asked in wanted.items() if asked}
+
+
+def _resources(obj: Obj, instance: Instance, devices: Obj) -> Obj:
     asked: Obj = ((meta.spec(obj).get("domain") or {}).get("resources")) or {}
     around = overhead(instance.memory, instance.cpu.count)
     requests = {
         "cpu": str((asked.get("requests") or {}).get("cpu") or f"{1000 * instance.cpu.count // CPU_RATIO}m"),
         "memory": str(instance.memory + around),
     }
-    limits: Obj = {}
+    limits: Obj = {**devices}
     if (asked.get("limits") or {}).get("cpu"):
         limits["cpu"] = asked["limits"]["cpu"]
-    if accelerated:
-        limits[kubevirt.KVM_RESOURCE] = requests[kubevirt.KVM_RESOURCE] = "1"
+    requests |= devices
     return {"requests": requests, **({"limits": limits} if limits else {})}

@@ -25,6 +25,8 @@ class Host:
     """What lies behind each volume, by the volume's name."""
     uefi: Uefi | None = None
     """For a guest that boots by it."""
+    mtu: int = 0
+    """Of the network that the pod has; 0: it has none, and the guest reaches out in user mode."""
 
 
 def domain(instance: Instance, host: Host) -> str:
@@ -43,7 +45,7 @@ def domain(instance: Instance, host: Host) -> str:
         E.devices(
             *device.controllers(instance),
             *disk.disks(instance, host.backings),
-            *interface.interfaces(instance),
+            *interface.interfaces(instance, host.mtu),
             *device.devices(instance, host.private_dir),
         ),
         type="kvm" if host.accelerated else "qemu",

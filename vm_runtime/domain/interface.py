@@ -1,4 +1,4 @@
-"""Network interfaces: user-mode networking, the one kind that needs no privilege on the host."""
+"""Network interfaces: on a device that the node's agent made, or in user mode, which needs no privilege."""
 
 from collections.abc import Iterator
 
@@ -6,16 +6,19 @@ from lxml.builder import E
 from lxml.etree import _Element as Element
 
 from diskyard.api.instance import Instance, mac
+from vm_runtime.network.plan import TAP
 
 
-def interfaces(instance: Instance) -> Iterator[Element]:
-    """The interfaces in their order."""
+def interfaces(instance: Instance, mtu: int = 0) -> Iterator[Element]:
+    """The interfaces in their order; `mtu`: of the device that they are on, 0 for user mode."""
     for each in instance.interfaces:
         found = E.interface(
             E.mac(address=mac(instance, each)),
+            *((E.target(dev=TAP, managed="no"),) if mtu else ()),
             E.model(type=each.model),
+            *((E.mtu(size=str(mtu)),) if mtu else ()),
             E.alias(name=f"ua-{each.name}"),
-            type="user",
+            type="ethernet" if mtu else "user",
         )
         if each.boot_order:
             found.append(E.boot(order=str(each.boot_order)))

@@ -22,8 +22,10 @@ from vm_runtime.launcher.backings import backings
 from vm_runtime.launcher.console import Console
 from vm_runtime.launcher.control import Control
 from vm_runtime.launcher.daemon import Daemon
+from vm_runtime.launcher.dhcp import DhcpServer
 from vm_runtime.launcher.hypervisor import OFF, RUNNING, Hypervisor, Turn
 from vm_runtime.launcher.place import Place
+from vm_runtime.network.plan import Lease
 
 _log = log.logger("launcher")
 
@@ -91,7 +93,10 @@ class Launcher:
             if instance is None:
                 return TerminationMessage("asked to stop before the guest was started")
             hypervisor = stack.enter_context(Hypervisor(daemon.uri, self._happenings.put))
-            console = self._start(instance, daemon, hypervisor)
+            lease = self._lease()
+            if lease:
+                stack.enter_context(DhcpServer(lease))
+            console = self._start(instance, daemon, hypervisor, lease)
             if instance.begins_paused:
                 self._ran = True
                 control.publish(_report("Paused", "PausedByUser"))
@@ -136,12 +141,22 @@ class Launcher:
         known = all(volume.name in instance.claims for volume in instance.claim_volumes)
         return instance if known else None
 
-    def _start(self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor) -> Console | None:
+    def _lease(self) -> Lease | None:
+        """What the agent says of the pod's network; it does before it hands over the instance."""
+        try:
+            return Lease.from_text((self.place.private / kubevirt.NETWORK_FILE).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def _start(
+        self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor, lease: Lease | None
+    ) -> Console | None:
         """The guest runs on return, unless it begins halted; its serial port is read from its first instruction on."""
         private = self.place.private
         uefi = firmware.uefi(instance, private)
         firmware.check_tpm(instance)
-        host = Host(self.job.accelerated, str(private), backings(instance, self.place), uefi)
+        behind = backings(instance, self.place)
+        host = Host(self.job.accelerated, str(private), behind, uefi, lease.mtu if lease else 0)
         xml = domain(instance, host)
         daemon.wait()
         hypervisor.connect()

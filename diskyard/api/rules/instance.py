@@ -1,15 +1,15 @@
 """Admission of instances: what is filled in, and what is refused, in KubeVirt's words. Pure."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from diskyard.api import meta, quantity
-from diskyard.api.instance import BINDINGS, part, parts
+from diskyard.api.instance import part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.rules.board import board_causes
-from diskyard.api.rules.disks import disk_causes, duplicates
+from diskyard.api.rules.disks import disk_causes
 from diskyard.api.rules.instance_defaults import ARCHITECTURE, defaults, spec_defaults
+from diskyard.api.rules.networks import network_causes
 from diskyard.api.rules.volumes import volume_causes
 from diskyard.api.settings import UNSET, Settings
 from diskyard.errors import Cause, InvalidRequest
@@ -21,10 +21,8 @@ NO_MEMORY: Final = (
     "'spec.domain.resources.requests.memory' must be set"
 )
 MACHINES: Final = ("q35*", "pc-q35*")
-MODELS: Final = ("virtio", "e1000", "e1000e", "igb", "ne2k_pci", "pcnet", "rtl8139")
 MOST_PROCESSORS: Final = 288
 """What q35 takes without an emulated interrupt remapper (qemu's pc_q35_machine_options)."""
-RESERVED_MAC: Final = "02:00:00:00:00:00"
 NOT_YET: Final = (
     "livenessProbe", "readinessProbe", "resourceClaims",
     "domain.cpu.dedicatedCpuPlacement", "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime",
@@ -43,9 +41,7 @@ DISK_NOT_YET: Final = (
     "disk.pciAddress",
     "lun.reservation",
 )
-INTERFACE_NOT_YET: Final = ("acpiIndex", "dhcpOptions", "pciAddress", "portRanges", "state")
-
-_MAC: Final = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+INTERFACE_NOT_YET: Final = ("acpiIndex", "pciAddress", "portRanges", "state")
 
 
 def causes(obj: Obj, old: Obj | None, settings: Settings = UNSET) -> Sequence[Cause]:
@@ -158,51 +154,6 @@ def _grace(spec: Obj, at: str) -> Iterator[Cause]:
         yield Cause(f"{field} must be greater than or equal to 0", field)
 
 
-def _networks(spec: Obj, at: str) -> Iterator[Cause]:
-    path = f"{at}.domain.devices.interfaces"
-    interfaces = parts(part(part(spec, "domain"), "devices"), "interfaces")
-    networks = parts(spec, "networks")
-    yield from duplicates(interfaces, path)
-    yield from duplicates(networks, f"{at}.networks")
-    by_name = {str(each.get("name")): each for each in networks}
-    for number, each in enumerate(interfaces):
-        place = f"{path}[{number}]"
-        network = by_name.get(str(each.get("name")))
-        if network is None:
-            yield Cause(f"{place}.name '{each.get('name')}' not found.", f"{place}.name")
-        yield from _interface(each, place)
-    used = {str(each.get("name")) for each in interfaces}
-    for number, each in enumerate(networks):
-        place = f"{at}.networks[{number}]"
-        if str(each.get("name")) not in used:
-            yield Cause(f"{place}.name '{each.get('name')}' not found.", f"{place}.name")
-        for kind in ("multus", "resourceClaim"):
-            if each.get(kind) is not None:
-                text = f"{place}.{kind} is not supported yet: pod is"
-                yield Cause(text, f"{place}.{kind}", "FieldValueNotSupported")
-
-
-def _interface(interface: Obj, place: str) -> Iterator[Cause]:
-    bindings = [kind for kind in BINDINGS if interface.get(kind) is not None]
-    name = interface.get("name")
-    if len(bindings) > 1:
-        yield Cause(f"logical interface {name} has more than one binding: {', '.join(bindings)}", place)
-    for kind in bindings:
-        if kind not in ("bridge", "masquerade"):
-            text = f"{place}.{kind} is not supported yet: bridge and masquerade are"
-            yield Cause(text, f"{place}.{kind}", "FieldValueNotSupported")
-    model = str(interface.get("model") or "virtio")
-    if model not in MODELS:
-        text = f"interface {place}.name uses model {model} that is not supported."
-        yield Cause(text, f"{place}.model", "FieldValueNotSupported")
-    mac = str(interface.get("macAddress") or "")
-    if mac and not _MAC.fullmatch(mac):
-        yield Cause(f"interface {place}.name has malformed MAC address ({mac[:64]}).", f"{place}.macAddress")
-    elif mac.lower().replace("-", ":") == RESERVED_MAC:
-        text = f"interface {place}.name has MAC address ({mac}) that is reserved."
-        yield Cause(text, f"{place}.macAddress")
-
-
 _RULES: Final[tuple[Callable[[Obj, str], Iterator[Cause]], ...]] = (
-    disk_causes, _memory, _processors, _machine, board_causes, _grace, _strategy, _networks, _unsupported,
+    disk_causes, _memory, _processors, _machine, board_causes, _grace, _strategy, network_causes, _unsupported,
 )  # fmt: skip
