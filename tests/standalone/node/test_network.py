@@ -161,8 +161,8 @@ def test_the_last_to_leave_takes_bridge_and_rules_along_and_nothing_else(machine
 
     network.close()
     assert links.there(network.plan.bridge)
-    opened_in(machine).disconnect("first")
-    opened_in(machine).close()
+    with closing(opened_in(machine)) as last:
+        last.disconnect("first")
 
     assert not links.there(network.plan.bridge)
     assert run("nft", "list", "ruleset") == before
