@@ -60,9 +60,7 @@ def _with_means(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_with_means
 @click.option("--verbose", is_flag=True, help="Log every step to standard error.")
-def up_command(
-    data_dir: Path | None, port: int, listen: str | None, verbose: bool, means: "Means"
-) -> None:
+def up_command(data_dir: Path | None, port: int, listen: str | None, verbose: bool, means: "Means") -> None:
     """Run a yard: an API server, controllers and a node on this machine.
 
     Ctrl-C stops every pod gracefully, then ends. SIGTERM ends at once and leaves the pods running for the next `up`.

@@ -73,9 +73,7 @@ class Yard(AbstractContextManager["Yard"]):
         self._crew = Crew(directory, machine, means.allowed, stack)
 
     @classmethod
-    def open(
-        cls, directory: Directory, reach: Reach, say: Say = print, means: Means = NO_MEANS
-    ) -> "Yard":
+    def open(cls, directory: Directory, reach: Reach, say: Say = print, means: Means = NO_MEANS) -> "Yard":
         """Start everything; `say` gets sentences for the user. Raises Busy, Refused, NoSpace."""
         with ExitStack() as stack:
             stack.callback(Hold.take(directory).close)

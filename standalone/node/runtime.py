@@ -54,9 +54,7 @@ class Home:
 class Runtime:
     """The pods' directories and processes of one node. Safe to use from several threads."""
 
-    def __init__(
-        self, directory: Path, memory: Memory = UNLIMITED, network: Network | None = None
-    ) -> None:
+    def __init__(self, directory: Path, memory: Memory = UNLIMITED, network: Network | None = None) -> None:
         self.memory = memory
         self._network = network
         self.prober = Prober()

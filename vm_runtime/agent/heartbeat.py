@@ -20,9 +20,7 @@ MANY: Final = "1k"
 class Heartbeat:
     """Says once a minute that the agent is there, until closed."""
 
-    def __init__(
-        self, client: Client, node: str, acceleration: Acceleration, networking: Networking
-    ) -> None:
+    def __init__(self, client: Client, node: str, acceleration: Acceleration, networking: Networking) -> None:
         self._client = client
         self._node = Key(node)
         self._acceleration = acceleration

@@ -249,7 +249,12 @@ def _interface(instance: Instance, interface: Interface, pod: Obj) -> Obj:
     said: Obj = {"name": interface.name, "infoSource": "domain", "mac": mac, "queueCount": 1}
     address = meta.status(pod).get("podIP")
     if address and networked(pod):
-        said |= {"ipAddress": address, "ipAddresses": [address], "podInterfaceName": POD_NIC, "linkState": "up"}
+        said |= {
+            "ipAddress": address,
+            "ipAddresses": [address],
+            "podInterfaceName": POD_NIC,
+            "linkState": "up",
+        }
     return said
 
 
