@@ -5,7 +5,7 @@ import tempfile
 import threading
 import time
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,7 @@ from diskyard.api.meta import (
     VOLUME,
     Key,
 )
+from diskyard.api.names import upload
 from diskyard.errors import Forbidden, NotFound
 from diskyard.kube import access, aggregated, webhook
 from diskyard.kube.aggregated import Resource
@@ -45,11 +46,11 @@ SERVICE: Final = "cdi-api"
 CERTIFICATES: Final = "cdi-apiserver"
 VALIDATING: Final = ("cdi-api-datavolume-validate", "cdi-api-validate", "cdi-api-populator-validate")
 MUTATING: Final = ("cdi-api-datavolume-mutate", "cdi-api-pvc-mutate")
-TOKENS: Final = "v1beta1.upload.cdi.kubevirt.io"
+TOKENS: Final = tuple(f"{version}.{upload.GROUP}" for version in upload.VERSIONS)
 TRUSTING: Final = (
     *((VALIDATING_WEBHOOKS, name) for name in VALIDATING),
     *((MUTATING_WEBHOOKS, name) for name in MUTATING),
-    (API_SERVICE, TOKENS),
+    *((API_SERVICE, name) for name in TOKENS),
 )
 """What the API server calls us by."""
 CONTROLLERS: Final = "controllers"
@@ -175,8 +176,11 @@ class Program(AbstractContextManager["Program"]):
             return
         if proxy is not None:
             aggregated.admit(context, proxy)
-        tokens = Resource(UPLOAD_TOKEN, lambda _, key, sent: uploadapi.answered(client, sent, key.namespace))
-        aggregated.serve(app, [tokens], lambda: proxy, access.asked_of(client))
+        tokens = [
+            Resource(kind, lambda _, key, sent: uploadapi.answered(client, sent, key.namespace))
+            for kind in (replace(UPLOAD_TOKEN, version=version) for version in upload.VERSIONS)
+        ]
+        aggregated.serve(app, tokens, lambda: proxy, access.asked_of(client))
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self.figures.text(), content_type="text/plain", charset="utf-8")

@@ -92,15 +92,16 @@ class Resource:
 def serve(
     app: web.Application, resources: Sequence[Resource], proxy: Callable[[], FrontProxy | None], may: May
 ) -> None:
-    """Add the resources' paths, and what tells clients of them."""
-    groups = {(each.kind.group, each.kind.version) for each in resources}
-    app.router.add_get("/apis", _answers({"kind": "APIGroupList", "apiVersion": "v1", "groups": [
-        _group(group, version) for group, version in sorted(groups)
-    ]}))  # fmt: skip
-    for group, version in sorted(groups):
-        held = [each.kind for each in resources if (each.kind.group, each.kind.version) == (group, version)]
-        app.router.add_get(f"/apis/{group}", _answers(_group(group, version)))
-        app.router.add_get(f"/apis/{group}/{version}", _answers(_listing(f"{group}/{version}", held)))
+    """Add the resources' paths, and what tells clients of them. Of a group's versions the first is preferred."""
+    groups: dict[str, dict[str, list[Kind]]] = {}
+    for each in resources:
+        groups.setdefault(each.kind.group, {}).setdefault(each.kind.version, []).append(each.kind)
+    listed = [_group(group, list(versions)) for group, versions in sorted(groups.items())]
+    app.router.add_get("/apis", _answers({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}))
+    for group, versions in groups.items():
+        app.router.add_get(f"/apis/{group}", _answers(_group(group, list(versions))))
+        for version, held in versions.items():
+            app.router.add_get(f"/apis/{group}/{version}", _answers(_listing(f"{group}/{version}", held)))
     for each in resources:
         path = f"/apis/{each.kind.group}/{each.kind.version}/namespaces/{{namespace}}/{each.kind.plural}"
         app.router.add_post(path, _creation(each, proxy, may))
@@ -151,14 +152,14 @@ async def _sent(request: web.Request) -> Obj:
     return found
 
 
-def _group(group: str, version: str) -> Obj:
-    served = {"groupVersion": f"{group}/{version}", "version": version}
+def _group(group: str, versions: Sequence[str]) -> Obj:
+    served = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
     return {
         "kind": "APIGroup",
         "apiVersion": "v1",
         "name": group,
-        "versions": [served],
-        "preferredVersion": served,
+        "versions": served,
+        "preferredVersion": served[0],
     }
 
 

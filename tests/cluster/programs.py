@@ -59,6 +59,22 @@ def built() -> Path:
     return target
 
 
+def virtctl(release: str) -> Path:
+    """KubeVirt's own client, by the folder beside this file that says of what it is built. Raises Unbuilt."""
+    source = HERE / "virtctl" / release
+    target = folder().parent / f"virtctl-{release}-{_stamp(source)[:12]}"
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target / "virtctl").exists():
+            command = [_go(target.parent / "go"), "build", "-p", "2", "-trimpath", "-ldflags", "-s -w"]
+            package = "kubevirt.io/kubevirt/cmd/virtctl"
+            half = str(target / "half")
+            _run([*command, "-o", half, package], f"virtctl {release} cannot be built", place=source)
+            Path(half).rename(target / "virtctl")
+    return target / "virtctl"
+
+
 def installed(name: str, package: str) -> Path:
     """One more program, by package and version (`x/cmd/y@v1.2.3`), built where it is missing. Raises Unbuilt."""
     target = folder().parent / f"{name}-{package.rpartition('@')[2]}"
@@ -94,7 +110,7 @@ def _build(go: str, package: str, target: Path) -> None:
     print(f"built {target.name} in {monotonic() - began:.0f} s", flush=True)
 
 
-def _run(command: list[str], failed: str, env: Mapping[str, str] = {}) -> None:
+def _run(command: list[str], failed: str, env: Mapping[str, str] = {}, place: Path = HERE) -> None:
     env = {
         **os.environ,
         "CGO_ENABLED": "0",
@@ -102,10 +118,10 @@ def _run(command: list[str], failed: str, env: Mapping[str, str] = {}) -> None:
         "GOFLAGS": "-mod=readonly -buildvcs=false",
         **env,
     }
-    done = subprocess.run(command, cwd=HERE, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unbuilt(
-            f"{failed}: `{' '.join(command)}` in {HERE} ended with {done.returncode}. Go said:\n"
+            f"{failed}: `{' '.join(command)}` in {place} ended with {done.returncode}. Go said:\n"
             f"{done.stderr[-2000:]}\n"
             "Expected a Go module proxy that answers: `go env GOPROXY` names the one in use; set GOPROXY (and "
             "HTTPS_PROXY, SSL_CERT_FILE where the network asks for them) to one that this machine reaches. `make "
@@ -154,8 +170,8 @@ def _asked(pattern: str) -> str:
     return found[1]
 
 
-def _stamp() -> str:
-    parts = [(HERE / name).read_bytes() for name in ("go.mod", "go.sum")]
+def _stamp(place: Path = HERE) -> str:
+    parts = [(place / name).read_bytes() for name in ("go.mod", "go.sum")]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.cluster.server import Cluster
 from tests.flows.cluster import Clustered, installed
 from tests.flows.place import Place
+from tests.flows.proxied import proxied
 from tests.flows.yard import Yard, running
 from tests.imageserver import ImageServer, image_server
 
@@ -35,6 +36,13 @@ def cluster(real: Cluster, folder: Path) -> Iterator[Clustered]:
     """A real cluster with our chart, controllers, webhooks and node."""
     with installed(real, folder / "cluster") as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def uploading(real: Cluster, cluster: Place, folder: Path) -> Iterator[Place]:
+    """The same with an upload proxy."""
+    with proxied(real, folder / "proxy"):
+        yield cluster
 
 
 @pytest.fixture(scope="session", params=["yard", pytest.param("cluster", marks=pytest.mark.cluster)])

@@ -1,69 +1,109 @@
 """Uploads on a real cluster: the token from our aggregated API, the proxy with the account that the chart gives it."""
 
+import base64
+import gzip
+import hashlib
+import io
 import os
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import requests
 
-from diskyard.api import meta
-from diskyard.api.meta import API_SERVICE, CDI, CDI_CONFIG, UPLOAD_TOKEN, Key
+from diskyard.api.meta import UPLOAD_TOKEN
 from diskyard.errors import Forbidden
 from diskyard.kube.http import connect
-from diskyard.web import server, tls
-from tests.builders import eventually
-from tests.cluster.server import LOCALHOST, STRANGER, Cluster
-from tests.flows.cluster import kubeconfig
+from tests.cluster.server import STRANGER, Cluster
 from tests.flows.place import Place
-from tests.flows.test_upload import holds, token, uploaded
-from uploadproxy import proxy
-from uploadproxy.trust import Trust
+from tests.flows.test_upload import Reached, holds, reached, token, uploaded
+from tests.flows.yard import data_volume
 
-pytestmark = pytest.mark.cluster
-TOKENS = Key("v1beta1.upload.cdi.kubevirt.io")
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("uploads")]
+Sent = Callable[[str, str, bytes], requests.Response]
 
 
 @pytest.fixture(scope="module")
-def proxied(real: Cluster, cluster: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """The cluster with an upload proxy, and the operator's word on where it is."""
-    folder, now = tmp_path_factory.mktemp("proxy"), datetime.now(UTC)
-    context = tls.context(tls.server(tls.authority(folder, "proxy", now), folder, [LOCALHOST], now))
-    with closing(connect(kubeconfig(real, "cdi-uploadproxy", folder))) as client:
-        running = server.start(proxy.application(Trust(client)), server.Place(LOCALHOST, 0, context))
-        said = {"spec": {"config": {"uploadProxyURLOverride": running.url}}}
-        real.client.patch(CDI, Key("cdi"), said)
-        try:
-            eventually(lambda: _told(real) == running.url, 60)
-            eventually(lambda: _available(real), 120)
-            yield cluster
-        finally:
-            running.stop()
+def proxy(uploading: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reached]:
+    with reached(uploading, tmp_path_factory.mktemp("client") / "ca.crt") as found:
+        found.verify = False
+        yield found
 
 
-def _told(real: Cluster) -> str:
-    return str((real.client.get(CDI_CONFIG, Key("config")).get("status") or {}).get("uploadProxyURL"))
+@pytest.fixture
+def sent(uploading: Place, proxy: Reached) -> Sent:
+    """Make a DataVolume and post a body to a path of CDI's."""
+
+    def post(name: str, path: str, body: bytes) -> requests.Response:
+        content = {"contentType": "archive"} if name == "files" else {}
+        uploading.create(data_volume(name, {"upload": {}}, **content))
+        uploading.wait("datavolumes", name, "UploadReady", 120)
+        bearer = {"Authorization": f"Bearer {token(uploading, name)}"}
+        return proxy.post(f"{proxy.url}{path}", data=body, headers=bearer, timeout=120)
+
+    return post
 
 
-def _available(real: Cluster) -> bool:
-    said = meta.condition(real.client.get(API_SERVICE, TOKENS), "Available") or {}
-    assert said.get("status") == "True", said
-    return True
-
-
-def test_an_image_is_uploaded_from_the_command_line(proxied: Place, tmp_path: Path) -> None:
-    image = tmp_path / "disk.img"
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+@pytest.mark.parametrize(
+    "path", ["/v1beta1/upload", "/v1beta1/upload-async", "/v1alpha1/upload", "/v1alpha1/upload-async"]
+)
+def test_cdis_own_requests_fill_a_data_volume(
+    uploading: Place, sent: Sent, tmp_path: Path, path: str
+) -> None:
+    image, name = tmp_path / "disk.img", path[1:].replace("/", "-")
     image.write_bytes(os.urandom(10 << 20))
 
-    done = uploaded(proxied, "pvc", "sent", f"--image-path={image}", "--size=64Mi", "--insecure")
+    answer = sent(name, path, gzip.compress(image.read_bytes(), 1))
+
+    assert answer.status_code == 200, answer.text
+    uploading.wait("datavolumes", name, "Succeeded", 120)
+    assert holds(uploading, name, image)
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_an_archive_is_unpacked(uploading: Place, sent: Sent) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        member = tarfile.TarInfo("a.txt")
+        member.size = 3
+        tar.addfile(member, io.BytesIO(b"one"))
+
+    answer = sent("files", "/v1beta1/upload", packed.getvalue())
+
+    assert answer.status_code == 200, answer.text
+    uploading.wait("datavolumes", "files", "Succeeded", 120)
+    assert (uploading.volume("files") / "a.txt").read_text() == "one"
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_what_is_refused_stands_on_the_data_volume(uploading: Place, sent: Sent) -> None:
+    answer = sent("page", "/v1beta1/upload", b"<!DOCTYPE html><html></html>" * 100)
+
+    assert answer.status_code == 500
+    uploading.until("datavolumes", "page", lambda dv: "is a web page" in str(dv["status"]["conditions"]), 60)
+
+
+def test_an_image_is_uploaded_from_the_command_line(uploading: Place, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(os.urandom(10 << 20))
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+
+    done = uploaded(
+        uploading, "pvc", "sent", f"--image-path={image}", "--size=64Mi", "--insecure", f"--checksum=sha256:{digest}"
+    )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    assert holds(proxied, "sent", image)
+    assert holds(uploading, "sent", image)
 
 
-def test_a_token_is_given_to_who_may_ask_for_it(real: Cluster, proxied: Place) -> None:
-    assert token(proxied, "any").count(".") == 2
+@pytest.mark.parametrize("version", ["v1beta1", "v1alpha1"])
+def test_a_token_is_given_to_who_may_ask_for_it(real: Cluster, uploading: Place, version: str) -> None:
+    head, *rest = token(uploading, "any", version).split(".")
+    assert b"PS256" in base64.urlsafe_b64decode(head + "==")
+    assert len(rest) == 2
     with closing(connect(real.kubeconfig_for(STRANGER))) as stranger, pytest.raises(Forbidden):
         stranger.create(
             UPLOAD_TOKEN, {"metadata": {"name": "t", "namespace": "default"}, "spec": {"pvcName": "any"}}

@@ -1,7 +1,7 @@
 """An aggregated API: who asks is believed only from the front proxy, and may only what the server allows."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -75,7 +75,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     proxy = FrontProxy(theirs.certificate.decode(), ("front-proxy",))
     aggregated.admit(context, proxy)
     app = web.Application()
-    aggregated.serve(app, [Resource(TOKENS, token)], lambda: proxy, may)
+    older = replace(TOKENS, version="v1alpha1")
+    aggregated.serve(app, [Resource(TOKENS, token), Resource(older, token)], lambda: proxy, may)
     running = start(app, Place("127.0.0.1", 0, context))
     yield Server(running.url, str(ours.certificate), certificates)
     running.stop()
@@ -119,7 +120,9 @@ def test_tells_what_there_is(server: Server) -> None:
             "kind": "UploadTokenRequest", "verbs": ["create"], "shortNames": ["utr"],
         }
     ]  # fmt: skip
-    assert [each["name"] for each in groups["groups"]] == ["upload.cdi.kubevirt.io"]
+    (group,) = groups["groups"]
+    assert group["name"] == "upload.cdi.kubevirt.io"
+    assert [each["version"] for each in group["versions"]] == ["v1beta1", "v1alpha1"]
 
 
 def test_reads_whom_to_believe_as_the_server_publishes_it(store: Objects) -> None:
