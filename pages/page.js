@@ -4,6 +4,7 @@
 const at = (id) => document.getElementById(id);
 const KEY = "diskyard-session";
 const PENDING = "diskyard-upload";
+const PACKED = /\.(gz|xz|zst|bz2|tar|ova|vmdk|vdi|vhd|vhdx)$/i;
 let sending = null;
 let paused = false;
 let image = null;
@@ -11,6 +12,10 @@ let image = null;
 function tell(problem) {
   at("problem").textContent = problem;
   at("problem").hidden = !problem;
+}
+
+function show(card) {
+  for (const each of ["form", "running", "done"]) at(each).hidden = each !== card;
 }
 
 async function ask(method, path, body) {
@@ -30,16 +35,22 @@ function human(bytes) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let step = 0;
   for (; bytes >= 1024 && step < 4; step++) bytes /= 1024;
-  return `${bytes.toFixed(step ? 1 : 0)} ${units[step]}`;
+  return `${bytes.toFixed(step && bytes < 100 ? 1 : 0)} ${units[step]}`;
 }
 
-// The size of the disk inside, where it shows: a qcow2 has it in its header, of other containers the user has to say it.
-async function diskSize(file) {
-  if (/\.(gz|xz|zst|bz2|tar|ova|vmdk|vdi|vhd|vhdx)$/i.test(file.name)) return "";
+function duration(seconds) {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+// What the file is, and the size of the disk inside where it shows: of packed images the user has to say it.
+async function looked(file) {
   const head = new DataView(await file.slice(0, 32).arrayBuffer());
   const qcow2 = head.byteLength === 32 && head.getUint32(0) === 0x514649fb;
+  if (!qcow2 && PACKED.test(file.name)) return { size: "", kind: "say how large the disk inside is" };
   const bytes = qcow2 ? Number(head.getBigUint64(24)) : file.size;
-  return `${Math.max(1, Math.ceil(bytes / 1048576))}Mi`;
+  const kind = qcow2 ? `qcow2 with a disk of ${human(bytes)}` : `a disk of ${human(bytes)}`;
+  return { size: `${Math.max(1, Math.ceil(bytes / 1048576))}Mi`, kind };
 }
 
 function pending() {
@@ -57,7 +68,9 @@ function isPending(file) {
 
 async function choose(file) {
   tell("");
-  at("chosen").textContent = `${file.name}, ${human(file.size)}`;
+  const found = await looked(file);
+  at("chosen").textContent = file.name;
+  at("kind").textContent = `${human(file.size)} · ${found.kind}`;
   const left = isPending(file);
   if (left) {
     at("name").value = left.name;
@@ -66,8 +79,9 @@ async function choose(file) {
   } else {
     const name = file.name.toLowerCase().replace(/(\.(gz|xz|zst|bz2))?\.[a-z0-9]+$/, "");
     at("name").value = name.replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "disk";
-    at("size").value = await diskSize(file);
+    at("size").value = found.size;
   }
+  at("start").textContent = left ? "Go on" : "Upload";
   at("start").disabled = false;
   image = file;
 }
@@ -76,46 +90,80 @@ async function ready(name) {
   for (;;) {
     const state = await ask("GET", `page/uploads/${name}`);
     if (state.ready || state.done) return state;
-    at("state").textContent = `Waiting for the upload server: ${state.phase || "starting"} ${state.message}`;
+    at("state").textContent = `Waiting for the upload server. ${state.message || state.phase || ""}`;
     await pause(500);
   }
 }
 
-async function finished(name) {
+// Until the disk is there; `before` is the failure that was known when the upload began.
+async function finished(name, before) {
   for (;;) {
-    const state = await ask("GET", `page/uploads/${name}`);
+    const state = await ask("GET", `page/uploads/${name}`).catch((error) => ({ lost: error }));
     if (state.done) return;
     if (state.phase === "Failed") throw new Error(state.message);
-    at("state").textContent = "All is sent. The disk is being completed ...";
+    if (state.failure && state.failure !== before) throw new Error(state.failure);
+    at("state").textContent = state.lost ? "The line is down." : "All is sent. The disk is being completed.";
     await pause(500);
   }
+}
+
+function shown(sent, total, speed) {
+  const percent = total ? (100 * sent) / total : 100;
+  at("bar").value = percent;
+  at("percent").textContent = `${Math.floor(percent)} %`;
+  if (paused) return;
+  const left = speed && sent < total ? ` · ${duration((total - sent) / speed)} left` : "";
+  at("state").textContent = `${human(sent)} of ${human(total)} · ${human(speed)}/s${left}`;
+}
+
+// The speed of the last seconds, smoothed.
+function meter() {
+  let last = null;
+  let speed = 0;
+  return (sent) => {
+    const now = Date.now();
+    if (last === null || sent < last.sent) last = { sent, now };
+    const seconds = (now - last.now) / 1000;
+    if (seconds > 0.5) {
+      const newest = (sent - last.sent) / seconds;
+      speed = speed ? 0.7 * speed + 0.3 * newest : newest;
+      last = { sent, now };
+    }
+    return speed;
+  };
+}
+
+// Whether an error is of the line, or of something that passes: it is tried again for as long as it takes.
+function passes(error) {
+  const answer = error.originalResponse;
+  const status = answer ? answer.getStatus() : 0;
+  return status === 0 || status >= 500 || [408, 409, 423, 429].includes(status);
 }
 
 function send(file, name) {
-  const begun = Date.now();
-  let first = null;
+  const speed = meter();
   return new Promise((done, failed) => {
     sending = new tus.Upload(file, {
       endpoint: "v1/uploads",
       metadata: { filename: file.name },
       chunkSize: 64 * 1048576,
-      retryDelays: [0, 500, 1000, 2000, 5000, 10000, 20000, 20000, 20000],
+      retryDelays: [0, 500, 1000, 2000, 5000],
       removeFingerprintOnSuccess: true,
       fingerprint: async () => `diskyard-${name}-${file.name}-${file.size}-${file.lastModified}`,
       onBeforeRequest: async (request) => {
         const { token } = await ask("POST", `page/uploads/${name}/token`);
         request.setHeader("Authorization", `Bearer ${token}`);
       },
-      onProgress: (sent, total) => {
-        if (first === null) first = sent;
-        const speed = (sent - first) / Math.max(0.001, (Date.now() - begun) / 1000);
-        const left = speed ? `, ${Math.ceil((total - sent) / speed)} s left` : "";
-        at("bar").value = (100 * sent) / total;
-        at("state").textContent = `${human(sent)} of ${human(total)}, ${human(speed)}/s${left}`;
-      },
-      onError: (error) => {
-        const answer = error.originalResponse;
-        failed(new Error((answer && answer.getBody()) || error.message));
+      onProgress: (sent, total) => shown(sent, total, speed(sent)),
+      onError: async (error) => {
+        if (!passes(error)) {
+          const answer = error.originalResponse;
+          failed(new Error((answer && answer.getBody()) || error.message));
+          return;
+        }
+        at("state").textContent = "The line is down. It goes on as soon as it is back.";
+        await pause(2000);
+        if (!paused) sending.start();
       },
       onSuccess: done,
     });
@@ -131,27 +179,29 @@ async function run(event) {
   const file = image;
   const [name, size, storageClass] = ["name", "size", "class"].map((id) => at(id).value);
   tell("");
-  at("form").hidden = true;
-  at("running").hidden = false;
-  at("more").hidden = true;
+  at("again").hidden = true;
+  at("title").textContent = `${file.name} → ${name}`;
+  shown(0, file.size, 0);
+  at("state").textContent = "";
+  show("running");
   const left = isPending(file);
   try {
     await ask("POST", "page/uploads", { name, size, storageClass, again: Boolean(left && left.name === name) });
     localStorage.setItem(PENDING, JSON.stringify({ name, size, storageClass, file: file.name, bytes: file.size }));
-    if (!(await ready(name)).done) {
+    const begun = await ready(name);
+    if (!begun.done) {
       at("pause").hidden = false;
       await send(file, name);
       at("pause").hidden = true;
     }
-    await finished(name);
+    await finished(name, begun.failure);
     localStorage.removeItem(PENDING);
-    at("bar").value = 100;
-    at("state").textContent = `The disk is complete: DataVolume ${name}`;
-    at("more").hidden = false;
+    at("made").textContent = name;
+    at("use").textContent = `volumes:\n- name: root\n  dataVolume:\n    name: ${name}`;
+    show("done");
   } catch (error) {
     tell(String(error.message || error));
-    at("form").hidden = false;
-    at("running").hidden = true;
+    show("form");
   }
   at("pause").hidden = true;
 }
@@ -159,30 +209,43 @@ async function run(event) {
 function hold() {
   paused = !paused;
   at("pause").textContent = paused ? "Go on" : "Pause";
-  if (paused) sending.abort();
-  else sending.start();
+  at("running").classList.toggle("paused", paused);
+  if (paused) {
+    sending.abort();
+    at("state").textContent = "Paused. What was sent is kept.";
+  } else {
+    sending.start();
+  }
+}
+
+async function other() {
+  const { code } = await ask("POST", "page/code");
+  at("address").textContent = `${location.origin}${location.pathname}#${code}`;
+  at("other").hidden = false;
 }
 
 async function enter() {
-  const link = location.hash.slice(1);
-  if (link) {
-    localStorage.setItem(KEY, link);
-    history.replaceState(null, "", location.pathname);
-  }
+  const code = location.hash.slice(1);
+  if (code) history.replaceState(null, "", location.pathname);
+  let session;
   try {
-    const session = await ask("POST", "page/session");
-    localStorage.setItem(KEY, session.token);
-    for (const each of session.classes) {
-      at("class").add(new Option(each.name, each.name, each.default, each.default));
-    }
+    session = await ask("POST", "page/session", { code }).catch((error) => {
+      if (code && localStorage.getItem(KEY)) return ask("POST", "page/session", {});
+      throw error;
+    });
   } catch (error) {
-    tell(`${error.message}\nOpen the link that “diskyard up” prints.`);
+    tell(`${error.message}.\nOpen the link that “diskyard up” prints when it starts.`);
     return;
   }
-  at("form").hidden = false;
+  localStorage.setItem(KEY, session.token);
+  for (const each of session.classes) {
+    at("class").add(new Option(each.name, each.name, each.default, each.default));
+  }
+  show("form");
+  at("link").hidden = false;
   const left = pending();
   if (left) {
-    at("again").textContent = `The upload of ${left.file} is not complete: give the same file again to go on.`;
+    at("again").textContent = `The upload of ${left.file} is not complete. Give the same file again, and it goes on.`;
     at("again").hidden = false;
   }
 }
@@ -201,5 +264,6 @@ drop.addEventListener("drop", (event) => {
 at("file").addEventListener("change", (event) => event.target.files.length && choose(event.target.files[0]));
 at("form").addEventListener("submit", run);
 at("pause").addEventListener("click", hold);
+at("link").addEventListener("click", () => other().catch((error) => tell(error.message)));
 at("more").addEventListener("click", () => location.reload());
 enter();

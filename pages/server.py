@@ -1,11 +1,15 @@
 """Serves the pages, and does for them what a browser cannot ask of an API server itself.
 
-A link carries a token for an hour; the page trades it for one that lasts a working day, and keeps that one.
+A link carries a code that opens the page once, within the hour; the page trades it for a token that lasts a working
+day, and keeps that one.
 """
 
 import base64
+import hashlib
 import json
-from collections.abc import Awaitable, Callable
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -22,15 +26,18 @@ from diskyard.kube.client import Client
 from diskyard.kube.reconcile import find
 from diskyard.web.bridge import call
 
-LINK_LIFE: Final = timedelta(hours=1)
+LINK_LIFE: Final = 3600.0
+"""Seconds."""
 SESSION_LIFE: Final = timedelta(hours=12)
 NAMESPACE: Final = "default"
 _OPERATION: Final = "Page"
+_SESSION: Final = Grant(_OPERATION, "page", NAMESPACE, resource="pages")
 _FOLDER: Final = Path(__file__).parent
 FILES: Final = {
     "/": ("index.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/vendor/tus.min.js": ("vendor/tus.min.js", "text/javascript"),
     "/vendor/LICENSES.txt": ("vendor/LICENSES.txt", "text/plain"),
 }
@@ -45,17 +52,41 @@ _HEADERS: Final = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def link(client: Client, url: str) -> str:
-    """The address of the page, with a token in its fragment, which browsers send nowhere. Raises ServerError."""
-    return f"{url}/#{_signed(client, LINK_LIFE)}"
+class Codes:
+    """What links carry: 96 bits of chance, of which only the digest is kept, for an hour and one use."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[bytes, float] = {}
+
+    def made(self) -> str:
+        """Another one."""
+        now, code = self._clock(), secrets.token_urlsafe(12)
+        self._known = {each: end for each, end in self._known.items() if end > now}
+        self._known[_digest(code)] = now + LINK_LIFE
+        return code
+
+    def redeemed(self, code: str) -> bool:
+        """Whether that is one that is good; it is not any more then."""
+        return self._known.pop(_digest(code), 0.0) > self._clock()
 
 
-def add_routes(router: web.UrlDispatcher, client: Client) -> None:
+def _digest(code: str) -> bytes:
+    return hashlib.sha256(code.encode()).digest()
+
+
+def link(codes: Codes, url: str) -> str:
+    """The address of the page, with a code in its fragment, which browsers send nowhere by themselves."""
+    return f"{url}/#{codes.made()}"
+
+
+def add_routes(router: web.UrlDispatcher, client: Client, codes: Codes) -> None:
     """Serve the pages for whoever has a link."""
-    pages = _Pages(client)
+    pages = _Pages(client, codes)
     for path, (name, kind) in FILES.items():
         router.add_get(path, _file(name, kind))
     router.add_post("/page/session", _answered(pages.session))
+    router.add_post("/page/code", _answered(pages.code))
     router.add_post("/page/uploads", _answered(pages.make))
     router.add_get("/page/uploads/{name}", _answered(pages.state))
     router.add_post("/page/uploads/{name}/token", _answered(pages.token))
@@ -84,19 +115,29 @@ def _answered(handler: Callable[[web.Request], Awaitable[Any]]) -> Handler:
 
 
 class _Pages:
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, codes: Codes) -> None:
         self._client = client
+        self._codes = codes
 
     async def session(self, request: web.Request) -> Obj:
-        """A token for the day, and what there is to choose from."""
-        await self._admit(request)
+        """A token for the day, and what there is to choose from; for a code, or for such a token."""
+        code = str((await _said(request)).get("code") or "")
+        if code and not self._codes.redeemed(code):
+            raise Unauthorized("this link has been used already, or is older than an hour")
+        if not code:
+            await self._admit(request)
         classes = await call(self._client.list, STORAGE_CLASS)
         found = [storage_class(each) for each in classes.items]
         return {
-            "token": await call(_signed, self._client, SESSION_LIFE),
+            "token": await call(_granted, self._client, _SESSION, SESSION_LIFE),
             "namespace": NAMESPACE,
             "classes": [{"name": each.name, "default": each.default} for each in found],
         }
+
+    async def code(self, request: web.Request) -> Obj:
+        """A code for a link that opens the page in another browser."""
+        await self._admit(request)
+        return {"code": self._codes.made()}
 
     async def make(self, request: web.Request) -> Obj:
         """A DataVolume that waits for an upload; one that is there already and waits for the same is as good."""
@@ -127,6 +168,7 @@ class _Pages:
             "ready": notes.get(cdi.POD_READY) == "true" or meta.phase(dv) == "UploadReady",
             "done": meta.phase(dv) == "Succeeded",
             "message": messages[-1] if messages else "",
+            "failure": _failure(notes),
         }
 
     async def token(self, request: web.Request) -> Obj:
@@ -136,11 +178,20 @@ class _Pages:
         return {"token": await call(_granted, self._client, grant, token.LIFE)}
 
     async def _admit(self, request: web.Request) -> None:
-        """Nothing for who has a link or a session. Raises Unauthorized."""
+        """Nothing for who has no session. Raises Unauthorized."""
         _, _, said = request.headers.get("Authorization", "").partition(" ")
         public = _entry(await call(_keys, self._client), upload.PUBLIC_KEY)
         if token.verified(said, public).operation != _OPERATION:
-            raise Unauthorized("this token is for something else: open the link that `diskyard up` prints")
+            raise Unauthorized("this token is for something else")
+
+
+def _failure(notes: Mapping[str, str]) -> str:
+    """When and why the last upload failed, as the claim says; empty where it did not."""
+    try:
+        last = json.loads(notes.get(cdi.ATTEMPTS, "[]"))[-1]
+        return "" if last["reason"] == "Completed" else f"{last['message']} ({last['time']})"
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 def _data_volume(key: Key, size: str, chosen: str) -> Obj:
@@ -179,10 +230,6 @@ async def _said(request: web.Request) -> Obj:
     if not isinstance(found, dict):
         raise BadRequest("expected a JSON object")
     return found
-
-
-def _signed(client: Client, life: timedelta) -> str:
-    return _granted(client, Grant(_OPERATION, "page", NAMESPACE, resource="pages"), life)
 
 
 def _granted(client: Client, grant: Grant, life: timedelta) -> str:

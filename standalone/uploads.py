@@ -32,7 +32,8 @@ def start(client: Client, pki: Path, authority: tls.Pair, reach: Reach) -> tuple
     places = tuple(_places(find(client, SERVICE, KEY)))
     names = dict.fromkeys((*reach.names, *(host for host, _ in places), *NAMES))
     pair = tls.server(authority, pki / upload.PROXY, tuple(names), datetime.now(UTC))
-    running = _listening(client, tls.context(pair), places, reach)
+    codes = pages.Codes()
+    running = _listening(client, tls.context(pair), places, reach, codes)
     _trusted(client, authority.certificate.read_text())
     host = reach.address or running.host
     where = running.at(host).removesuffix(f":{PORT}")
@@ -42,18 +43,18 @@ def start(client: Client, pki: Path, authority: tls.Pair, reach: Reach) -> tuple
     publish(client, found, reach)
     if find(client, SECRET, Key(upload.SIGNING_KEY, cdi.NAMESPACE)) is None:
         authorities.SigningKey().carry_out(client)
-    return running, pages.link(client, where)
+    return running, pages.link(codes, where)
 
 
 def _listening(
-    client: Client, context: SSLContext, places: Iterable[tuple[str, int]], reach: Reach
+    client: Client, context: SSLContext, places: Iterable[tuple[str, int]], reach: Reach, codes: pages.Codes
 ) -> Running:
     """At the first place that can be had; the last is any free port."""
     refusal: Exception | None = None
     for host, port in places:
         try:
             app = proxy.application(Trust(client))
-            pages.add_routes(app.router, client)
+            pages.add_routes(app.router, client, codes)
             return server.start(app, server.Place(host, port, context, reach.further, lends=True))
         except (Busy, InvalidRequest) as error:
             refusal = error

@@ -25,10 +25,29 @@ def page(tmp_path: Path) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def link(yard: Yard) -> str:
-    """The address that `diskyard up` prints."""
+def session(yard: Yard, folder: Path) -> str:
+    """A session's token, for the link that `diskyard up` prints."""
     assert yard.process.stdout
-    return next(line for line in yard.process.stdout if "/#" in line).split()[-1]
+    printed = next(line for line in yard.process.stdout if "/#" in line).split()[-1]
+    assert len(printed) < 60, printed
+    with reached(yard, folder / "page-ca.crt") as client:
+        code = printed.partition("#")[2]
+        first = client.post(f"{client.url}/page/session", json={"code": code}, timeout=60)
+        again = client.post(f"{client.url}/page/session", json={"code": code}, timeout=60)
+    assert (first.status_code, again.status_code) == (200, 401), first.text
+    return str(first.json()["token"])
+
+
+@pytest.fixture
+def proxy(yard: Yard, tmp_path: Path) -> Iterator[Reached]:
+    with reached(yard, tmp_path / "ca.crt") as found:
+        yield found
+
+
+@pytest.fixture
+def link(session: str, proxy: Reached) -> str:
+    """A link for another browser."""
+    return f"{proxy.url}/#{_asked(proxy, session, 'code').json()['code']}"
 
 
 def test_a_file_is_uploaded_and_goes_on_after_a_reload(
@@ -56,21 +75,55 @@ def test_a_file_is_uploaded_and_goes_on_after_a_reload(
     page.until("!document.getElementById('start').disabled")
     page.run("document.getElementById('start').click()")
 
-    page.until("document.getElementById('state').textContent.startsWith('The disk is complete')", 180)
+    page.until("!document.getElementById('done').hidden", 180)
+    assert "my-image" in page.run("document.getElementById('use').textContent")
     assert holds(yard, "my-image", image)
 
 
-def test_who_has_no_link_is_told_where_it_is(link: str, page: Page) -> None:
-    page.open(link.split("#", maxsplit=1)[0])
+def test_a_pause_and_a_dropped_line_cost_nothing(yard: Yard, link: str, page: Page, tmp_path: Path) -> None:
+    image = tmp_path / "held.img"
+    image.write_bytes(os.urandom(24 * MIB))
+    page.open(link)
+    page.until("!document.getElementById('form').hidden")
+    page.ask("Network.enable")
+    page.ask("Network.emulateNetworkConditions", **SLOW, uploadThroughput=2 * MIB)
+    page.choose(image)
+    page.until("!document.getElementById('start').disabled")
+    page.run("document.getElementById('start').click()")
+    page.until("document.getElementById('bar').value > 5")
+
+    page.run("document.getElementById('pause').click()")
+    page.until("document.getElementById('state').textContent.startsWith('Paused')")
+    page.ask("Network.emulateNetworkConditions", **{**SLOW, "offline": True}, uploadThroughput=2 * MIB)
+    page.run("document.getElementById('pause').click()")
+    page.until("document.getElementById('state').textContent.startsWith('The line is down')")
+    page.ask("Network.emulateNetworkConditions", **SLOW, uploadThroughput=-1)
+
+    page.until("!document.getElementById('done').hidden", 180)
+    assert holds(yard, "held", image)
+    assert page.run("document.getElementById('problem').hidden")
+
+
+def test_what_is_refused_is_told_and_another_file_can_be_given(link: str, page: Page, tmp_path: Path) -> None:
+    wrong = tmp_path / "page.img"
+    wrong.write_bytes(b"<!DOCTYPE html><html></html>" * 10_000)
+    page.open(link)
+    page.until("!document.getElementById('form').hidden")
+    page.choose(wrong)
+    page.until("!document.getElementById('start').disabled")
+
+    page.run("document.getElementById('start').click()")
+
+    page.until("document.getElementById('problem').textContent.includes('web page')", 120)
+    assert not page.run("document.getElementById('form').hidden")
+
+
+@pytest.mark.parametrize("fragment", ["", "#0123456789abcdef"], ids=["none", "a code that was used"])
+def test_who_has_no_link_is_told_where_it_is(link: str, page: Page, fragment: str) -> None:
+    page.open(link.split("#", maxsplit=1)[0] + fragment)
 
     page.until("document.getElementById('problem').textContent.includes('diskyard up')")
     assert page.run("document.getElementById('form').hidden")
-
-
-@pytest.fixture
-def proxy(yard: Yard, tmp_path: Path) -> Iterator[Reached]:
-    with reached(yard, tmp_path / "ca.crt") as found:
-        yield found
 
 
 def _asked(proxy: Reached, bearer: str, path: str, **body: object) -> requests.Response:
@@ -79,9 +132,9 @@ def _asked(proxy: Reached, bearer: str, path: str, **body: object) -> requests.R
 
 
 def test_a_disk_that_is_there_is_not_taken_for_the_one_that_is_sent(
-    yard: Yard, link: str, proxy: Reached
+    yard: Yard, session: str, proxy: Reached
 ) -> None:
-    bearer = link.partition("#")[2]
+    bearer = session
     wanted = {"name": "taken", "size": "1Mi"}
 
     first = _asked(proxy, bearer, "uploads", **wanted)
@@ -104,8 +157,8 @@ def _state(proxy: Reached, bearer: str) -> dict[str, object]:
     return dict(proxy.get(f"{proxy.url}/page/uploads/taken", headers=headers, timeout=60).json())
 
 
-def test_a_link_opens_the_page_and_nothing_else(yard: Yard, link: str, proxy: Reached) -> None:
-    bearer = link.partition("#")[2]
+def test_a_session_opens_the_page_and_nothing_else(yard: Yard, session: str, proxy: Reached) -> None:
+    bearer = session
     upload = {"Authorization": f"Bearer {bearer}"}
 
     assert proxy.post(f"{proxy.url}/v1beta1/upload", headers=upload, timeout=60).status_code == 400
