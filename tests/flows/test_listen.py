@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import requests
 from kubernetes import client, config
 
 from tests.flows.yard import Yard, running
@@ -34,6 +35,23 @@ def test_a_colleague_comes_in_by_the_address_and_is_announced(tmp_path: Path) ->
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert service.spec.external_ips == [here]
     assert f"Whoever has {path} is the administrator" in (tmp_path / "yard.log").read_text()
+
+
+def test_uploads_and_pages_are_let_in_too_at_a_port_that_stays_until_the_door_is_shut(tmp_path: Path) -> None:
+    here, authority = address(), tmp_path / "yard" / "pki" / "ca.crt"
+    ports = []
+    for _ in range(2):
+        with running(tmp_path / "yard", "--listen", here) as yard:
+            service = yard.core().read_namespaced_service("cdi-uploadproxy", "cdi").spec
+            ports.append(service.ports[0].port)
+            for host in (here, service.cluster_ip):
+                page = requests.get(f"https://{host}:{ports[-1]}/", verify=str(authority), timeout=60)
+                assert (page.status_code, "<!doctype html>" in page.text.lower()) == (200, True), page.text
+            assert here in service.external_i_ps
+    assert ports[0] == ports[1]
+
+    with running(tmp_path / "yard"), pytest.raises(requests.ConnectionError):
+        requests.get(f"https://{here}:{ports[0]}/", verify=str(authority), timeout=60)
 
 
 def test_all_addresses_at_once_are_refused(tmp_path: Path) -> None:
