@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final, Literal
 
+from cli import cgroups
 from cli.packages import installation
 from diskyard.api.names import kubevirt
 from diskyard.api.quantity import GIB, human
@@ -42,6 +43,7 @@ def findings(data_dir: Path) -> Iterator[Finding]:
     yield device(
         "net/tun", Path("/dev/net/tun"), "guests reach out through user networking only", "modprobe tun"
     )
+    yield from (group(name, missing=gone) for name, gone in cgroups.missing())
     yield program("qemu", "qemu-system-x86_64", "--version")
     yield program("qemu-img", "qemu-img", "--version")
     yield program("libvirt's daemon", "libvirtd", "--version")
@@ -90,6 +92,18 @@ def device(name: str, path: Path, without: str, fix: str) -> Finding:
     """Whether a device node exists; guests do without it."""
     check = f"Checking if device /dev/{name} exists"
     return Finding(check, "PASS") if path.exists() else Finding(check, "WARN", without, f"sudo {fix}")
+
+
+def group(name: str, *, missing: bool) -> Finding:
+    """Whether a controller of control groups is there; only that of memory is used."""
+    check = f"Checking for cgroup '{name}' controller support"
+    if not missing:
+        return Finding(check, "PASS")
+    without = (
+        "pods' memory limits hold for each process alone" if name == "memory" else "not used by Diskyard"
+    )
+    enabling = f"cgroup_enable={name} on the kernel's command line, or mount it below {cgroups.ROOT}"
+    return Finding(check, "WARN", without, enabling)
 
 
 def program(name: str, *command: str) -> Finding:

@@ -1,13 +1,15 @@
 """The doctor: verdicts like those of the tools that its users know, each with what to do."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cli import checks
+from cli import cgroups, checks
 from cli.packages import installation
 from standalone.node.memory import UNLIMITED
 
@@ -32,6 +34,52 @@ def test_has_the_five_lines_of_virt_host_validate() -> None:
         "Checking if device /dev/vhost-net exists",
         "Checking if device /dev/net/tun exists",
     } <= asked
+
+
+@pytest.mark.skipif(
+    not shutil.which("virt-host-validate"), reason="needs virt-host-validate (libvirt-clients)"
+)
+def test_says_of_devices_and_control_groups_what_virt_host_validate_says(tmp_path: Path) -> None:
+    theirs = subprocess.run(
+        ["virt-host-validate", "qemu"], capture_output=True, text=True, check=False, env={"LC_ALL": "C"}
+    ).stdout
+    said = re.findall(r"QEMU: (Checking [^:]*(?:/dev/vhost|/dev/net|cgroup)[^:]*?) +: (\w+)", theirs)
+
+    ours = {each.check: each.verdict for each in checks.findings(tmp_path)}
+
+    assert said
+    assert [(check, ours.get(check)) for check, _ in said] == said
+
+
+@pytest.mark.parametrize(
+    ("mounts", "listed", "gone"),
+    [
+        ("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n", "cpuset cpu io memory hugetlb pids", []),
+        ("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n", "cpu pids", ["cpuset", "memory", "blkio"]),
+        (
+            "cgroup /x cgroup rw,cpu,cpuacct 0 0\ncgroup /y cgroup rw,memory 0 0\n",
+            "",
+            ["cpuset", "devices", "blkio"],
+        ),
+        ("", "", list(cgroups.ASKED)),
+    ],
+    ids=["v2", "v2 with less", "v1", "none"],
+)
+def test_control_groups_of_both_kinds_are_known(
+    tmp_path: Path, mounts: str, listed: str, gone: list[str]
+) -> None:
+    (tmp_path / "mounts").write_text(mounts)
+    (tmp_path / "cgroup.controllers").write_text(listed)
+
+    found = cgroups.missing(tmp_path, tmp_path / "mounts")
+
+    assert [name for name, lacks in found if lacks] == gone
+
+
+def test_a_missing_memory_controller_says_what_that_costs() -> None:
+    found = checks.group("memory", missing=True)
+
+    assert (found.verdict, found.found) == ("WARN", "pods' memory limits hold for each process alone")
 
 
 def test_fails_nowhere_where_the_tests_run(tmp_path: Path) -> None:
