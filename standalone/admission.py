@@ -8,8 +8,8 @@ from typing import Final
 
 from datavolume_controller import admission as cdi
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, STORAGE_CLASS, Kind, Obj
-from diskyard.api.rules import claim, instance, machine
+from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, REPLICA_SET, STORAGE_CLASS, Kind, Obj
+from diskyard.api.rules import claim, instance, machine, replicas
 from diskyard.api.storage import storage_class
 from diskyard.api.user import User
 from diskyard.errors import Cause
@@ -83,4 +83,5 @@ _CAUSES: Final[Mapping[Kind, Causes]] = {
     CLAIM: _claim_causes,
     MACHINE: lambda client, obj, old: machine.causes(obj, old, settings_of(client)),
     INSTANCE: lambda client, obj, old: instance.causes(obj, old, settings_of(client)),
+    REPLICA_SET: lambda client, obj, old: replicas.causes(obj, old, settings_of(client)),
 }

@@ -134,6 +134,10 @@ INSTANCE: Final = Kind(
     "kubevirt.io", "v1", "VirtualMachineInstance", "virtualmachineinstances", short=("vmi", "vmis"),
     older=("v1alpha3",), categories=("all",),
 )  # fmt: skip
+REPLICA_SET: Final = Kind(
+    "kubevirt.io", "v1", "VirtualMachineInstanceReplicaSet", "virtualmachineinstancereplicasets",
+    short=("vmirs", "vmirss"), older=("v1alpha3",), categories=("all",),
+)  # fmt: skip
 
 SNAPSHOT_CLASS: Final = Kind(
     "snapshot.storage.k8s.io", "v1", "VolumeSnapshotClass", "volumesnapshotclasses", namespaced=False
@@ -149,7 +153,7 @@ CORE_KINDS: Final[tuple[Kind, ...]] = (
 
 OUR_KINDS: Final[tuple[Kind, ...]] = (
     CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, DATA_SOURCE, IMPORT_SOURCE, UPLOAD_SOURCE, KUBEVIRT, MACHINE,
-    INSTANCE,
+    INSTANCE, REPLICA_SET,
 )  # fmt: skip
 """What comes from the CRDs in charts/diskyard/crds."""
 

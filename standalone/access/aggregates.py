@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from diskyard.api import meta
 from diskyard.api.meta import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, Key, Kind, Obj
 from diskyard.api.names import kubernetes
+from diskyard.api.selector import written
 from diskyard.errors import AlreadyExists
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Merge, Plan, everything, find
 from standalone.access import builtin, kubevirt
 from standalone.store import selector
-
-_OPERATORS: Final = {"In": "in", "NotIn": "notin"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Aggregates:
 def aggregated(role: Obj, roles: Iterable[Obj]) -> list[Obj]:
     """The rules of all other roles that the role selects, in order of their names, each once."""
     selectors = (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
-    fits = [selector.labels(_selector(one)) for one in selectors]
+    fits = [selector.labels(written(one)) for one in selectors]
     found: list[Obj] = []
     for part in sorted(roles, key=meta.name):
         if meta.name(part) != meta.name(role) and any(matches(part) for matches in fits):
@@ -80,15 +79,3 @@ def _provide(client: Client, kind: Kind, obj: Obj, field: str) -> None:
         more = [one for one in obj.get(field) or () if one not in kept]
         if more:
             client.patch(kind, meta.key(obj), {field: [*kept, *more]})
-
-
-def _selector(selector_: Mapping[str, Any]) -> str:
-    """A label selector as one writes it."""
-    terms = [f"{name}={value}" for name, value in (selector_.get("matchLabels") or {}).items()]
-    for one in selector_.get("matchExpressions") or ():
-        name, operator = str(one.get("key", "")), str(one.get("operator", ""))
-        if operator in _OPERATORS:
-            terms.append(f"{name} {_OPERATORS[operator]} ({','.join(map(str, one.get('values') or ()))})")
-        else:
-            terms.append(name if operator == "Exists" else f"!{name}")
-    return ",".join(terms)

@@ -7,7 +7,7 @@ modes, size and labels; of those that fit the smallest.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from diskyard.api import meta
+from diskyard.api import meta, selector
 from diskyard.api.meta import Obj
 from diskyard.api.quantity import human
 from standalone.storage import volume
@@ -90,23 +90,7 @@ def _reasons(claim: Obj, found: Obj, node: str) -> Iterator[str]:
     if volume.capacity(found) < volume.request(claim):
         size = (meta.spec(found).get("capacity") or {}).get("storage", "0")
         yield f"has {size} ({human(volume.capacity(found))}), and the claim asks for {human(volume.request(claim))}"
-    if not _selected(meta.spec(claim).get("selector") or {}, meta.labels(found)):
+    if not selector.fits(meta.spec(claim).get("selector") or {}, meta.labels(found)):
         yield "has not the labels that the claim selects"
     if not volume.is_on(found, node):
         yield f"is not on node {node}"
-
-
-def _selected(selector: Obj, labels: dict[str, str]) -> bool:
-    equal = all(labels.get(name) == text for name, text in (selector.get("matchLabels") or {}).items())
-    return equal and all(_holds(rule, labels) for rule in selector.get("matchExpressions") or ())
-
-
-def _holds(rule: Obj, labels: dict[str, str]) -> bool:
-    name, values = str(rule.get("key")), rule.get("values") or ()
-    answers = {
-        "In": labels.get(name) in values,
-        "NotIn": labels.get(name) not in values,
-        "Exists": name in labels,
-        "DoesNotExist": name not in labels,
-    }
-    return answers.get(str(rule.get("operator")), False)

@@ -57,8 +57,9 @@ def test_a_schema_is_structural_and_speaks_of_every_field(kind: str) -> None:
             assert node.get("description"), path
 
 
-def test_a_machines_template_is_an_instance() -> None:
-    assert at(schema("VirtualMachine"), "spec.template.spec") == at(schema("VirtualMachineInstance"), "spec")
+@pytest.mark.parametrize("kind", ["VirtualMachine", "VirtualMachineInstanceReplicaSet"])
+def test_a_template_is_an_instance(kind: str) -> None:
+    assert at(schema(kind), "spec.template.spec") == at(schema("VirtualMachineInstance"), "spec")
 
 
 def test_a_machines_data_volumes_are_data_volumes() -> None:

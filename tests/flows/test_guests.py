@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from diskyard.api.meta import INSTANCE, REPLICA_SET, Key
 from diskyard.errors import BadRequest, Conflict, NotFound
+from diskyard.kube.client import Selection
 from diskyard.kube.http import HttpClient, connect
+from tests.builders import eventually
 from tests.flows.yard import Yard, data_volume, machine
 from tests.guest import GREETING
 from tests.terminal import terminal
@@ -132,6 +135,36 @@ def test_a_guest_with_a_tpm_begins_paused_and_goes_on(yard: Yard) -> None:
 
     yard.delete("virtualmachines", "sealed")
     yard.gone("virtualmachines", "sealed")
+
+
+def test_a_replica_set_is_scaled_up_and_down(yard: Yard) -> None:
+    one = machine("herd", "unused")["spec"]["template"]["spec"]
+    one |= {
+        "startStrategy": "Paused",
+        "terminationGracePeriodSeconds": 0,
+        "volumes": [{"name": "root", "emptyDisk": {"capacity": "8Mi"}}],
+    }
+    labels = {"herd": "sheep"}
+    yard.create({
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachineInstanceReplicaSet",
+        "metadata": {"name": "herd"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": one},
+        },
+    })  # fmt: skip
+
+    herd = Key("herd", "default")
+    with closing(connect(yard.kubeconfig)) as server:
+        eventually(lambda: server.get(REPLICA_SET, herd).get("status", {}).get("replicas") == 2, 60)
+        server.patch(REPLICA_SET, herd, {"spec": {"replicas": 1}}, "scale")
+        eventually(lambda: server.get(REPLICA_SET, herd)["status"]["replicas"] == 1, 60)
+        assert server.table(REPLICA_SET, Selection("default"))["rows"][0]["cells"][:3] == ["herd", 1, 1]
+
+        server.delete(REPLICA_SET, herd)
+        eventually(lambda: not server.list(INSTANCE, Selection("default", "herd=sheep")).items, 120)
 
 
 def typed(yard: Yard, keys: str, until: str) -> str:

@@ -10,6 +10,7 @@ from diskyard.api.meta import INSTANCE, Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.rules import instance as instance_rules
 from diskyard.api.rules import machine as machine_rules
+from diskyard.api.rules import replicas as replicas_rules
 from diskyard.api.settings import Settings
 from diskyard.errors import Cause
 from diskyard.kube.reconcile import Merge
@@ -39,6 +40,11 @@ def instance_refusal(obj: Obj, settings: Settings) -> str:
 def machine_refusal(obj: Obj, settings: Settings) -> str:
     """Why a machine is not to be started; empty: nothing speaks against it."""
     return _sentence(machine_rules.causes(obj, None, settings))
+
+
+def replicas_refusal(obj: Obj, settings: Settings) -> str:
+    """Why no instance of a replica set is to be made; empty: nothing speaks against it."""
+    return _sentence(replicas_rules.causes(obj, None, settings))
 
 
 def _sentence(causes: Iterable[Cause]) -> str:
