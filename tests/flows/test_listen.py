@@ -47,7 +47,7 @@ def test_uploads_and_pages_are_let_in_too_at_a_port_that_stays_until_the_door_is
             for host in (here, service.cluster_ip):
                 page = requests.get(f"https://{host}:{ports[-1]}/", verify=str(authority), timeout=60)
                 assert (page.status_code, "<!doctype html>" in page.text.lower()) == (200, True), page.text
-            assert here in service.external_i_ps
+            assert here in service.external_ips
     assert ports[0] == ports[1]
 
     with running(tmp_path / "yard"), pytest.raises(requests.ConnectionError):
