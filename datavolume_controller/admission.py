@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from datavolume_controller import authorization
+from datavolume_controller import authorization, cloneright
 from datavolume_controller.claim import Refusal, completed
+from datavolume_controller.cloneright import Wish
 from datavolume_controller.datavolumes import storage
 from datavolume_controller.settings import settings
 from diskyard.api import meta
 from diskyard.api.meta import CDI, CLAIM, DATA_VOLUME, IMPORT_SOURCE, UPLOAD_SOURCE, Kind, Obj
-from diskyard.api.names import cdi
+from diskyard.api.names import cdi, clone
 from diskyard.api.rules import datavolume, populator
 from diskyard.api.user import User
 from diskyard.errors import BadRequest, Cause
@@ -38,6 +39,21 @@ def causes(client: Client, kind: Kind, obj: Obj, old: Obj | None) -> Sequence[Ca
 def refusals(client: Client, may: May, user: User, obj: Obj) -> Sequence[Cause]:
     """Why that user may not have that new DataVolume made: whoever clones reads the source."""
     return authorization.refusals(client, may, user, obj)
+
+
+def tokened(client: Client, obj: Obj) -> Obj:
+    """A new DataVolume whose user may clone, with the token that says so to the controllers."""
+    said = meta.annotations(obj)
+    found = (
+        None if cdi.PRE_POPULATED in said or cdi.CHECK_STATIC in said else authorization.cloned(client, obj)
+    )
+    if found is None or found[1].namespace == meta.namespace(obj) or not meta.name(obj):
+        return obj
+    text = cloneright.signed(client, Wish(*found, meta.key(obj), said))
+    if not text:
+        return obj
+    metadata = {**meta.meta(obj), "annotations": {**said, clone.TOKEN: text}}
+    return {**obj, "metadata": metadata}
 
 
 def rendered(client: Client, claim: Obj) -> Obj:
@@ -89,7 +105,8 @@ def _authorised(client: Client, may: May, review: Review) -> Decision:
     if review.operation != CREATE:
         return ALLOWED
     placed = {**review.obj, "metadata": {**meta.meta(review.obj), "namespace": review.namespace}}
-    return Decision(refusals(client, may, review.user, placed))
+    causes_ = refusals(client, may, review.user, placed)
+    return Decision(causes_) if causes_ else Decision(obj=tokened(client, placed))
 
 
 def _rendered(client: Client, review: Review) -> Decision:

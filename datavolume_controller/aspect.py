@@ -17,11 +17,13 @@ NO_CLASS: Final = "StorageClassNotFound"
 IN_THE_WAY: Final = "ErrResourceExists"
 LEAVING: Final = "ErrResourceMarkedForDeletion"
 NO_SOURCE: Final = "DataSourceNotReady"
+CLONED: Final = Condition("Running", "False", "Completed", "Clone Complete")
 
 
 def conditions(world: World, phase: str, refusal: Refusal | None = None) -> tuple[Condition, ...]:
     """Bound, Ready and Running."""
-    running = _running(world)
+    cloned = world.dv.clones and phase == Phase.SUCCEEDED
+    running = CLONED if cloned and not world.filled_before else _running(world)
     return (_bound(world, refusal), _ready(phase, running), running)
 
 
@@ -75,8 +77,10 @@ def _not_bound(reason: str, message: str) -> Condition:
 
 def _running(world: World) -> Condition:
     if not world.dv.served and not world.filled_before:
-        return _not_served(world)
-    if world.claim is None or world.foreign:
+        return Condition("Running", "False", NOT_SERVED, world.dv.unserved)
+    if world.claim is None:
+        return _not_ready(world) or Condition("Running", "False")
+    if world.foreign:
         return Condition("Running", "False")
     said = world.claim.annotations
     return Condition(
@@ -87,18 +91,18 @@ def _running(world: World) -> Condition:
     )
 
 
-def _not_served(world: World) -> Condition:
-    """A clone waits: for its DataSource first, then for us."""
+def _not_ready(world: World) -> Condition | None:
+    """A clone waits for its DataSource."""
     where = world.dv.refers
     if where is None:
-        return Condition("Running", "False", NOT_SERVED, world.dv.unserved)
+        return None
     if world.data_source is None:
         return Condition("Running", "False", NO_SOURCE, f"spec.sourceRef: there is no DataSource {where}")
     ready = meta.condition(world.data_source, "Ready") or {}
     if ready.get("status") != "True":
         why = ready.get("message") or "it says nothing yet"
         return Condition("Running", "False", NO_SOURCE, f"DataSource {where} is not ready: {why}")
-    return Condition("Running", "False", NOT_SERVED, world.dv.unserved)
+    return None
 
 
 def _ready(phase: str, running: Condition) -> Condition:

@@ -23,16 +23,27 @@ def refusals(client: Client, may: May, user: User, obj: Obj) -> Sequence[Cause]:
     said = meta.annotations(obj)
     if cdi.PRE_POPULATED in said or cdi.CHECK_STATIC in said:
         return ()
-    spec = meta.spec(obj)
+    found = cloned(client, obj)
+    if found is None or not found[1].name:
+        return ()
+    entry, source = found
+    if may_read(may, user, entry, source, meta.namespace(obj)):
+        return ()
+    message = f"User {user.name} has insufficient permissions in clone source namespace {source.namespace}"
+    return (Cause(message, "spec.source.PVC.namespace"),)
+
+
+def cloned(client: Client, obj: Obj) -> tuple[str, Key] | None:
+    """What a DataVolume is to be cloned from: `pvc` or `snapshot`, and which. Raises BadRequest as `refusals`."""
+    spec, namespace = meta.spec(obj), meta.namespace(obj)
     source = spec.get("source")
     if source is None:
-        source = _behind(client, spec.get("sourceRef"), meta.namespace(obj))
-    for kind in (CLAIM_SOURCE, SNAPSHOT_SOURCE):
-        found = (source or {}).get(kind)
-        if isinstance(found, dict) and not _permitted(may, user, kind, found, meta.namespace(obj)):
-            message = f"User {user.name} has insufficient permissions in clone source namespace {found['namespace']}"
-            return (Cause(message, "spec.source.PVC.namespace"),)
-    return ()
+        source = _behind(client, spec.get("sourceRef"), namespace)
+    for entry in (CLAIM_SOURCE, SNAPSHOT_SOURCE):
+        found = (source or {}).get(entry)
+        if isinstance(found, dict):
+            return entry, Key(str(found.get("name") or ""), str(found.get("namespace") or namespace))
+    return None
 
 
 def _behind(client: Client, ref: Any, namespace: str) -> Mapping[str, Any] | None:
@@ -54,11 +65,12 @@ def _behind(client: Client, ref: Any, namespace: str) -> Mapping[str, Any] | Non
     return None
 
 
-def _permitted(may: May, user: User, kind: str, source: Mapping[str, Any], namespace: str) -> bool:
-    name, where = str(source.get("name") or ""), str(source.get("namespace") or namespace)
-    if where == namespace or not name:
+def may_read(may: May, user: User, kind: str, source: Key, namespace: str) -> bool:
+    """Whether that user may clone a claim or a snapshot into that namespace."""
+    where = source.namespace
+    if where == namespace:
         return True
-    if may(user, Access("create", DATA_VOLUME.group, DATA_VOLUME.plural, where, name, "source")):
+    if may(user, Access("create", DATA_VOLUME.group, DATA_VOLUME.plural, where, source.name, "source")):
         return True
     if not may(user, Access("create", POD.group, POD.plural, where)):
         return False

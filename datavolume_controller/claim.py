@@ -67,6 +67,11 @@ class Storage:
         said = self.profiles.get(chosen.name)
         return said.minimum if said else capability(chosen).minimum
 
+    def provisioner(self, class_name: str) -> str:
+        """What makes that class's volumes; empty where nothing is known of it."""
+        chosen = self.named(class_name)
+        return chosen.provisioner if chosen else ""
+
     def driven(self, class_name: str) -> bool:
         """Whether a CSI driver makes that class's volumes."""
         chosen = self.named(class_name)

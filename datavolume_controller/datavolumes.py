@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from datavolume_controller import importer, population, status, uploader
+from datavolume_controller import cloning, importer, population, status, uploader
 from datavolume_controller.claim import Refusal, Storage
+from datavolume_controller.datasources import SOURCES
 from datavolume_controller.progress import FIRST, IDLE, PERIOD, Scraper, Target
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.report import reported
@@ -17,11 +18,13 @@ from diskyard.api.datavolume import DataVolume, Phase, datavolume
 from diskyard.api.meta import (
     CDI_CONFIG,
     CLAIM,
+    CLONE_SOURCE,
     CSI_DRIVER,
     DATA_SOURCE,
     DATA_VOLUME,
     IMPORT_SOURCE,
     POD,
+    SNAPSHOT,
     STORAGE_CLASS,
     STORAGE_PROFILE,
     UPLOAD_SOURCE,
@@ -66,12 +69,14 @@ class DataVolumes:
         self._scraper = scraper
         self._interest = Interest()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
-            CLAIM: same_name,
+            CLAIM: lambda obj: (*same_name(obj), *self._interest.roots(CLAIM)(obj)),
             STORAGE_CLASS: everything,
             STORAGE_PROFILE: everything,
             CDI_CONFIG: everything,
             IMPORT_SOURCE: owners(DATA_VOLUME),
             UPLOAD_SOURCE: owners(DATA_VOLUME),
+            CLONE_SOURCE: owners(DATA_VOLUME),
+            SNAPSHOT: self._interest.roots(SNAPSHOT),
             DATA_SOURCE: self._interest.roots(DATA_SOURCE),
             CSI_DRIVER: nothing,
             VOLUME: nothing,
@@ -85,6 +90,12 @@ class DataVolumes:
         self._interest.note(key, ((DATA_SOURCE, dv.refers),) if dv.refers else ())
         if obj is None:
             return None
+        source_obj = find(client, *population.source_key(dv))
+        cloned = cloning.gathered(client, dv, obj, source_obj)
+        leaf = cloned.leaf if cloned else None
+        if leaf and dv.phase != Phase.SUCCEEDED:
+            seen = (SOURCES[leaf.entry], leaf.key)
+            self._interest.note(key, (seen, (DATA_SOURCE, dv.refers)) if dv.refers else (seen,))
         claim_obj = find(client, CLAIM, dv.claim)
         found = claim(claim_obj) if claim_obj else None
         return World(
@@ -96,7 +107,8 @@ class DataVolumes:
             config=settings(client),
             figures=self._figures(client, found) if found and found.pod_phase == "Running" else None,
             now=meta.timestamp(datetime.now(UTC)),
-            source_obj=find(client, *population.source_key(dv)),
+            source_obj=source_obj,
+            cloning=cloned,
             data_source=find(client, DATA_SOURCE, dv.refers) if dv.refers else None,
         )
 
@@ -106,7 +118,7 @@ class DataVolumes:
             return NOTHING
         refusal: Refusal | None = None
         if world.claim is None and world.dv.served and not world.dv.populated_claim:
-            made = population.claim(world.obj, world.dv, world.storage, world.config)
+            made = population.claimed(world.obj, world.dv, world.storage, world.config, world.cloning)
             if not isinstance(made, Refusal):
                 return Plan((*_source(world, made), _creation(world, made), *_noted(world)))
             refusal = made
@@ -134,7 +146,8 @@ def _source(world: World, made: Obj) -> tuple[Action, ...]:
     """What the claim's populator is told, before the claim is there."""
     if world.source_obj is not None or made["metadata"]["annotations"][cdi.USE_POPULATOR] != "true":
         return ()
-    return (Create(*population.source(world.obj, world.dv)),)
+    leaf = world.cloning.leaf if world.cloning else None
+    return (Create(*population.source(world.obj, world.dv, leaf)),)
 
 
 def _creation(world: World, made: Obj) -> Action:
@@ -187,7 +200,7 @@ def _corrected(world: World) -> tuple[Action, ...]:
 def _source_kept(world: World) -> tuple[Action, ...]:
     """The populator's source says what the DataVolume says: it gets more stages, else is made again."""
     if not world.populated or not world.dv.origin:
-        return ()
+        return _clone_kept(world)
     kind, wanted = population.source(world.obj, world.dv)
     if world.source_obj is None:
         return (Create(kind, wanted),)
@@ -198,6 +211,14 @@ def _source_kept(world: World) -> tuple[Action, ...]:
     if {**held, **added} == {**wanted["spec"], **added}:
         return (Merge(kind, meta.key(wanted), {"spec": added}),)
     return (_removal(kind, world.source_obj), Create(kind, wanted))
+
+
+def _clone_kept(world: World) -> tuple[Action, ...]:
+    """What is cloned is settled once; only what was taken away is said again."""
+    leaf = world.cloning.leaf if world.cloning else None
+    if not world.populated or leaf is None or world.source_obj is not None:
+        return ()
+    return (Create(*population.source(world.obj, world.dv, leaf)),)
 
 
 def _source_removed(world: World) -> tuple[Action, ...]:

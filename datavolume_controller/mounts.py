@@ -8,7 +8,7 @@ from typing import Any
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
 from diskyard.api.meta import Obj
-from diskyard.api.names import cdi
+from diskyard.api.names import cdi, clone
 from diskyard.api.storage import Claim
 
 
@@ -40,6 +40,7 @@ def mounts(claim: Claim, config: Config) -> tuple[Mount, ...]:
         Mount(
             cdi.VDDK_ARGS_VOLUME_NAME, _parent(cdi.VDDK_ARGS_FILE), _config_map(said.get(cdi.VDDK_EXTRA_ARGS))
         ),
+        Mount(clone.KEYS_VOLUME, clone.KEYS_DIR, _secret(said[clone.KEYS]) if clone.KEYS in said else {}),
         Mount(cdi.VDDK_VOLUME_NAME, cdi.VDDK_ROOT, brought),
         *(
             Mount(f"{cdi.SECRET_HEADERS_VOLUME}{n}", f"{cdi.SECRET_HEADERS_DIR}/{n}", _secret(name))

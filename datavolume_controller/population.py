@@ -3,27 +3,60 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from datavolume_controller import cloning
 from datavolume_controller.asked import PASSED, asked, corrected
 from datavolume_controller.claim import Refusal, Storage, rendered
+from datavolume_controller.cloning import NO_SOURCE, Cloning, sized
+from datavolume_controller.datasources import Named
 from datavolume_controller.stages import advanced, begun
 from diskyard.api import meta
 from diskyard.api.config import Config
 from diskyard.api.datavolume import DataVolume
-from diskyard.api.meta import CLAIM, DATA_VOLUME, IMPORT_SOURCE, UPLOAD_SOURCE, Key, Kind, Obj
-from diskyard.api.names import cdi, derived, kubernetes
+from diskyard.api.meta import (
+    CLAIM,
+    CLONE_SOURCE,
+    DATA_VOLUME,
+    IMPORT_SOURCE,
+    UPLOAD_SOURCE,
+    Key,
+    Kind,
+    Obj,
+)
+from diskyard.api.names import cdi, clone, derived, kubernetes
 from diskyard.api.storage import BLOCK, Claim, Reference, Volume, default_class
 
-POPULATORS: Final[Mapping[str, Kind]] = {each.kind: each for each in (IMPORT_SOURCE, UPLOAD_SOURCE)}
+POPULATORS: Final[Mapping[str, Kind]] = {
+    each.kind: each for each in (IMPORT_SOURCE, UPLOAD_SOURCE, CLONE_SOURCE)
+}
 """Kind, as a claim's dataSourceRef names it -> ours."""
 _NOT_COPIED: Final = frozenset(
     {
-        kubernetes.LAST_APPLIED, cdi.POPULATED_FOR, cdi.PRE_POPULATED, cdi.ATTEMPTS, cdi.IMPORT_PROGRESS,
+        kubernetes.LAST_APPLIED,
+        clone.NAMESPACE, clone.PHASE, clone.ERROR, cdi.PRIME,
+        cdi.POPULATED_FOR, cdi.PRE_POPULATED, cdi.ATTEMPTS, cdi.IMPORT_PROGRESS,
         cdi.USE_POPULATOR,
     }
 )  # fmt: skip
 
 STAGED: Final = ("checkpoints", "finalCheckpoint")
 """What of a source may be changed: more stages follow."""
+
+
+def claimed(
+    owner: Obj, dv: DataVolume, storage: Storage, config: Config, cloned: Cloning | None
+) -> Obj | Refusal:
+    """The PersistentVolumeClaim of a DataVolume, also of one that is cloned; why there is none yet."""
+    if cloned is None or cloned.leaf is None:
+        waits = Refusal(NO_SOURCE, "The source of its DataSource doesn't exist")
+        return waits if dv.clones else claim(owner, dv, storage, config)
+    wanted = sized(dv, cloned, config)
+    made = wanted if isinstance(wanted, Refusal) else claim(owner, wanted, storage, config)
+    if isinstance(made, Refusal):
+        return made
+    where = cloned.leaf.key.namespace
+    if where != dv.key.namespace:
+        made["metadata"]["annotations"][clone.NAMESPACE] = where
+    return made
 
 
 def claim(owner: Obj, dv: DataVolume, storage: Storage, config: Config) -> Obj | Refusal:
@@ -33,6 +66,8 @@ def claim(owner: Obj, dv: DataVolume, storage: Storage, config: Config) -> Obj |
         return spec
     by_hand = static_volumes(dv, storage.volumes)
     populated = not by_hand and populates(dv, spec, storage)
+    if dv.clones and not populated:
+        return Refusal("NoPopulator", _unclonable(spec, storage))
     return {
         "apiVersion": CLAIM.api_version,
         "kind": CLAIM.kind,
@@ -47,6 +82,14 @@ def claim(owner: Obj, dv: DataVolume, storage: Storage, config: Config) -> Obj |
     }
 
 
+def _unclonable(spec: Obj, storage: Storage) -> str:
+    name = str(spec.get("storageClassName") or "")
+    return (
+        f"In tree storage class does not support snapshot/clone: claims of {name or 'no class'} "
+        f"({storage.provisioner(name) or 'unknown'}) are filled by no populator; name a class of a CSI driver"
+    )
+
+
 def populates(dv: DataVolume, spec: Obj, storage: Storage) -> bool:
     """Whether our populators are to fill the claim: as the user says, else wherever a CSI driver makes its volume."""
     if dv.external or not dv.served:
@@ -58,7 +101,8 @@ def populates(dv: DataVolume, spec: Obj, storage: Storage) -> bool:
     if not chosen:
         found = default_class(storage.classes, virt=False)
         chosen = found.name if found else ""
-    return storage.driven(chosen)
+    ours = dv.clones and storage.provisioner(chosen) == kubernetes.PROVISIONER
+    return ours or storage.driven(chosen)
 
 
 def ours(reference: Reference | None) -> Kind | None:
@@ -70,14 +114,18 @@ def ours(reference: Reference | None) -> Kind | None:
 
 def source_key(dv: DataVolume) -> tuple[Kind, Key]:
     """Which object says to our populators what fills the DataVolume's claim."""
+    if dv.clones:
+        return CLONE_SOURCE, Key(derived.clone_source(dv.uid), dv.key.namespace)
     if dv.uploads:
         return UPLOAD_SOURCE, Key(derived.upload_source(dv.uid), dv.key.namespace)
     return IMPORT_SOURCE, Key(derived.import_source(dv.uid), dv.key.namespace)
 
 
-def source(owner: Obj, dv: DataVolume) -> tuple[Kind, Obj]:
-    """That object."""
+def source(owner: Obj, dv: DataVolume, leaf: Named | None = None) -> tuple[Kind, Obj]:
+    """That object; `leaf`: what it is cloned from, where it is."""
     kind, key = source_key(dv)
+    if leaf is not None:
+        return kind, cloning.source(owner, dv, leaf)
     staged = bool(dv.stages.checkpoints)
     spec = {
         "contentType": dv.content_type,
@@ -125,7 +173,8 @@ def repeated(dv: DataVolume, held: Claim) -> dict[str, str | None]:
 def transfer(claim_: Claim) -> Key:
     """The claim that pods work on: the one that is filled in its place, else itself."""
     prime = claim_.annotations.get(cdi.PRIME)
-    return Key(prime, claim_.key.namespace) if prime else claim_.key
+    where = claim_.annotations.get(clone.NAMESPACE) or claim_.key.namespace
+    return Key(prime, where) if prime else claim_.key
 
 
 def _reference(dv: DataVolume) -> Obj:

@@ -13,6 +13,7 @@ from datavolume_controller.asked import PASSED, asked, corrected
 from datavolume_controller.population import ours
 from datavolume_controller.prime import World
 from datavolume_controller.progress import PERIOD, Scraper, Target
+from datavolume_controller.rebind import rebound
 from datavolume_controller.refusal import CreateOrExplain
 from diskyard.api import meta
 from diskyard.api import pod as pods
@@ -35,6 +36,8 @@ from diskyard.kube.reconcile import (
     owners,
 )
 
+_KINDS: Final = (IMPORT_SOURCE, UPLOAD_SOURCE)
+
 
 class Populators:
     """Fills each claim that names a VolumeImportSource or a VolumeUploadSource."""
@@ -46,7 +49,7 @@ class Populators:
         self._interest = Interest()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
             CLAIM: owners(CLAIM),
-            **{kind: self._interest.roots(kind) for kind in (IMPORT_SOURCE, UPLOAD_SOURCE, STORAGE_CLASS)},
+            **{kind: self._interest.roots(kind) for kind in (*_KINDS, STORAGE_CLASS)},
             VOLUME: nothing,
             POD: nothing,
         }
@@ -56,7 +59,7 @@ class Populators:
         obj = find(client, CLAIM, key)
         target = claim(obj) if obj else None
         kind = ours(target.populator) if target else None
-        if obj is None or target is None or target.populator is None or kind is None:
+        if obj is None or target is None or target.populator is None or kind not in _KINDS:
             self._interest.note(key, ())
             return None
         said_by = Key(target.populator.name, key.namespace)
@@ -180,7 +183,7 @@ def _complete(world: World) -> Plan | None:
         message = f"Successfully uploaded into {world.claim.key.name}"
         told = _transition(world, "Succeeded", "UploadSucceeded", message)
     before = (*_labelled(world, stand_in), *told, *_said(world, over))
-    return Plan((*before, *_rebound(world, stand_in)))
+    return Plan((*before, *rebound(world.obj, stand_in, world.volume)))
 
 
 def _staged(world: World) -> Plan | None:
@@ -210,33 +213,6 @@ def _working(world: World) -> Plan | None:
 RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
     _leaving, _bound, _unpopulable, _no_source, _waits, _absent, _complete, _staged, _working,
 )  # fmt: skip
-
-
-def _rebound(world: World, stand_in: Claim) -> tuple[Action, ...]:
-    """The volume's claim is now this one: the second of the three actions that cross."""
-    if world.volume is None:
-        message = (
-            f"the volume {stand_in.volume} of {stand_in.key.name} is gone; delete that claim to begin again"
-        )
-        return (Tell(CLAIM, world.obj, "ErrVolumeLost", message, warning=True),)
-    held = meta.spec(world.volume).get("claimRef") or {}
-    if held.get("uid") == world.claim.uid:
-        return ()
-    if held.get("uid") != stand_in.uid:
-        whose = Key(str(held.get("name", "")), str(held.get("namespace", "")))
-        message = f"PV {stand_in.volume} bound to unexpected claim {whose}"
-        return (Tell(CLAIM, world.obj, "ErrUnexpectedClaim", message, warning=True),)
-    as_seen = {"resourceVersion": meta.meta(world.volume).get("resourceVersion")}
-    reference = {
-        "apiVersion": CLAIM.api_version,
-        "kind": CLAIM.kind,
-        "namespace": world.claim.key.namespace,
-        "name": world.claim.key.name,
-        "uid": world.claim.uid,
-        "resourceVersion": meta.meta(world.obj).get("resourceVersion"),
-    }
-    patch = {"metadata": as_seen, "spec": {"claimRef": reference}}
-    return (Merge(VOLUME, Key(stand_in.volume), patch),)
 
 
 def _corrected(world: World, stand_in: Claim) -> tuple[Action, ...]:

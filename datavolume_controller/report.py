@@ -5,6 +5,7 @@ from typing import Final
 
 from datavolume_controller import aspect, attempt, status
 from datavolume_controller.claim import Refusal
+from datavolume_controller.outcome import Outcome
 from datavolume_controller.world import World
 from diskyard.api import meta
 from diskyard.api.datavolume import Phase
@@ -29,7 +30,7 @@ def reported(world: World, refusal: Refusal | None) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def _events(world: World, found: status.Outcome, refusal: Refusal | None) -> tuple[Tell, ...]:
+def _events(world: World, found: Outcome, refusal: Refusal | None) -> tuple[Tell, ...]:
     told: list[Tell] = []
     if found.event and found.phase != world.dv.phase:
         event = found.event

@@ -1,11 +1,12 @@
 """What a DataVolume's status says: rules of which the first that speaks gives the phase, then its conditions. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from datavolume_controller import clonestatus
 from datavolume_controller.aspect import conditions, in_tree
 from datavolume_controller.claim import Refusal
+from datavolume_controller.outcome import Event, Outcome
 from datavolume_controller.stages import advanced
 from datavolume_controller.world import World
 from diskyard.api.condition import timed
@@ -14,24 +15,6 @@ from diskyard.api.meta import Obj
 from diskyard.api.names import cdi
 from diskyard.api.progress import COMPLETE, percentage
 from diskyard.api.storage import Claim
-
-
-@dataclass(frozen=True)
-class Event:
-    """What is told when the phase changes."""
-
-    reason: str
-    message: str
-    warning: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A phase, and what is told when it is another one than before."""
-
-    phase: str
-    event: Event | None = None
-
 
 Rule = Callable[[World], Outcome | None]
 
@@ -88,6 +71,13 @@ def _external(world: World) -> Outcome | None:
         )
         return Outcome(Phase.PENDING, Event("NoCSIDriverForExternalPopulation", message, warning=True))
     return Outcome(Phase.PENDING)
+
+
+def _cloning(world: World) -> Outcome | None:
+    """Cloned: where the clone stands, and nothing else."""
+    if not world.dv.clones:
+        return None
+    return clonestatus.outcome(world, _claim(world)) or _as_before(world)
 
 
 def _succeeded(world: World) -> Outcome | None:
@@ -169,7 +159,7 @@ def _scheduled(world: World) -> Outcome | None:
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    _unserved, _no_claim, _foreign, _lost, _nothing_to_do, _by_hand, _external, _succeeded, _failed, _unbound,
+    _unserved, _no_claim, _foreign, _lost, _nothing_to_do, _by_hand, _external, _cloning, _succeeded, _failed, _unbound,
     _not_begun, _uploading, _running, _scheduled,
 )  # fmt: skip
 
@@ -190,7 +180,7 @@ def status(world: World, phase: str, refusal: Refusal | None = None) -> Obj:
 def _progress(world: World, phase: str) -> str:
     if phase == Phase.SUCCEEDED:
         return COMPLETE
-    importing = phase in (Phase.SCHEDULED, Phase.IMPORTING, Phase.PAUSED)
+    importing = phase in (Phase.SCHEDULED, Phase.IMPORTING, Phase.PAUSED, Phase.CLONING)
     before = world.dv.progress if importing else ""
     return percentage(world.figures.percent if world.figures else None, before)
 

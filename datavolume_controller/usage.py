@@ -20,12 +20,12 @@ def claims(obj: Obj) -> Iterable[Key]:
     return (Key(name, meta.namespace(obj)) for name in pod.claims(obj))
 
 
-_USERS: Final = Index(POD, claims)
+USERS: Final = Index(POD, claims)
 
 
 def users(client: Client, claim: Key) -> tuple[Key, ...]:
     """The pods that use a claim and have not ended."""
-    found = found_by(client, _USERS, claim)
+    found = found_by(client, USERS, claim)
     return tuple(meta.key(each) for each in found if meta.phase(each) not in ("Succeeded", "Failed"))
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from datavolume_controller import population
 from datavolume_controller.claim import Storage
+from datavolume_controller.cloning import Cloning
 from diskyard.api.config import Config
 from diskyard.api.datavolume import DataVolume
 from diskyard.api.meta import Obj
@@ -29,6 +30,8 @@ class World:
     """What says to our populators what fills the claim; None: there is none."""
     data_source: Obj | None = field(default=None)
     """The DataSource that it refers to; None where there is none."""
+    cloning: Cloning | None = None
+    """What it is cloned from, where it is."""
 
     @property
     def owns(self) -> bool:

@@ -35,9 +35,11 @@ class Rules:
         """Look things up there. Until then everything is admitted: it is what the yard itself begins with."""
         self._client, self._policy = client, policy
 
-    def mutate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Obj:  # noqa: ARG002 - as asked
+    def mutate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Obj:
         """The object with what is filled in when it is made."""
         defaults = _DEFAULTS.get(kind)
+        if self._client is not None and kind == DATA_VOLUME and old is None and user is not None:
+            return cdi.tokened(self._client, obj)
         if self._client is None or defaults is None or old is not None:
             return obj
         return defaults(self._client, obj)
@@ -49,13 +51,14 @@ class Rules:
         if self._client is None or meta.deleting(obj):
             return ()
         if kind == DATA_VOLUME and old is None and user is not None:
-            refusals = cdi.refusals(self._client, self._may, user, obj)
+            refusals = cdi.refusals(self._client, self.may, user, obj)
             if refusals:
                 return refusals
         causes = _CAUSES.get(kind)
         return causes(self._client, obj, old) if causes else cdi.causes(self._client, kind, obj, old)
 
-    def _may(self, user: User, access: Access) -> bool:
+    def may(self, user: User, access: Access) -> bool:
+        """Whether that user may."""
         asked = Question(
             access.verb, access.group, access.resource, access.subresource, access.namespace, access.name
         )

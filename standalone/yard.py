@@ -66,6 +66,7 @@ class Yard(AbstractContextManager["Yard"]):
     def __init__(self, directory: Directory, stack: ExitStack, means: Means, say: Say) -> None:
         self.kubeconfig = directory.kubeconfig
         self.url = self.page = ""
+        self._rules = Rules()
         self._directory = directory
         self._stack = stack
         network = opened(directory.path, Wish(directory.network, means.subnet), say)
@@ -80,6 +81,7 @@ class Yard(AbstractContextManager["Yard"]):
             rules = Rules()
             objects = stack.enter_context(Objects.open(directory.store, rules))
             yard = cls(directory, stack, means, say)
+            yard._rules = rules
             provide(objects)
             first = seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
             door = Door(objects, tokens(directory.pki))
@@ -138,7 +140,7 @@ class Yard(AbstractContextManager["Yard"]):
         collector.start()
         others = [
             Services(forwarder),
-            *datavolume_controller.reconcilers(scraper),
+            *datavolume_controller.reconcilers(scraper, lambda _: self._rules.may),
             *vm_controller.reconcilers(),
             Aggregates(),
             DefaultAccounts(),

@@ -53,6 +53,8 @@ class Config:
     pull_policy: str = PULL_POLICY
     placement: Obj = field(default_factory=dict)
     """`nodeSelector`, `affinity`, `tolerations` of workers' pods."""
+    clone_override: str = ""
+    """How everything is cloned, whatever the storage classes say; empty: as they say."""
     verbosity: int = USUAL
     """How much workers say: 0 what went wrong, 1 what is done, 2 every step."""
 
@@ -107,5 +109,6 @@ def config(obj: Obj, owner: Obj | None = None) -> Config:
         pull_secrets=tuple(status.get("imagePullSecrets") or ()),
         pull_policy=str(workers.get("imagePullPolicy") or PULL_POLICY),
         placement={name: placement[name] for name in PLACEMENT if placement.get(name)},
+        clone_override=str(workers.get("cloneStrategyOverride") or ""),
         verbosity=USUAL if verbosity is None else int(verbosity),
     )

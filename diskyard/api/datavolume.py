@@ -29,6 +29,13 @@ class Phase(StrEnum):
     POPULATING = "PendingPopulation"
     UPLOAD_SCHEDULED = "UploadScheduled"
     UPLOAD_READY = "UploadReady"
+    CLONE_SCHEDULED = "CloneScheduled"
+    CLONING = "CloneInProgress"
+    SNAPSHOTTING = "SnapshotForSmartCloneInProgress"
+    RESTORING = "CloneFromSnapshotSourceInProgress"
+    CSI_CLONING = "CSICloneInProgress"
+    PREPARING = "PrepClaimInProgress"
+    REBINDING = "RebindInProgress"
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,11 @@ class DataVolume:
         return isinstance(self.origin, Upload)
 
     @property
+    def clones(self) -> bool:
+        """Whether it is filled from another claim, or from a snapshot."""
+        return self.refers is not None or self.source in CLONES
+
+    @property
     def external(self) -> Reference | None:
         """Whose populator fills it, where neither a source nor a sourceRef says what is in it."""
         return None if self.sources or self.refers else populator(self.target)
@@ -107,12 +119,8 @@ class DataVolume:
     @property
     def unserved(self) -> str:
         """Which field is more than we can serve, and what to write instead; empty where we can."""
-        if self.refers or self.source in CLONES:
-            field = "spec.sourceRef" if self.refers else f"spec.source.{self.source}"
-            return (
-                f"{field} is not served by this version: claims and snapshots are not cloned yet, and the DataVolume "
-                "waits for a version that does. Until then import or upload the image"
-            )
+        if self.clones:
+            return ""
         if not self.source and not self.external:
             return f"spec.source names {len(self.sources)} sources: keep exactly one of them"
         if isinstance(self.origin, Registry) and not self.origin.url:

@@ -117,6 +117,7 @@ DATA_SOURCE: Final = Kind(
 )
 IMPORT_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeImportSource", "volumeimportsources")
 UPLOAD_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeUploadSource", "volumeuploadsources")
+CLONE_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeCloneSource", "volumeclonesources")
 UPLOAD_TOKEN: Final = Kind(
     "upload.cdi.kubevirt.io", "v1beta1", "UploadTokenRequest", "uploadtokenrequests", short=("utr", "utrs"),
     older=("v1alpha1",),
@@ -152,8 +153,8 @@ CORE_KINDS: Final[tuple[Kind, ...]] = (
 """What a Kubernetes server has of itself, as far as we need it."""
 
 OUR_KINDS: Final[tuple[Kind, ...]] = (
-    CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, DATA_SOURCE, IMPORT_SOURCE, UPLOAD_SOURCE, KUBEVIRT, MACHINE,
-    INSTANCE, REPLICA_SET,
+    CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, DATA_SOURCE, IMPORT_SOURCE, UPLOAD_SOURCE, CLONE_SOURCE, KUBEVIRT,
+    MACHINE, INSTANCE, REPLICA_SET,
 )  # fmt: skip
 """What comes from the CRDs in charts/diskyard/crds."""
 

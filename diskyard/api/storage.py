@@ -29,6 +29,8 @@ class StorageClass:
     parameters: Mapping[str, str] = field(default_factory=dict)
     clone_strategy: str = ""
     """The operator's hint."""
+    expands: bool = False
+    """Whether its volumes may grow."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Profile:
     sets: tuple[PropertySet, ...] = ()
     minimum: int = 0
     """Bytes below which the class gives no volume."""
+    clone_strategy: str = ""
+    """How its claims are cloned."""
+    snapshot_class: str = ""
+    """Of its snapshots."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ class Claim:
     """The size that is asked for, a quantity."""
     volume: str = ""
     """The PersistentVolume that it has."""
+    capacity: int = 0
+    """Bytes of that volume, once it is bound."""
     populator: Reference | None = None
     """What is to fill it, where that is neither storage nor us by annotations."""
 
@@ -147,6 +155,7 @@ def storage_class(obj: Obj) -> StorageClass:
         created=str(meta.meta(obj).get("creationTimestamp") or ""),
         parameters={str(key): str(text) for key, text in (obj.get("parameters") or {}).items()},
         clone_strategy=annotations.get(cdi.CLONE_STRATEGY, ""),
+        expands=obj.get("allowVolumeExpansion") is True,
     )
 
 
@@ -185,6 +194,7 @@ def claim(obj: Obj) -> Claim:
         block=spec.get("volumeMode") == BLOCK,
         request=str(requests.get("storage", "")),
         volume=str(spec.get("volumeName") or ""),
+        capacity=_bytes((meta.status(obj).get("capacity") or {}).get("storage")),
         populator=populator(spec),
     )
 
@@ -218,7 +228,13 @@ def choices(classes: Iterable[StorageClass]) -> str:
 def profile(obj: Obj) -> Profile:
     """What an object of the kind StorageProfile says that its class gives: its owner's word, else what we know."""
     said = meta.spec(obj).get("claimPropertySets") or meta.status(obj).get("claimPropertySets") or ()
-    return Profile(property_sets(said), _bytes(meta.annotations(obj).get(cdi.MINIMUM_SIZE)))
+    status = meta.status(obj)
+    return Profile(
+        property_sets(said),
+        _bytes(meta.annotations(obj).get(cdi.MINIMUM_SIZE)),
+        clone_strategy=str(status.get("cloneStrategy") or ""),
+        snapshot_class=str(status.get("snapshotClass") or ""),
+    )
 
 
 def property_sets(said: Iterable[Obj]) -> tuple[PropertySet, ...]:

@@ -17,6 +17,7 @@ from diskyard.errors import Unauthorized
 ISSUER: Final = "cdi-apiserver"
 LIFE: Final = timedelta(minutes=5)
 UPLOAD: Final = "Upload"
+CLONE: Final = "Clone"
 _ALGORITHM: Final = "PS256"
 _LEEWAY: Final = timedelta(seconds=10)
 _LONGEST: Final = 16 * 1024

@@ -53,10 +53,6 @@ def test_a_datavolume_from(source: Obj, read: Origin) -> None:
 
 
 UNSERVED: dict[str, tuple[Obj, str]] = {
-    "a clone": ({"source": {"pvc": {"namespace": "n", "name": "c"}}}, "spec.source.pvc is not served"),
-    "a DataSource": (
-        {"source": None, "sourceRef": {"kind": "DataSource", "name": "s"}}, "spec.sourceRef is not served",
-    ),
     "nothing": ({"source": None}, "names 0 sources"),
     "an image stream": ({"source": {"registry": {"imageStream": "s", "pullMethod": "node"}}}, "imageStream"),
     "an archive of a disk": (
@@ -81,6 +77,7 @@ def test_says_what_is_not_served(spec: Obj, words: str) -> None:
         ({"blank": {}}, "blank", True),
         ({"s3": {"url": "s3"}}, "s3", True),
         ({"upload": {}}, "upload", True),
+        ({"pvc": {"namespace": "n", "name": "c"}}, "pvc", True),
         ({}, "", False),
         ({"blank": {}, "upload": {}}, "", False),
     ],

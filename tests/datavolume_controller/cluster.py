@@ -3,14 +3,25 @@
 from dataclasses import dataclass
 
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, IMPORT_SOURCE, POD, STORAGE_CLASS, UPLOAD_SOURCE, VOLUME, Key, Obj
+from diskyard.api.meta import (
+    CLAIM,
+    CLONE_SOURCE,
+    IMPORT_SOURCE,
+    POD,
+    SECRET,
+    STORAGE_CLASS,
+    UPLOAD_SOURCE,
+    VOLUME,
+    Key,
+    Obj,
+)
 from diskyard.api.names import cdi
 from diskyard.api.storage import storage_class
 from diskyard.errors import NotFound
 from diskyard.kube.client import Client, Deletion
 from tests import builders
 
-CHILDREN = (CLAIM, POD, IMPORT_SOURCE, UPLOAD_SOURCE)
+CHILDREN = (CLAIM, POD, SECRET, IMPORT_SOURCE, UPLOAD_SOURCE, CLONE_SOURCE)
 
 
 @dataclass
@@ -88,5 +99,5 @@ def _reference(claim: Obj) -> Obj:
         "kind": "PersistentVolumeClaim",
         "uid": meta.uid(claim),
         "name": meta.name(claim),
-        "namespace": "default",
+        "namespace": meta.namespace(claim),
     }

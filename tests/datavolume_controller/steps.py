@@ -1,6 +1,7 @@
 """Controllers without threads: every key looked at until nothing is left to do, and cut off where a test says."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ from datavolume_controller import reconcilers
 from datavolume_controller.authorities import Authorities
 from datavolume_controller.progress import Scraper
 from diskyard.api import meta
+from diskyard.errors import NotFound
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import EVERY, Reconciler
 
@@ -45,7 +47,8 @@ class Steps:
         """Every root, and every key that another object asks to look at."""
         found = {meta.key(obj) for obj in self.client.list(reconciler.kind).items}
         for kind, wakes in reconciler.wakes.items():
-            found |= {key for obj in self.client.list(kind).items for key in wakes(obj)}
+            with suppress(NotFound):  # not every server has snapshots
+                found |= {key for obj in self.client.list(kind).items for key in wakes(obj)}
         return sorted(found - {EVERY})
 
     def _once(self, reconciler: Reconciler[Any], key: meta.Key) -> None:

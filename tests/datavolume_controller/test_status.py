@@ -170,9 +170,9 @@ def test_running_repeats_what_the_claim_says() -> None:
 
 
 def test_a_source_that_is_not_served_is_named() -> None:
-    running = status.conditions(with_source(pvc={"namespace": "n", "name": "c"}), "Pending")[2]
+    running = status.conditions(with_source(registry={"imageStream": "s"}), "Pending")[2]
     assert running.reason == "SourceNotServed"
-    assert "spec.source.pvc is not served" in running.message
+    assert "spec.source.registry.imageStream is not served" in running.message
 
 
 def test_ready_only_when_succeeded() -> None:

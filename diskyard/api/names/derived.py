@@ -49,6 +49,36 @@ def upload_source(owner_uid: str) -> str:
     return f"volume-upload-source-{owner_uid}"
 
 
+def clone_source(owner_uid: str) -> str:
+    """`volume-clone-source-<uid>`: what a DataVolume's claim is to be cloned from."""
+    return f"volume-clone-source-{owner_uid}"
+
+
+def clone_claim(target_uid: str) -> str:
+    """`tmp-pvc-<uid>`: the claim, beside the source, that is filled in place of one that is cloned."""
+    return f"tmp-pvc-{target_uid}"
+
+
+def clone_middle(target_uid: str) -> str:
+    """`tmp-source-pvc-<uid>`: the claim restored from a snapshot that is copied then."""
+    return f"tmp-source-pvc-{target_uid}"
+
+
+def clone_snapshot(target_uid: str) -> str:
+    """`tmp-snapshot-<uid>`: the snapshot that a clone is made of."""
+    return f"tmp-snapshot-{target_uid}"
+
+
+def preparer_pod(target_uid: str) -> str:
+    """`prep-<uid>`: has a clone's volume bound and grown."""
+    return f"prep-{target_uid}"
+
+
+def cloner_pod(stand_in_uid: str) -> str:
+    """`<uid>-source-pod`: what reads the source of a copy; its keys have the same name."""
+    return f"{stand_in_uid}-source-pod"
+
+
 def launcher_pod(instance: str, uid: str) -> str:
     """`virt-launcher-<instance>-<5 characters of the uid's hash>`: one pod for one life of an instance."""
     return f"{fitted('virt-launcher', instance, 57)}-{_short(uid)}"

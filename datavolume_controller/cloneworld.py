@@ -1,0 +1,154 @@
+"""One claim that is to be a clone and what surrounds it, as they stand; and the claims that stand in for it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from datavolume_controller import prime
+from datavolume_controller.cloneright import Verdict
+from datavolume_controller.datasources import Named
+from datavolume_controller.strategy import COPY, Case, Choice, choice
+from diskyard.api import meta, quantity
+from diskyard.api import pod as pods
+from diskyard.api.config import Config
+from diskyard.api.meta import CLAIM, CLONE_SOURCE, Key, Obj
+from diskyard.api.names import cdi, clone, derived
+from diskyard.api.pod import Facts
+from diskyard.api.storage import BLOCK, Claim, Profile, StorageClass
+
+HANDED_ON: Final = (cdi.SELECTED_NODE, cdi.RETAIN_POD, *cdi.POD_ANNOTATIONS)
+
+
+@dataclass(frozen=True)
+class World:
+    """What is decided over."""
+
+    obj: Obj
+    claim: Claim
+    wanted: Named | None
+    """What its VolumeCloneSource names; None: there is none."""
+    wishes: Obj
+    """The spec of that VolumeCloneSource."""
+    source_obj: Obj | None
+    """The claim or snapshot that is cloned."""
+    source: Claim | None
+    """It, where it is a claim."""
+    source_driver: str
+    """What made its volume."""
+    verdict: Verdict
+    users: tuple[Key, ...]
+    """Pods that write to the source."""
+    storage_class: StorageClass | None
+    profile: Profile
+    snapshot_class: str
+    config: Config
+    stand_in_obj: Obj | None
+    stand_in: Claim | None
+    """The claim that is filled in its place, beside the source."""
+    volume: Obj | None
+    """The volume of that."""
+    middle_obj: Obj | None = None
+    """A claim restored from a snapshot that is copied."""
+    snapshot: Obj | None = None
+    """Made for this clone."""
+    pod: Obj | None = None
+    """What reads the source."""
+    preparer: Obj | None = None
+    """What has the stand-in bound and grown."""
+
+    @property
+    def where(self) -> str:
+        """The namespace of the source, and of all that is made for a while."""
+        return self.claim.annotations.get(clone.NAMESPACE) or self.claim.key.namespace
+
+    @property
+    def facts(self) -> Facts:
+        """What has happened to the pod that reads the source."""
+        return pods.facts(self.pod or {})
+
+    @property
+    def filled(self) -> bool:
+        """Whether the stand-in is said to hold everything."""
+        return self.claim.pod_phase == "Succeeded"
+
+    @property
+    def temporary(self) -> Mapping[str, Obj | None]:
+        """What is there for a while only."""
+        return {
+            "stand-in": self.stand_in_obj, "middle": self.middle_obj, "snapshot": self.snapshot,
+            "preparer": self.preparer,
+        }  # fmt: skip
+
+    @property
+    def strategy(self) -> Choice:
+        """How it is cloned: what was settled when it began, else what speaks for it now."""
+        held = self.claim.annotations.get(clone.TYPE, "")
+        if held and (self.stand_in is not None or self.snapshot is not None):
+            return Choice(held or COPY)
+        if self.storage_class is None or self.wanted is None:
+            return Choice(COPY)
+        return choice(
+            Case(
+                target=self.storage_class,
+                target_block=self.claim.block,
+                target_size=asked_size(self.claim),
+                source_driver=self.source_driver,
+                source_block=self.source_block,
+                source_size=self.source.capacity if self.source else asked_size(self.claim),
+                of_snapshot=self.wanted.entry == "snapshot",
+                override=self.config.clone_override,
+                profile=self.profile.clone_strategy,
+                snapshot_class=self.snapshot_class,
+            )
+        )
+
+    @property
+    def source_block(self) -> bool:
+        """Whether the source is a block device."""
+        if self.source is not None:
+            return self.source.block
+        said = meta.annotations(self.source_obj or {}).get(clone.SOURCE_MODE)
+        return said == BLOCK if said else self.claim.block
+
+    def as_populated(self) -> prime.World:
+        """The same as claims with other populators are looked at: for what is said of their stand-ins."""
+        return prime.World(
+            obj=self.obj, claim=self.claim, kind=CLONE_SOURCE, source=None, prime_obj=self.stand_in_obj,
+            prime=self.stand_in, volume=self.volume, storage_class=self.storage_class, figures=None, now="",
+        )  # fmt: skip
+
+
+def asked_size(held: Claim) -> int:
+    """Bytes that a claim asks for."""
+    return quantity.parse(held.request or 0)
+
+
+def stand_in(world: World, data_source: Obj | None = None, name: str = "") -> Obj:
+    """The claim that is filled beside the source: the same room; its volume changes hands in the end."""
+    spec, target = meta.spec(world.obj), world.claim
+    preallocation = world.wishes.get("preallocation")
+    asked = target.annotations.get(cdi.PREALLOCATION_REQUESTED, "false")
+    handed_on = {key: target.annotations[key] for key in HANDED_ON if key in target.annotations}
+    kept = {
+        key: spec[key]
+        for key in ("accessModes", "resources", "storageClassName", "volumeMode")
+        if key in spec
+    }
+    return {
+        "apiVersion": CLAIM.api_version,
+        "kind": CLAIM.kind,
+        "metadata": {
+            "name": name or derived.clone_claim(target.uid),
+            "namespace": world.where,
+            "labels": {cdi.APP_LABEL: cdi.APP, cdi.NO_BACKUP_LABEL: "true", clone.OWNED_BY: target.uid},
+            "annotations": {
+                **handed_on,
+                cdi.IMMEDIATE_BINDING: "",
+                cdi.POPULATOR_KIND: CLONE_SOURCE.kind,
+                cdi.CONTENT_TYPE: target.annotations.get(cdi.CONTENT_TYPE) or "kubevirt",
+                cdi.PREALLOCATION_REQUESTED: asked if preallocation is None else str(preallocation).lower(),
+                clone.EVENTS_SOURCE: str(target.key),
+            },
+        },
+        "spec": {**kept, **({"dataSource": data_source} if data_source else {})},
+    }

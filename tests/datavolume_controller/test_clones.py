@@ -1,0 +1,327 @@
+"""Clones without threads: every strategy and fallback, sizes, rights, and a crash behind every action."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datavolume_controller import cloneright, strategy
+from datavolume_controller.claim import Refusal
+from datavolume_controller.cloneright import Wish
+from datavolume_controller.cloning import Cloning, sized
+from datavolume_controller.datasources import Named
+from datavolume_controller.progress import Scraper
+from datavolume_controller.strategy import Case, Choice
+from diskyard.api import meta, token
+from diskyard.api.config import Config
+from diskyard.api.datavolume import datavolume
+from diskyard.api.meta import CLAIM, CLONE_SOURCE, DATA_VOLUME, NAMESPACE, POD, SECRET, VOLUME, Key, Obj
+from diskyard.api.names import cdi, clone, upload
+from diskyard.api.storage import StorageClass
+from diskyard.kube.access import Access
+from standalone.store.objects import Objects
+from tests import builders
+from tests.datavolume_controller.cluster import Cluster
+from tests.datavolume_controller.conftest import RUNNING, ended, prepared
+from tests.datavolume_controller.steps import Steps, of_volumes
+
+DRIVER = "rbd.csi.ceph.com"
+CEPH = StorageClass("ceph", DRIVER, expands=True)
+FIXED = StorageClass("ceph", DRIVER)
+DONE = '{"message":"Import Complete"}'
+
+
+def case(**said: Any) -> Case:
+    usual: dict[str, Any] = {
+        "target": CEPH, "target_block": False, "target_size": 10, "source_driver": DRIVER, "source_block": False,
+        "source_size": 10, "profile": "snapshot", "snapshot_class": "snapclass",
+    }  # fmt: skip
+    return Case(**{**usual, **said})
+
+
+CHOICES = {
+    "the profile's own way": (case(), Choice("snapshot")),
+    "a clone by the driver": (case(profile="csi-clone", snapshot_class=""), Choice("csi-clone")),
+    "nothing said": (case(profile=""), Choice("snapshot")),
+    "the operator's word": (case(override="copy"), Choice("copy")),
+    "no class of snapshots": (
+        case(snapshot_class=""),
+        Choice("copy", "NoVolumeSnapshotClass", "No compatible volumesnapshotclass found"),
+    ),
+    "another volume mode": (
+        case(target_block=True),
+        Choice("copy", "IncompatibleVolumeModes", "The volume modes of source and target are incompatible"),
+    ),
+    "another driver": (
+        case(profile="csi-clone", source_driver="other"),
+        Choice("copy", "IncompatibleProvisioners", "Provisioners are incompatible"),
+    ),
+    "larger, and it cannot grow": (
+        case(target=FIXED, target_size=20),
+        Choice("copy", "NoVolumeExpansion", "No volume expansion is possible"),
+    ),
+    "larger, and it can grow": (case(target_size=20), Choice("snapshot")),
+    "a snapshot": (case(of_snapshot=True, profile="copy"), Choice("snapshot")),
+    "a snapshot of another driver": (
+        case(of_snapshot=True, source_driver="other"),
+        Choice(
+            "copy",
+            "NoProvisionerMatch",
+            "The storageclass provisioner does not match the volumesnapshotcontent driver",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "chosen"), CHOICES.values(), ids=CHOICES.keys())
+def test_a_strategy_is_chosen_and_a_copy_explained(given: Case, chosen: Choice) -> None:
+    assert strategy.choice(given) == chosen
+
+
+def held(capacity: str, mode: str = "Filesystem", storage_class: str = "local") -> Obj:
+    obj = builders.stored(builders.claim("golden", volumeMode=mode, storageClassName=storage_class))
+    return {**obj, "status": {"phase": "Bound", "capacity": {"storage": capacity}}}
+
+
+SIZES = {
+    "a disk on a file system": ({}, held("71135396"), "67108864"),
+    "a block device": ({}, held("1Gi", "Block"), "1073741824"),
+    "onto a block device": ({"volumeMode": "Block"}, held("71135396"), "67108864"),
+    "a size that is given": ({"resources": {"requests": {"storage": "5Gi"}}}, held("1Gi"), "5Gi"),
+}
+
+
+@pytest.mark.parametrize(("asked", "source", "size"), SIZES.values(), ids=SIZES.keys())
+def test_a_size_that_is_not_given_is_the_largest_disk_of_the_source(
+    asked: Obj, source: Obj, size: str
+) -> None:
+    obj = builders.data_volume(
+        "copy", source={"pvc": {"name": "golden", "namespace": "default"}}, storage=asked
+    )
+    cloning = Cloning(Named("pvc", Key("golden", "default")), source)
+    found = sized(datavolume(obj), cloning, Config())
+    assert not isinstance(found, Refusal)
+    assert (found.storage or {})["resources"]["requests"]["storage"] == size
+
+
+def test_a_size_is_waited_for_until_the_source_is_bound() -> None:
+    obj = builders.data_volume("copy", source={"pvc": {"name": "golden", "namespace": "default"}}, storage={})
+    cloning = Cloning(Named("pvc", Key("golden", "default")), builders.stored(builders.claim("golden")))
+    found = sized(datavolume(obj), cloning, Config())
+    assert found == Refusal(
+        "CloneSourceNotReady", "The source pvc golden is not bound yet: its size is waited for"
+    )
+
+
+SOURCE, TARGET = Key("golden", "images"), Key("copy", "team")
+
+
+@pytest.fixture(scope="module")
+def keys() -> tuple[bytes, bytes]:
+    return token.keys()
+
+
+@pytest.fixture
+def signing(store: Objects, keys: tuple[bytes, bytes]) -> Objects:
+    """A store with the key that signs tokens."""
+    store.create(NAMESPACE, builders.namespace(cdi.NAMESPACE))
+    entries = dict(
+        zip((upload.PRIVATE_KEY, upload.PUBLIC_KEY), (each.decode() for each in keys), strict=True)
+    )
+    store.create(
+        SECRET,
+        {
+            **builders.secret(upload.SIGNING_KEY, **entries),
+            "metadata": {"name": upload.SIGNING_KEY, "namespace": cdi.NAMESPACE},
+        },
+    )
+    return store
+
+
+def nobody(_user: object, _access: Access) -> bool:
+    return False
+
+
+def wish(**annotations: str) -> Wish:
+    return Wish("pvc", SOURCE, TARGET, annotations)
+
+
+def test_a_token_for_this_very_clone_is_exchanged_for_a_lasting_one(signing: Objects) -> None:
+    first = cloneright.signed(signing, wish())
+    found = cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: first}))
+    assert (found.refusal, bool(found.lasting)) == ("", True)
+    again = cloneright.verdict(signing, nobody, wish(**{clone.LASTING_TOKEN: found.lasting}))
+    assert again == cloneright.ALLOWED
+
+
+STRANGE = {
+    "another source": Wish("pvc", Key("secret", "images"), TARGET, {}),
+    "another namespace": Wish("pvc", Key("golden", "others"), TARGET, {}),
+    "another target": Wish("pvc", SOURCE, Key("other", "team"), {}),
+    "another target's namespace": Wish("pvc", SOURCE, Key("copy", "thieves"), {}),
+    "a snapshot of that name": Wish("snapshot", SOURCE, TARGET, {}),
+}
+
+
+@pytest.mark.parametrize("other", STRANGE.values(), ids=STRANGE.keys())
+def test_a_token_for_something_else_is_worth_nothing(signing: Objects, other: Wish) -> None:
+    text = cloneright.signed(signing, other)
+    found = cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: text, clone.LASTING_TOKEN: text}))
+    assert "may not be cloned from pvc images/golden" in found.refusal
+
+
+def test_neither_is_one_that_has_ended_or_was_signed_by_somebody_else(
+    signing: Objects, keys: tuple[bytes, bytes]
+) -> None:
+    ended_ = token.signed(cloneright.grant(wish()), keys[0], datetime.now(UTC) - timedelta(hours=1))
+    foreign = token.signed(cloneright.grant(wish()), token.keys()[0], datetime.now(UTC))
+    for text in (ended_, foreign, "", "a.b.c", "x" * 100_000):
+        assert cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: text})).refusal
+
+
+def test_an_upload_token_clones_nothing(signing: Objects, keys: tuple[bytes, bytes]) -> None:
+    grant = cloneright.grant(wish())
+    text = token.signed(
+        token.Grant(token.UPLOAD, grant.name, grant.namespace, params=grant.params),
+        keys[0],
+        datetime.now(UTC),
+    )
+    assert cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: text})).refusal
+
+
+def test_without_a_token_the_service_account_of_the_namespace_is_asked_for(signing: Objects) -> None:
+    asked: list[tuple[str, Access]] = []
+
+    def may(user: Any, access: Access) -> bool:
+        asked.append((user.name, access))
+        return access.subresource == "source"
+
+    assert (
+        cloneright.verdict(signing, may, wish(**{cdi.POD_SERVICE_ACCOUNT: "builder"})) == cloneright.ALLOWED
+    )
+    who, access = asked[0]
+    assert who == "system:serviceaccount:team:builder"
+    assert (access.verb, access.resource, access.subresource) == ("create", "datavolumes", "source")
+    assert (access.namespace, access.name) == ("images", "golden")
+
+
+class Play:
+    """A store with a filled claim, the controllers and what surrounds them, step by step."""
+
+    def __init__(self, store: Objects, scraper: Scraper, cut: int = 0) -> None:
+        prepared(store)
+        self.store = store
+        self.cluster = Cluster(store)
+        self.steps = Steps(store, of_volumes(scraper), cut)
+        golden = builders.claim("golden", storageClassName="local")
+        golden["metadata"]["annotations"] = {cdi.POD_PHASE: "Succeeded"}
+        store.create(CLAIM, golden)
+        self.cluster.storage()
+        capacity = {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}
+        store.patch(CLAIM, Key("golden", "default"), capacity, "status")
+
+    def settle(self) -> None:
+        before = None
+        while before != (before := self.store.revision):
+            self.steps.settle()
+            self.cluster.storage()
+            self.cluster.collect()
+
+    def asks(self) -> None:
+        source = {"pvc": {"name": "golden", "namespace": "default"}}
+        storage = {"storageClassName": "local", "resources": {"requests": {"storage": "1Gi"}}}
+        self.store.create(DATA_VOLUME, builders.data_volume("copy", source=source, storage=storage))
+        self.settle()
+
+    def pod(self, prefix: str = "", suffix: str = "") -> Obj:
+        pods = self.store.list(POD).items
+        return next(p for p in pods if meta.name(p).startswith(prefix) and meta.name(p).endswith(suffix))
+
+    def report(self, pod: Obj, state: Obj, phase: str = "Running") -> None:
+        said = {"name": "x", "state": state, "restartCount": 0, "ready": True}
+        status = {"phase": phase, "podIP": "127.9.9.9", "containerStatuses": [said]}
+        self.store.patch(POD, meta.key(pod), {"status": status}, "status")
+        self.settle()
+
+    def whole(self) -> None:
+        self.asks()
+        self.report(self.pod(suffix="-source-pod"), RUNNING)
+        self.report(self.pod("importer-"), RUNNING)
+        self.report(self.pod("importer-"), ended(0, DONE), "Succeeded")
+        self.settle()
+
+    def end(self) -> dict[str, Any]:
+        """What is left, without what time and chance say."""
+        target = self.store.get(CLAIM, Key("copy", "default"))
+        said = {k: v for k, v in meta.annotations(target).items() if not k.endswith("attempts")}
+        return {
+            "phase": meta.phase(self.store.get(DATA_VOLUME, Key("copy", "default"))),
+            "claims": sorted(meta.name(each) for each in self.store.list(CLAIM).items),
+            "bound": bool(meta.spec(target).get("volumeName")),
+            "said": sorted(set(said) - {cdi.CREATED_FOR}),
+            "finalizers": meta.meta(target).get("finalizers"),
+            "left": [
+                meta.name(e) for kind in (POD, SECRET, CLONE_SOURCE) for e in self.store.list(kind).items
+            ],
+            "volumes": len(self.store.list(VOLUME).items),
+        }
+
+
+@pytest.fixture
+def play(store: Objects) -> Iterator[Play]:
+    with Scraper(fetch=lambda _: "") as scraper:
+        yield Play(store, scraper)
+
+
+def test_a_copy_goes_through_its_phases_and_leaves_nothing(play: Play) -> None:
+    play.asks()
+    reader = play.pod(suffix="-source-pod")
+    volume = reader["spec"]["volumes"][0]["persistentVolumeClaim"]
+    assert volume == {"claimName": "golden", "readOnly": True}
+    play.report(reader, RUNNING)
+    writer = play.pod("importer-tmp-pvc-")
+    env = {each["name"]: each.get("value") for each in writer["spec"]["containers"][0]["env"]}
+    assert str(env[cdi.ENV_ENDPOINT]).startswith("clone://127.9.9.9:8443/")
+    play.report(writer, RUNNING)
+    dv = play.store.get(DATA_VOLUME, Key("copy", "default"))
+    assert meta.phase(dv) == "CloneInProgress"
+    play.report(play.pod("importer-"), ended(0, DONE), "Succeeded")
+    assert play.end() | {"said": []} == {
+        "phase": "Succeeded", "claims": ["copy", "golden"], "bound": True, "said": [], "finalizers": ["kubernetes.io/pvc-protection"], "left": [],
+        "volumes": 2,
+    }  # fmt: skip
+
+
+def test_a_crash_behind_any_action_changes_nothing_in_the_end(swift_path: Path) -> None:
+    def played(name: str, cut: int) -> tuple[Any, int]:
+        with Objects.open(swift_path / name) as store, Scraper(fetch=lambda _: "") as scraper:
+            play = Play(store, scraper, cut)
+            play.whole()
+            return play.end(), play.steps.done
+
+    whole, actions = played("whole.db", 0)
+    for cut in range(1, actions + 1):
+        found, _ = played(f"{cut}.db", cut)
+        assert found == whole, f"cut behind action {cut} of {actions}"
+
+
+def test_a_reader_that_gets_another_address_is_found_there(play: Play) -> None:
+    play.asks()
+    play.report(play.pod(suffix="-source-pod"), RUNNING)
+    first = meta.uid(play.pod("importer-"))
+    play.store.delete(POD, meta.key(play.pod(suffix="-source-pod")))
+    play.settle()
+    again = play.pod(suffix="-source-pod")
+    status = {
+        "phase": "Running",
+        "podIP": "127.8.8.8",
+        "containerStatuses": [{"name": "x", "state": RUNNING}],
+    }
+    play.store.patch(POD, meta.key(again), {"status": status}, "status")
+    play.settle()
+    found = play.pod("importer-")
+    env = {each["name"]: each.get("value") for each in found["spec"]["containers"][0]["env"]}
+    assert "127.8.8.8" in str(env[cdi.ENV_ENDPOINT])
+    assert meta.uid(found) != first
