@@ -289,7 +289,8 @@ def test_a_copy_goes_through_its_phases_and_leaves_nothing(play: Play) -> None:
     assert meta.phase(dv) == "CloneInProgress"
     play.report(play.pod("importer-"), ended(0, DONE), "Succeeded")
     assert play.end() | {"said": []} == {
-        "phase": "Succeeded", "claims": ["copy", "golden"], "bound": True, "said": [], "finalizers": ["kubernetes.io/pvc-protection"], "left": [],
+        "phase": "Succeeded", "claims": ["copy", "golden"], "bound": True, "said": [],
+        "finalizers": ["kubernetes.io/pvc-protection"], "left": [],
         "volumes": 2,
     }  # fmt: skip
 
