@@ -73,6 +73,8 @@ class Disk:
     block_size: Obj = field(default_factory=dict)
     """blockSize.custom."""
     tray: str = ""
+    own_thread: bool = False
+    """dedicatedIOThread."""
 
 
 @dataclass(frozen=True)
@@ -329,6 +331,7 @@ def _disk(said: Obj) -> Disk:
         error_policy=str(said.get("errorPolicy") or ""),
         block_size=part(part(said, "blockSize"), "custom"),
         tray=str(target.get("tray") or "closed") if kind == "cdrom" else "",
+        own_thread=bool(said.get("dedicatedIOThread")),
     )
 
 

@@ -124,12 +124,15 @@ def test_a_guest_with_a_tpm_begins_paused_and_goes_on(yard: Yard) -> None:
     spec["volumes"] = [{"name": "root", "emptyDisk": {"capacity": "8Mi"}}]
     spec["terminationGracePeriodSeconds"] = 0
     spec["domain"]["devices"]["tpm"] = {}
+    spec["domain"]["ioThreadsPolicy"] = "shared"
     yard.create({**made, "spec": {**made["spec"], "runStrategy": "Halted"}})
     with closing(connect(yard.kubeconfig)) as server:
         server.order(f"{DOORS}/virtualmachines/sealed/start", {"paused": True})
 
         becomes(yard, "Paused", "sealed")
-        assert "<tpm model=" in server.text(f"{DOORS}/virtualmachineinstances/sealed/domain")
+        xml = server.text(f"{DOORS}/virtualmachineinstances/sealed/domain")
+        assert "<tpm model=" in xml
+        assert "<iothreads>1<" in xml
         diskyard(yard, "unpause", "sealed")
         becomes(yard, "Running", "sealed")
 

@@ -117,6 +117,18 @@ CASES: dict[str, tuple[Instance, bool, Backing]] = {
         FILE,
     ),
     "tpm": (with_devices(tpm={}), True, FILE),
+    "io-threads": (
+        guest({
+            "ioThreadsPolicy": "auto",
+            "cpu": {"cores": 2},
+            "devices": {
+                "blockMultiQueue": True,
+                "disks": [{"name": "root", "disk": {"bus": "virtio"}, "dedicatedIOThread": True}],
+            },
+        }),
+        True,
+        FILE,
+    ),
     "begins-paused": (guest(startStrategy="Paused"), True, FILE),
     "far-clock": (guest({"clock": {"timezone": "Europe/Berlin"}}), True, FILE),
     "small-devices": (

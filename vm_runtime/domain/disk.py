@@ -9,6 +9,7 @@ from lxml.etree import _Element as Element
 from diskyard.api.instance import Disk, Instance, targets
 from diskyard.api.meta import Obj
 from diskyard.errors import InvalidRequest
+from vm_runtime.domain.threads import NO_THREADS, Threads, threads
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Backing:
 
 def disks(instance: Instance, backings: Mapping[str, Backing]) -> Iterator[Element]:
     """The disks in their order. Raises InvalidRequest where a wish does not fit what lies behind."""
-    names = targets(instance.disks)
+    names, shared = targets(instance.disks), threads(instance)
     for each in instance.disks:
-        yield disk(each, backings[each.name], names[each.name])
+        yield disk(each, backings[each.name], names[each.name], shared)
 
 
-def disk(wanted: Disk, backing: Backing, target: str) -> Element:
+def disk(wanted: Disk, backing: Backing, target: str, shared: Threads = NO_THREADS) -> Element:
     """One disk, to be seen as `target`."""
     if wanted.device == "lun" and not backing.block:
         raise InvalidRequest(
@@ -40,7 +41,7 @@ def disk(wanted: Disk, backing: Backing, target: str) -> Element:
             "file system: give the claim volumeMode Block, or make it a disk"
         )
     found: Element = E.disk(
-        E.driver(**_driver(wanted, backing)),
+        E.driver(**_driver(wanted, backing), **shared.driver(wanted)),
         E.source(dev=backing.path) if backing.block else E.source(file=backing.path),
         E.target(**_target(wanted, target)),
         E.alias(name=f"ua-{wanted.name}"),

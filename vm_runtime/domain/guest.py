@@ -8,7 +8,7 @@ from lxml.builder import E
 
 from diskyard.api.instance import Instance, part
 from diskyard.api.names import derived
-from vm_runtime.domain import clock, cpu, device, disk, features, firmware, interface
+from vm_runtime.domain import clock, cpu, device, disk, features, firmware, interface, threads
 from vm_runtime.domain.disk import Backing
 from vm_runtime.domain.firmware import Uefi
 
@@ -36,6 +36,7 @@ def domain(instance: Instance, host: Host) -> str:
         E.uuid(instance.firmware_uuid),
         E.memory(str(instance.memory), unit="b"),
         *cpu.processors(instance.cpu, accelerated=host.accelerated),
+        *threads.iothreads(instance),
         *firmware.firmware(instance, host.uefi),
         features.features(part(instance.domain, "features"), accelerated=host.accelerated),
         *clock.clock(part(instance.domain, "clock")),

@@ -11,6 +11,7 @@ from diskyard.errors import Cause
 REBOOTS: Final = ("Reboot", "Terminate")
 SOUNDS: Final = ("ich9", "ac97")
 PANICS: Final = ("isa", "hyperv")
+IO_POLICIES: Final = ("shared", "auto")
 TICKS: Final = {
     "rtc": ("delay", "catchup"),
     "pit": ("delay", "catchup", "discard"),
@@ -33,6 +34,11 @@ def board_causes(spec: Obj, at: str) -> Iterator[Cause]:
     yield from _clock(part(domain, "clock"), f"{place}.clock")
     yield from _hyperv(part(part(domain, "features"), "hyperv"), f"{place}.features.hyperv")
     yield from _among(domain.get("rebootPolicy"), REBOOTS, f"{place}.rebootPolicy")
+    if domain.get("ioThreadsPolicy") not in (None, *IO_POLICIES):
+        text = (
+            f"Invalid IOThreadsPolicy ({domain['ioThreadsPolicy']}): expected one of {', '.join(IO_POLICIES)}"
+        )
+        yield Cause(text, f"{place}.ioThreadsPolicy")
     devices = part(domain, "devices")
     yield from _among(part(devices, "sound").get("model"), SOUNDS, f"{place}.devices.sound.model")
     for number, each in enumerate(parts(devices, "panicDevices")):

@@ -27,9 +27,9 @@ NOT_YET: Final = (
     "livenessProbe", "readinessProbe", "resourceClaims",
     "domain.cpu.dedicatedCpuPlacement", "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime",
     "domain.features.hypervPassthrough", "domain.firmware.acpi", "domain.firmware.bootloader.efi.persistent",
-    "domain.firmware.kernelBoot", "domain.ioThreads", "domain.ioThreadsPolicy", "domain.launchSecurity",
+    "domain.firmware.kernelBoot", "domain.ioThreads", "domain.launchSecurity",
     "domain.memory.hugepages",
-    "domain.devices.autoattachVSOCK", "domain.devices.blockMultiQueue", "domain.devices.clientPassthrough",
+    "domain.devices.autoattachVSOCK", "domain.devices.clientPassthrough",
     "domain.devices.downwardMetrics", "domain.devices.filesystems", "domain.devices.gpus",
     "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue", "domain.devices.tpm.persistent",
 )  # fmt: skip
@@ -37,7 +37,6 @@ NOT_YET: Final = (
 DISK_NOT_YET: Final = (
     "blockSize.matchVolume",
     "changedBlockTracking",
-    "dedicatedIOThread",
     "disk.pciAddress",
     "lun.reservation",
 )
