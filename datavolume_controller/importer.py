@@ -3,7 +3,7 @@
 from typing import Final
 
 from datavolume_controller.asked import digest
-from datavolume_controller.mounts import google_key, init_containers, mounts, numbered
+from datavolume_controller.mounts import furnished, google_key, init_containers, mounts, numbered
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import USUAL, Config
@@ -80,7 +80,6 @@ def pod_name(claim: Claim) -> str:
 def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
     """The pod that fills the claim."""
     said = claim.annotations
-    beside = mounts(claim, config)
     required, optional = _credentials(claim)
     worker = pods.Worker(
         container=CONTAINER,
@@ -88,15 +87,6 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
         env={**job(claim, config).to_env(), **verbosity(config)},
         secret_env=required,
         optional_env=optional,
-        mounts=(
-            *(() if claim.block else ((cdi.DATA_VOLUME_NAME, cdi.DATA_DIR),)),
-            *((each.name, each.path) for each in beside),
-        ),
-        devices=((cdi.DATA_VOLUME_NAME, cdi.BLOCK_DEVICE),) if claim.block else (),
-        volumes=(
-            pods.claim_volume(cdi.DATA_VOLUME_NAME, claim.key.name),
-            *(each.volume for each in beside),
-        ),
         ports={"metrics": cdi.METRICS_PORT},
         resources=config.resources,
         pull_policy=config.pull_policy,
@@ -108,6 +98,7 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
         "nodeName": claim.node if cdi.POPULATOR_KIND in said else "",
         **config.pod_spec,
     }
+    worker = furnished(worker, claim, mounts(claim, config))
     return pods.pod(worker, _metadata(owner, claim), **{key: each for key, each in spec.items() if each})
 
 

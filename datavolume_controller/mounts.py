@@ -1,7 +1,7 @@
-"""What lies in an importer's pod beside the volume: certificates, secrets, keys, VMware's library. Pure."""
+"""What lies in a worker's pod: the claim's volume; beside it certificates, secrets, keys, VMware's library. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,13 +27,34 @@ class Mount:
         return {"name": self.name, **self.source}
 
 
+def furnished(worker: pods.Worker, claim: Claim, beside: Sequence[Mount]) -> pods.Worker:
+    """The worker with the claim's volume, as a folder or as a device, and with what lies beside it."""
+    return replace(
+        worker,
+        mounts=(
+            *(() if claim.block else ((cdi.DATA_VOLUME_NAME, cdi.DATA_DIR),)),
+            *((each.name, each.path) for each in beside),
+        ),
+        devices=((cdi.DATA_VOLUME_NAME, cdi.BLOCK_DEVICE),) if claim.block else (),
+        volumes=(
+            pods.claim_volume(cdi.DATA_VOLUME_NAME, claim.key.name),
+            *(each.volume for each in beside),
+        ),
+    )
+
+
+def scratch() -> Mount:
+    """A folder of the pod's own."""
+    return Mount(cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR, {"emptyDir": {}})
+
+
 def mounts(claim: Claim, config: Config) -> tuple[Mount, ...]:
     """Everything that the claim's importer finds beside the claim's volume."""
     said = claim.annotations
     secret, folder = said.get(cdi.IMPORT_SECRET, ""), _secret_folder(claim)
     brought: Obj = {"emptyDir": {}} if _vddk_image(claim, config) else {}
     possible = (
-        Mount(cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR, {"emptyDir": {}}),
+        scratch(),
         Mount(cdi.CERT_VOLUME_NAME, cdi.CERT_DIR, _certificates(claim, config)),
         Mount(cdi.SECRET_VOLUME_NAME, folder, _secret(secret) if folder else {}),
         Mount(cdi.KEYRING_VOLUME_NAME, _parent(cdi.KEYRING_FILE), _config_map(said.get(cdi.KEYRING))),

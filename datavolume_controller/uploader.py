@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from datavolume_controller.importer import owner_uid, verbosity
+from datavolume_controller.mounts import Mount, furnished, scratch
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
@@ -53,17 +54,6 @@ def pod(owner: Obj, claim: Claim, config: Config, now: datetime) -> Obj:
         container=upload.CONTAINER,
         command=COMMAND,
         env=env,
-        mounts=(
-            *(() if claim.block else ((cdi.DATA_VOLUME_NAME, cdi.DATA_DIR),)),
-            (cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR),
-            (upload.TLS_VOLUME, upload.TLS_DIR),
-        ),
-        devices=((cdi.DATA_VOLUME_NAME, cdi.BLOCK_DEVICE),) if claim.block else (),
-        volumes=(
-            pods.claim_volume(cdi.DATA_VOLUME_NAME, claim.key.name),
-            {"name": cdi.SCRATCH_VOLUME_NAME, "emptyDir": {}},
-            {"name": upload.TLS_VOLUME, "secret": {"secretName": name(claim)}},
-        ),
         ports={"upload": upload.PORT},
         resources=config.resources,
         pull_policy=config.pull_policy,
@@ -73,6 +63,8 @@ def pod(owner: Obj, claim: Claim, config: Config, now: datetime) -> Obj:
         "serviceAccountName": said.get(cdi.POD_SERVICE_ACCOUNT, ""),
         **config.pod_spec,
     }
+    beside = (scratch(), Mount(upload.TLS_VOLUME, upload.TLS_DIR, {"secret": {"secretName": name(claim)}}))
+    worker = furnished(worker, claim, beside)
     made = pods.pod(worker, _metadata(owner, claim), **{key: each for key, each in spec.items() if each})
     made["spec"]["containers"][0]["readinessProbe"] = {
         "httpGet": {"path": "/healthz", "port": upload.PORT, "scheme": "HTTPS"},
