@@ -12,9 +12,10 @@ from diskyard.api.config import Config
 from diskyard.api.meta import Key, Obj
 from diskyard.api.names import cdi
 from diskyard.api.storage import claim
-from diskyard.kube.reconcile import Delete, Merge, Plan, Tell
+from diskyard.kube.reconcile import Delete, Merge, Plan
 from tests import builders
 from tests.datavolume_controller.conftest import RUNNING, ended
+from tests.datavolume_controller.plans import said, told
 from tests.datavolume_controller.worlds import a_claim, import_world
 
 FATAL = '{"message":"the server says 404","reason":"SourceMissing","fatal":true}'
@@ -35,19 +36,6 @@ def seen(phase: str = "Pending", state: Obj | None = None, said: Any = None, **c
 
 def decided(world: World) -> Plan:
     return Imports(Scraper()).decide(world)
-
-
-def said(plan: Plan) -> dict[str, Any]:
-    """What the claim's annotations become."""
-    merged: dict[str, Any] = {}
-    for action in plan.actions:
-        if isinstance(action, Merge):
-            merged |= action.patch["metadata"].get("annotations", {})
-    return merged
-
-
-def told(plan: Plan) -> list[tuple[str, str]]:
-    return [(each.reason, each.message) for each in plan.actions if isinstance(each, Tell)]
 
 
 def ends_the_pod(plan: Plan) -> bool:

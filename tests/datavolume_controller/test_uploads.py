@@ -19,12 +19,13 @@ from diskyard.api.names import cdi, upload
 from diskyard.api.progress import Failure, Figures
 from diskyard.api.storage import claim
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import Create, Delete, Merge, Plan, Tell
+from diskyard.kube.reconcile import Create, Delete, Merge, Plan
 from diskyard.web import issue
 from diskyard.web.issue import Pem
 from standalone.store.objects import Objects
 from tests import builders
 from tests.datavolume_controller.conftest import RUNNING, ended
+from tests.datavolume_controller.plans import said, told
 from tests.datavolume_controller.steps import Steps
 from tests.datavolume_controller.worlds import GATED
 
@@ -57,19 +58,6 @@ def seen(obj: Obj, pod: Obj | None = None, **fields: Any) -> World:
 
 def decided(world: World) -> Plan:
     return Uploads(Scraper()).decide(world)
-
-
-def said(plan: Plan) -> dict[str, Any]:
-    """What the claim's annotations become."""
-    merged: dict[str, Any] = {}
-    for action in plan.actions:
-        if isinstance(action, Merge):
-            merged |= action.patch["metadata"].get("annotations", {})
-    return merged
-
-
-def told(plan: Plan) -> list[tuple[str, str]]:
-    return [(each.reason, each.message) for each in plan.actions if isinstance(each, Tell)]
 
 
 def deleted(plan: Plan) -> list[str]:
