@@ -1,0 +1,219 @@
+"""What a guest costs beside a plain qemu: its start, its memory, ten at once, a thousand that are off.
+
+python benchmarks/guests.py [ROUNDS]     (needs nothing but `make setup`; the yard is one of its own)
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from statistics import median
+
+from demo import image
+from demo.yard import yard
+from diskyard.api import meta
+from diskyard.api.meta import INSTANCE, MACHINE, POD, Key, Obj
+from diskyard.errors import ApiError
+from diskyard.kube.client import Selection
+from diskyard.kube.http import HttpClient, LogWish, connect
+from vm_runtime.agent.host import acceleration
+
+ROUNDS = 3
+AT_ONCE = 10
+STOPPED = 1000
+IDLE = 30.0
+PATIENCE = 600
+MIB = 1 << 20
+GREETING = b"Hello from a guest"
+DISK = Key("disk", "default")
+TICKS = 100
+
+
+def main(rounds: int) -> None:
+    print(f"medians of {rounds}; guests run {'under KVM' if acceleration().kvm else 'emulated'}", flush=True)
+    served = image.build(image.CACHE)
+    with tempfile.TemporaryDirectory() as work:
+        disk = Path(work, "disk.img")
+        subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", served, disk], check=True)
+        with yard(Path(work, "yard")) as running, closing(connect(running.kubeconfig)) as client:
+            _import(running.kubeconfig, served)
+            plain, ours, memory = [], [], []
+            for _ in range(rounds):
+                plain.append(_plain(disk))
+                seconds, held = _started(client)
+                ours.append(seconds)
+                memory.append(held / MIB)
+            print(f"start to the first words on the serial port: {median(ours):.2f} s", flush=True)
+            print(f"the same disk in a plain qemu:               {median(plain):.2f} s")
+            print(
+                f"more than that:                              {median(ours) - median(plain):.2f} s (goal 1.5)"
+            )
+            print(
+                f"launcher and libvirt, without qemu:          {median(memory):.0f} MiB (goal 100)",
+                flush=True,
+            )
+            _many_at_once(client)
+            _many_stopped(client, running.path)
+
+
+def machine(name: str, *, on: bool) -> Obj:
+    """Its disk is the one claim, never written to: any number can run from it."""
+    return {
+        "apiVersion": MACHINE.api_version,
+        "kind": MACHINE.kind,
+        "metadata": {"name": name, "namespace": DISK.namespace},
+        "spec": {
+            "runStrategy": "Always" if on else "Halted",
+            "template": {
+                "spec": {
+                    "terminationGracePeriodSeconds": 0,
+                    "domain": {
+                        "devices": {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]},
+                        "memory": {"guest": "128Mi"},
+                    },
+                    "volumes": [
+                        {"name": "root", "ephemeral": {"persistentVolumeClaim": {"claimName": DISK.name}}}
+                    ],
+                }
+            },
+        },
+    }
+
+
+def _import(kubeconfig: Path, served: Path) -> None:
+    command = ["image-upload", "dv", DISK.name, "--size", "1Gi", "--image-path", str(served)]
+    subprocess.run(
+        [sys.executable, "-m", "cli", *command, "--kubeconfig", kubeconfig], check=True, capture_output=True
+    )
+
+
+def _plain(disk: Path) -> float:
+    accelerator = "kvm" if acceleration().kvm else "tcg"
+    command = ["qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-m", "128", "-nodefaults"]
+    command += [
+        "-display",
+        "none",
+        "-serial",
+        "stdio",
+        "-snapshot",
+        "-drive",
+        f"file={disk},format=raw,if=virtio",
+    ]
+    begun = time.monotonic()
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert any(GREETING in line for line in process.stdout), "the guest ended without a word"
+            return time.monotonic() - begun
+        finally:
+            process.kill()
+
+
+def _started(client: HttpClient) -> tuple[float, int]:
+    """Seconds from `start` to the guest's first words, and the bytes that launcher and libvirt then hold."""
+    client.create(MACHINE, machine("one", on=False))
+    client.order("/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachines/one/start", {})
+    begun = time.monotonic()
+    _until(lambda: GREETING in _said(client, "one"))
+    seconds = time.monotonic() - begun
+    held = sum(_proportional(process) for process in _processes("one"))
+    client.delete(MACHINE, Key("one", DISK.namespace))
+    _until(lambda: not client.list(POD, Selection(DISK.namespace, fields="status.phase=Running")).items)
+    return seconds, held
+
+
+def _many_at_once(client: HttpClient) -> None:
+    begun = time.monotonic()
+    names = [f"many-{number}" for number in range(AT_ONCE)]
+    for name in names:
+        client.create(MACHINE, machine(name, on=True))
+    _until(lambda: all(GREETING in _said(client, name) for name in names))
+    restarts = sum(
+        each.get("restartCount", 0)
+        for pod in client.list(POD, Selection(DISK.namespace)).items
+        for each in meta.status(pod).get("containerStatuses") or ()
+    )
+    failed = [
+        each
+        for each in client.list(INSTANCE, Selection(DISK.namespace)).items
+        if meta.phase(each) == "Failed"
+    ]
+    seconds = time.monotonic() - begun
+    print(
+        f"{AT_ONCE} guests at once: all greet after {seconds:.0f} s, {len(failed)} failed, {restarts} restarts",
+        flush=True,
+    )
+    for name in names:
+        client.delete(MACHINE, Key(name, DISK.namespace))
+    _until(lambda: not client.list(INSTANCE, Selection(DISK.namespace)).items)
+
+
+def _many_stopped(client: HttpClient, directory: Path) -> None:
+    for number in range(STOPPED):
+        client.create(MACHINE, machine(f"off-{number}", on=False))
+    _until(
+        lambda: all(
+            meta.status(each).get("printableStatus") == "Stopped" for each in client.list(MACHINE).items
+        )
+    )
+    time.sleep(5)
+    server = int((directory / "yard.pid").read_text())
+    before = _processor(server)
+    time.sleep(IDLE)
+    share = (_processor(server) - before) / IDLE
+    print(
+        f"{STOPPED} stopped machines: the yard takes {share:.1%} of a processor, {_proportional(server) / MIB:.0f} MiB"
+    )
+
+
+def _said(client: HttpClient, name: str) -> bytes:
+    pods = client.list(POD, Selection(DISK.namespace, f"vm.kubevirt.io/name={name}")).items
+    with suppress(ApiError):  # no pod yet, or one that has not started
+        return b"".join(client.logs(meta.key(pods[-1]), LogWish())) if pods else b""
+    return b""
+
+
+def _processes(name: str) -> set[int]:
+    """The launcher of a guest and what it has started, but for the emulator."""
+    parents, roots, emulators = {}, set(), set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            number = int(process.name)
+            parents[number] = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+            if f"LAUNCHER_NAME={name}".encode() in process.joinpath("environ").read_bytes().split(b"\0"):
+                roots.add(number)
+            if b"qemu-system" in process.joinpath("cmdline").read_bytes().split(b"\0")[0]:
+                emulators.add(number)
+    found, grown = set(roots), True
+    while grown:
+        more = {number for number, parent in parents.items() if parent in found} - found
+        found, grown = found | more, bool(more)
+    return found - emulators
+
+
+def _proportional(process: int) -> int:
+    """Bytes that are a process's own, and its share of what it has in common with others."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _processor(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline, f"not done after {PATIENCE} seconds"
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
