@@ -4,7 +4,9 @@ Only its configuration (kubeconfig, service account, exec plugins) and its conne
 dicts that orjson reads.
 """
 
+import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +32,15 @@ POOL: Final = 32
 """Connections kept for reuse."""
 _CONNECT: Final = 10.0
 _ANSWER: Final = 60.0
+_KEEPALIVE: Final = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+]
+"""A watch may be silent for long: that its server is gone without a word is found out within a minute."""
+_TOKEN_KEPT: Final = 10.0
 _WATCH: Final = 300
 """Seconds after which a watch is begun anew by whoever holds it."""
 _JSON: Final = "application/json"
@@ -72,10 +83,10 @@ class LogWish:
         return {name: value for name, value in asked.items() if value}
 
 
-def connect(kubeconfig: Path | None = None) -> "HttpClient":
+def connect(kubeconfig: Path | None = None, patience: float = _ANSWER) -> "HttpClient":
     """A client for the server that the kubeconfig names; None: $KUBECONFIG, ~/.kube/config or the pod's own account.
 
-    Raises InvalidRequest when there is none of these, or it cannot be read.
+    An answer is waited for so many seconds. Raises InvalidRequest when there is none of these, or it cannot be read.
     """
     settings = Configuration()
     try:
@@ -86,7 +97,7 @@ def connect(kubeconfig: Path | None = None) -> "HttpClient":
     except (config.ConfigException, OSError, ValueError) as error:
         where = kubeconfig or "$KUBECONFIG, ~/.kube/config or a service account"
         raise InvalidRequest(f"no API server can be told from {where}: {error}") from error
-    return HttpClient(settings)
+    return HttpClient(settings, patience)
 
 
 @dataclass(frozen=True)
@@ -102,15 +113,15 @@ class _Request:
 class HttpClient:
     """An API server across the network."""
 
-    def __init__(self, settings: Configuration) -> None:
+    def __init__(self, settings: Configuration, patience: float = _ANSWER) -> None:
         settings.connection_pool_maxsize = POOL
+        settings.socket_options = _KEEPALIVE
         self._settings = settings
+        self._patience = patience
         self._pool: urllib3.PoolManager = RESTClientObject(settings).pool_manager
-
-    @property
-    def url(self) -> str:
+        self._known: tuple[float, dict[str, str]] = (float("-inf"), {})
+        self.url = str(settings.host).rstrip("/")
         """Where the server is."""
-        return str(self._settings.host).rstrip("/")
 
     def close(self) -> None:
         """Let the connections go."""
@@ -210,7 +221,7 @@ class HttpClient:
     def logs(self, key: Key, wish: LogWish) -> Iterator[bytes]:
         """A container's log in pieces as they come. Raises NotFound, BadRequest before the first piece."""
         request = _Request("GET", _path(POD, key.namespace, key.name, "log"), wish.query())
-        return self._pieces(self._open(request, quiet=None if wish.follow else _ANSWER))
+        return self._pieces(self._open(request, quiet=None if wish.follow else self._patience))
 
     def _pieces(self, response: BaseHTTPResponse) -> Iterator[bytes]:
         try:
@@ -222,7 +233,7 @@ class HttpClient:
 
     def _ask(self, request: "_Request") -> Obj:
         """The answer to a request that is answered in one piece."""
-        response = self._send(request, _ANSWER)
+        response = self._send(request, self._patience)
         try:
             content = response.read()
         except urllib3.exceptions.HTTPError as error:
@@ -258,8 +269,14 @@ class HttpClient:
             raise self._unreachable(error) from error
 
     def _credentials(self) -> dict[str, str]:
-        token = self._settings.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return {"Authorization": token} if token else {}
+        """Read anew now and then, for tokens change; each time costs as much as half a request."""
+        asked, known = self._known
+        now = time.monotonic()
+        if now - asked > _TOKEN_KEPT:
+            token = self._settings.get_api_key_with_prefix("BearerToken", alias="authorization")
+            known = {"Authorization": token} if token else {}
+            self._known = (now, known)
+        return known
 
     def _unreachable(self, error: Exception) -> ServerError:
         cause = getattr(error, "reason", None) or error

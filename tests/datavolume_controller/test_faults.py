@@ -1,4 +1,4 @@
-"""A server that refuses, forgets, hangs up before or after it has done what was asked: everything converges."""
+"""A server that refuses, forgets, hangs or hangs up before or after it has done what was asked: all converges."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +22,8 @@ from tests.kube.proxy import ON_OTHERS, ON_WATCHES, Faults, proxied
 from tests.served import Yard, served
 
 COUNT = 12
+PATIENCE = 2.0
+"""Seconds that the controllers wait for an answer."""
 
 
 @contextmanager
@@ -31,7 +33,7 @@ def troubled(folder: Path, faults: Faults) -> Iterator[Yard]:
         prepared(yard.store)
         with (
             proxied(yard, folder / "proxy", faults) as kubeconfig,
-            closing(connect(kubeconfig)) as client,
+            closing(connect(kubeconfig, PATIENCE)) as client,
             Scraper(fetch=lambda _: "") as scraper,
         ):
             controllers = Controllers(client, reconcilers(scraper))
@@ -107,7 +109,25 @@ def test_a_claim_that_somebody_deletes_is_made_and_filled_again(tmp_path: Path) 
         eventually(lambda: meta.phase(yard.store.get(DATA_VOLUME, key)) == "Succeeded", 120)
 
 
-def test_a_manifest_of_a_megabyte_is_worked_on(tmp_path: Path) -> None:
+def test_a_manifest_of_a_megabyte_that_no_claim_can_carry_says_so_and_keeps_nobody_waiting(
+    tmp_path: Path,
+) -> None:
+    with troubled(tmp_path, Faults(8, rate=0.0)) as yard:
+        headers = [f"X-{number}: " + "x" * 20_000 for number in range(50)]
+        source = {"http": {"url": "http://images.example/disk.img", "extraHeaders": headers}}
+        yard.store.create(DATA_VOLUME, builders.data_volume("huge", source=source))
+        yard.store.create(DATA_VOLUME, builders.data_volume("small", source={"blank": {}}))
+
+        key = Key("small", "default")
+        eventually(lambda: meta.phase(yard.store.get(DATA_VOLUME, key)) == "Succeeded", 120)
+
+        def said() -> str:
+            return condition(yard.store.get(DATA_VOLUME, Key("huge", "default")), "Bound")[2]
+
+        eventually(lambda: "annotations" in said(), 60)
+
+
+def test_a_manifest_of_a_quarter_of_a_megabyte_is_worked_on(tmp_path: Path) -> None:
     with troubled(tmp_path, Faults(6, rate=0.0)) as yard:
         dv = builders.data_volume("large", source={"blank": {}})
         dv["metadata"]["annotations"] = {f"example.com/{number}": "x" * 20_000 for number in range(12)}

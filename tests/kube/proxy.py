@@ -27,7 +27,9 @@ HOP = {"connection", "transfer-encoding", "content-length", "host", "content-enc
 
 
 ON_WATCHES = ("expired", "cut", "refused")
-ON_OTHERS = ("refused", "lost", "unheard")
+ON_OTHERS = ("refused", "lost", "unheard", "forgotten", "stuck")
+HELD = 15.0
+"""Seconds for which a request hangs: longer than any client here waits."""
 
 
 class Faults:
@@ -98,17 +100,17 @@ class _Behind:
             error = Expired("too old resource version") if fault == "expired" else self._faults.refusal()
             headers = {"Retry-After": "1"} if isinstance(error, TooManyRequests) else {}
             return web.json_response(error.status(), status=error.code, headers=headers)
-        if fault == "unheard":
-            return self._hung_up(request)
+        if fault in ("unheard", "stuck"):
+            return await self._silent(request, HELD if fault == "stuck" else 0)
         assert self._session is not None
         headers = {name: text for name, text in request.headers.items() if name.lower() not in HOP}
         body = await request.read()
         async with self._session.request(
             request.method, request.raw_path, headers=headers, data=body or None
         ) as said:
-            if fault == "lost":  # it was done, and nobody learns of it
+            if fault in ("lost", "forgotten"):  # it was done, and nobody learns of it
                 await said.read()
-                return self._hung_up(request)
+                return await self._silent(request, HELD if fault == "forgotten" else 0)
             return await self._passed_on(request, said, cut=fault == "cut")
 
     async def _passed_on(
@@ -125,6 +127,13 @@ class _Behind:
         except (TimeoutError, ConnectionError):
             return self._hung_up(request)
         return response
+
+    async def _silent(self, request: web.Request, seconds: float) -> web.Response:
+        """No answer for so long, or until whoever has asked goes away; then none at all."""
+        held = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < held and request.transport is not None:
+            await asyncio.sleep(0.1)
+        return self._hung_up(request)
 
     def _hung_up(self, request: web.Request) -> web.Response:
         if request.transport is not None:
