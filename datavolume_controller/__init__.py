@@ -10,6 +10,7 @@ from datavolume_controller.configs import Configs
 from datavolume_controller.datasources import DataSources
 from datavolume_controller.datavolumes import DataVolumes
 from datavolume_controller.imports import Imports
+from datavolume_controller.pendings import Pendings
 from datavolume_controller.populators import Populators
 from datavolume_controller.profiles import Profiles
 from datavolume_controller.progress import Scraper
@@ -29,6 +30,7 @@ def reconcilers(scraper: Scraper, may_of: MayOf = asked_of) -> list[Reconciler[A
         Populators(scraper),
         Clones(may_of),
         Uploads(scraper),
+        Pendings(),
         Authorities(),
         DataSources(),
         CDIs(),
