@@ -159,8 +159,9 @@ _VPC_FILE: Final = tuple(
 )
 
 _GROUPS: Final = (
+    (_sets("RWO/F", "RWO/B"), (kubernetes.PROVISIONER,)),
     (_sets("RWO/F"), (
-        kubernetes.PROVISIONER, "rancher.io/local-path", "kubevirt.io.hostpath-provisioner",
+        "rancher.io/local-path", "kubevirt.io.hostpath-provisioner",
         kubernetes.HOSTPATH_PROVISIONER, kubernetes.MINIKUBE_PROVISIONER, IN_TREE + "storageos", "storageos",
         "directpv-min-io", "driver.longhorn.io/fs", "vpc.file.csi.ibm.io/dp2-rwo", "vpc.file.csi.ibm.io/rfs-rwo",
     )),

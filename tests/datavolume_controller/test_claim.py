@@ -124,7 +124,8 @@ REFUSALS = {
         "spec.storage, or claimPropertySets in that StorageProfile",
     ),
     "a mode that the class does not give": (
-        STORAGE, asked(volumeMode="Block"), "no matching accessMode specified in StorageProfile local",
+        Storage((StorageClass("local", "rancher.io/local-path", default=True),)), asked(volumeMode="Block"),
+        "no matching accessMode specified in StorageProfile local",
     ),
     "no size": (STORAGE, {}, "PVC Spec is not valid - missing storage size"),
     "too small a size": (STORAGE, asked("1Ki"), "PVC Spec is not valid - storage size should be at least 1MiB"),

@@ -99,7 +99,10 @@ def a_profile(provisioner: str, **spec: Any) -> Obj:
 
 def test_a_profile_says_what_is_known_of_a_provisioner() -> None:
     said = a_profile("diskyard.io/local")
-    assert said["claimPropertySets"] == [{"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}]
+    modes = ("Filesystem", "Block")
+    assert said["claimPropertySets"] == [
+        {"accessModes": ["ReadWriteOnce"], "volumeMode": mode} for mode in modes
+    ]
     assert said["conditions"][0]["reason"] == "RecognizedProvisioner"
 
 
