@@ -59,6 +59,8 @@ class Attempt:
     advice: str = ""
     asked: str = ""
     """A digest of what was asked for: another one is another chance."""
+    phase: str = ""
+    """What was being done when it failed: connecting, transferring, converting."""
 
     @property
     def told(self) -> str:
@@ -76,7 +78,7 @@ def attempt(run: str, time: str, ended: TerminationMessage, exit_code: int, sour
     reason = SUCCEEDED if exit_code == 0 and not ended.fatal else ended.reason or FAILED
     message = ended.message or f"the importer ended with exit code {exit_code} and said nothing; see its log"
     advice = ADVICE.get(reason, "").format(source=source, retry=cdi.RETRY)
-    return Attempt(run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, advice)
+    return Attempt(run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, advice, phase=ended.phase)
 
 
 def upload(pod_uid: str, failed: Failure) -> Attempt:
@@ -145,6 +147,7 @@ def _attempt(said: Mapping[str, Any]) -> Attempt:
         reason=str(said.get("reason", "")),
         message=str(said.get("message", "")),
         bytes=fetched if isinstance(fetched, int) else 0,
+        phase=str(said.get("phase", "")),
         advice=str(said.get("advice", "")),
         asked=str(said.get("asked", "")),
     )

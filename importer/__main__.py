@@ -39,7 +39,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     report = _report(os.environ)
     code, message = _run(os.environ, report)
-    message = replace(message, journal=report.journal)
+    fetched = message.bytes_fetched or report.fetched
+    message = replace(
+        message, journal=report.journal, phase=report.phase if code else "", bytes_fetched=fetched
+    )
     _leave(message, Path(os.environ.get(cdi.ENV_TERMINATION_LOG, cdi.TERMINATION_LOG)))
     return code
 

@@ -69,6 +69,16 @@ class Report:
             self._tell(progress)
 
     @property
+    def phase(self) -> str:
+        """What it does: connecting, transferring, converting, complete; empty before all of them."""
+        return self._phase
+
+    @property
+    def fetched(self) -> int:
+        """Bytes of the source that are here."""
+        return self._figures.fetched
+
+    @property
     def journal(self) -> str:
         """What is durable of a block device, as it was said last."""
         return self._figures.journal

@@ -254,6 +254,8 @@ class TerminationMessage:
     """CamelCase class of the failure; empty on success."""
     fatal: bool = False
     """No retry helps."""
+    phase: str = ""
+    """Of a failure: what was being done."""
     preallocation_applied: bool = False
     bytes_fetched: int = 0
     bytes_written: int = 0
@@ -278,6 +280,7 @@ class TerminationMessage:
             "preallocationApplied": self.preallocation_applied,
             "reason": self.reason,
             "fatal": self.fatal,
+            "phase": self.phase,
             "bytesFetched": self.bytes_fetched,
             "bytesWritten": self.bytes_written,
             "digest": self.digest,
@@ -300,6 +303,7 @@ class TerminationMessage:
             message=str(said.get("message", "")),
             reason=str(said.get("reason", "")),
             fatal=said.get("fatal") is True,
+            phase=str(said.get("phase", ""))[:32],
             preallocation_applied=said.get("preallocationApplied") is True,
             bytes_fetched=_whole(said.get("bytesFetched")),
             bytes_written=_whole(said.get("bytesWritten")),

@@ -77,3 +77,10 @@ def test_waits_after_the_last_try() -> None:
     assert pause([one(time="2026-11-21T11:59:58Z")], NOW, 5) == 3
     assert pause([one(time="2026-11-21T11:59:50Z")], NOW, 5) == 0
     assert pause([], NOW, 5) == 0
+
+
+def test_a_failure_says_what_was_being_done_and_how_far_it_was() -> None:
+    said = TerminationMessage("the connection broke", "SourceUnavailable", phase="transferring", bytes_fetched=42)
+    found = attempt.attempt("a", NOW, TerminationMessage.from_text(said.to_text()), 4)
+    assert (found.phase, found.bytes) == ("transferring", 42)
+    assert attempts(text([found])) == (found,)

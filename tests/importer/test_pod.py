@@ -131,6 +131,7 @@ def test_sigterm_keeps_what_is_here_for_the_next_run(images: ImageServer, pod: P
     ended = pod.run(job)
 
     assert (stopped.code, stopped.message.reason) == (143, "Stopped")
+    assert (stopped.message.phase, stopped.message.bytes_fetched >= 32 * MIB) == ("transferring", True)
     assert not pod.ended(0).message.fatal
     assert ended.code == 0
     assert ended.message.bytes_fetched <= LARGE - 32 * MIB + MIB
