@@ -40,6 +40,8 @@ SPREAD: Final = 200
 PACED: Final = 20
 """Seconds of that."""
 PATIENCE: Final = 1800.0
+LOOK: Final = 2.0
+"""Seconds between two looks at the controllers' metrics, which they have to write for it."""
 MIB: Final = 1 << 20
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -142,7 +144,7 @@ def settled(controller: Process, count: int) -> None:
     while samples(controller.page(), "diskyard_datavolumes", phase="Succeeded") < count:
         if time.monotonic() > deadline:
             raise TimeoutError(controller.page())
-        time.sleep(0.5)
+        time.sleep(LOOK)
 
 
 def pace(kubeconfig: Path, controller: Process) -> tuple[str, str]:
