@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from datavolume_controller.worded import annotated, running
 from diskyard.api import meta, pod
 from diskyard.api.meta import CLAIM, POD, Key, Obj
 from diskyard.api.storage import Claim
@@ -30,6 +31,7 @@ def users(client: Client, claim: Key) -> tuple[Key, ...]:
 
 
 def in_use(obj: Obj, claim: Claim, by: Key, reason: str) -> Plan:
-    """Say who keeps the claim from being filled, and look again."""
+    """Say who keeps the claim from being filled, also where its DataVolume looks, and look again."""
     message = f"pod {by} using PersistentVolumeClaim {claim.key.name}"
-    return Plan((Tell(CLAIM, obj, reason, message, warning=True),), PAUSE)
+    said = annotated(claim, running("false", reason, message))
+    return Plan((Tell(CLAIM, obj, reason, message, warning=True), *said), PAUSE)

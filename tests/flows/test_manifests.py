@@ -15,6 +15,7 @@ import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
+from diskyard import IMAGE
 from tests.builders import eventually
 from tests.cluster import programs
 from tests.disk.tars import entry, tar
@@ -255,7 +256,7 @@ kind: Pod
 metadata: {{name: {name}}}
 spec:
   restartPolicy: Never
-  containers: [{{name: main, image: diskyard, command: ["true"], volumeMounts: [{{name: disk, mountPath: /disk}}]}}]
+  containers: [{{name: main, image: "{image}", command: ["true"], volumeMounts: [{{name: disk, mountPath: /disk}}]}}]
   volumes: [{{name: disk, persistentVolumeClaim: {{claimName: {claim}}}}}]
 """
 
@@ -271,7 +272,7 @@ def test_a_claim_waits_for_its_first_consumer_and_is_filled_then(
     name = hand.apply(HEAD + HTTP + WAITING, name=f"waiting-{way}", annotations=asked, url=image)
     hand.wait(name, phase)
 
-    hand.apply(CONSUMER, name=f"consumer-{way}", claim=name)
+    hand.apply(CONSUMER, name=f"consumer-{way}", claim=name, image=IMAGE)
 
     hand.wait(name, "Succeeded")
     assert hand.disk(name) == DISK
