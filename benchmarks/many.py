@@ -32,15 +32,15 @@ from tests.served import served
 
 COUNT: Final = 10_000
 WRITERS: Final = 4
-IDLE: Final = 20.0
+IDLE: Final = 10.0
 PACE: Final = 100
 """Changes a second, for the latency."""
 SPREAD: Final = 200
 """DataVolumes that they are spread over."""
-PACED: Final = 20
+PACED: Final = 10
 """Seconds of that."""
 PATIENCE: Final = 1800.0
-LOOK: Final = 2.0
+LOOK: Final = 5.0
 """Seconds between two looks at the controllers' metrics, which they have to write for it."""
 MIB: Final = 1 << 20
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -140,10 +140,12 @@ def create(kubeconfig: Path, count: int) -> None:
 
 def settled(controller: Process, count: int) -> None:
     """Wait until so many have succeeded."""
-    deadline = time.monotonic() + PATIENCE
-    while samples(controller.page(), "diskyard_datavolumes", phase="Succeeded") < count:
-        if time.monotonic() > deadline:
+    begun = time.monotonic()
+    while (done := samples(controller.page(), "diskyard_datavolumes", phase="Succeeded")) < count:
+        waited = time.monotonic() - begun
+        if waited > PATIENCE:
             raise TimeoutError(controller.page())
+        print(f"{done:.0f} of {count} after {waited:.0f} s more", file=sys.stderr)
         time.sleep(LOOK)
 
 
