@@ -60,8 +60,11 @@ def rendered(client: Client, claim: Obj) -> Obj:
     """A claim that asks for it (`applyStorageProfile`), with what its spec lacks. Raises BadRequest."""
     if meta.labels(claim).get(cdi.APPLY_PROFILE_LABEL) != "true":
         return claim
+    config = settings(client)
+    if not config.completes:
+        return claim
     asked = str(meta.spec(claim).get("storageClassName") or "")
-    made = completed(claim, storage(client, asked), settings(client))
+    made = completed(claim, storage(client, asked), config)
     if isinstance(made, Refusal):
         raise BadRequest(made.message)
     return made

@@ -78,7 +78,9 @@ def attempt(run: str, time: str, ended: TerminationMessage, exit_code: int, sour
     reason = SUCCEEDED if exit_code == 0 and not ended.fatal else ended.reason or FAILED
     message = ended.message or f"the importer ended with exit code {exit_code} and said nothing; see its log"
     advice = ADVICE.get(reason, "").format(source=source, retry=cdi.RETRY)
-    return Attempt(run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, advice, phase=ended.phase)
+    return Attempt(
+        run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, advice, phase=ended.phase
+    )
 
 
 def upload(pod_uid: str, failed: Failure) -> Attempt:

@@ -55,6 +55,8 @@ class Config:
     """`nodeSelector`, `affinity`, `tolerations` of workers' pods."""
     clone_override: str = ""
     """How everything is cloned, whatever the storage classes say; empty: as they say."""
+    completes: bool = True
+    """Whether admission completes claims that are labelled for it."""
     verbosity: int = USUAL
     """How much workers say: 0 what went wrong, 1 what is done, 2 every step."""
 
@@ -110,5 +112,6 @@ def config(obj: Obj, owner: Obj | None = None) -> Config:
         pull_policy=str(workers.get("imagePullPolicy") or PULL_POLICY),
         placement={name: placement[name] for name in PLACEMENT if placement.get(name)},
         clone_override=str(workers.get("cloneStrategyOverride") or ""),
+        completes=spec.get("webhookPvcRendering") != "Disabled",
         verbosity=USUAL if verbosity is None else int(verbosity),
     )

@@ -80,7 +80,9 @@ def test_waits_after_the_last_try() -> None:
 
 
 def test_a_failure_says_what_was_being_done_and_how_far_it_was() -> None:
-    said = TerminationMessage("the connection broke", "SourceUnavailable", phase="transferring", bytes_fetched=42)
+    said = TerminationMessage(
+        "the connection broke", "SourceUnavailable", phase="transferring", bytes_fetched=42
+    )
     found = attempt.attempt("a", NOW, TerminationMessage.from_text(said.to_text()), 4)
     assert (found.phase, found.bytes) == ("transferring", 42)
     assert attempts(text([found])) == (found,)

@@ -3,12 +3,12 @@
 from contextlib import closing
 
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, DATA_SOURCE, DATA_VOLUME, POD, STORAGE_CLASS, Key
+from diskyard.api.meta import CLAIM, DATA_SOURCE, DATA_VOLUME, POD, RESOURCE_QUOTA, STORAGE_CLASS, Key
 from diskyard.api.names import cdi
 from diskyard.api.progress import Figures
 from diskyard.kube.client import Deletion
 from tests import builders
-from tests.builders import data_volume, eventually
+from tests.builders import data_volume, eventually, some
 from tests.datavolume_controller.conftest import RUNNING, Node, condition, ended
 
 
@@ -247,3 +247,24 @@ def test_a_clone_by_a_datasource_says_what_it_waits_for(node: Node) -> None:
     assert eventually(lambda: running()[2] == "DataSource default/image is not ready: PVC not found")
     node.client.create(CLAIM, builders.claim("golden"))
     assert eventually(lambda: not node.gone(CLAIM, "disk"))
+
+
+def test_a_quota_is_named_with_its_numbers_and_goes_on_once_it_is_large_enough(node: Node) -> None:
+    node.client.create(
+        RESOURCE_QUOTA, some(RESOURCE_QUOTA, "q", spec={"hard": {"requests.storage": "500Mi"}})
+    )
+    node.apply(data_volume("disk"))
+
+    def said() -> str:
+        status, reason, message = condition(node.dv(), "Bound")
+        assert (status, reason) == ("False", "ErrExceededQuota")
+        return message
+
+    assert "limited: requests.storage=500Mi" in eventually(said, 60)
+    assert any("ErrExceededQuota" in each for each in node.told("DataVolume"))
+
+    node.client.patch(RESOURCE_QUOTA, Key("q", "default"), {"spec": {"hard": {"requests.storage": "5Gi"}}})
+
+    assert eventually(lambda: not node.gone(CLAIM, "disk"), 90)
+    node.bind()
+    assert eventually(lambda: condition(node.dv(), "Bound")[0] == "True", 90)

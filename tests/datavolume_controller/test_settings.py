@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from datavolume_controller import configs, profiles
+from datavolume_controller import admission, configs, profiles
 from datavolume_controller.cdis import CDIs
 from datavolume_controller.configs import Configs, status
 from datavolume_controller.profiles import Profiles
 from diskyard.api import meta
 from diskyard.api.config import config
-from diskyard.api.meta import CDI, CDI_CONFIG, STORAGE_CLASS, STORAGE_PROFILE, Key, Obj
+from diskyard.api.meta import CDI, CDI_CONFIG, CLAIM, STORAGE_CLASS, STORAGE_PROFILE, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.api.storage import property_sets, storage_class
 from standalone.store.objects import Objects
@@ -125,6 +125,21 @@ def test_each_class_has_its_profile(store: Objects) -> None:
     found = store.get(STORAGE_PROFILE, Key("here"))
     assert meta.owned_by(found, owner)
     assert meta.status(found)["provisioner"] == "diskyard.io/local"
+
+
+@pytest.mark.parametrize(
+    ("said", "modes"), [({}, ["ReadWriteOnce"]), ({"webhookPvcRendering": "Disabled"}, None)]
+)
+def test_admission_completes_claims_unless_the_operator_says_otherwise(
+    store: Objects, said: Obj, modes: list[str] | None
+) -> None:
+    default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
+    store.create(STORAGE_CLASS, builders.storage_class("local", **default))
+    store.create(CDI_CONFIG, builders.some(CDI_CONFIG, "config", spec=said))
+    asked = builders.some(CLAIM, "disk", spec={"resources": {"requests": {"storage": "1Gi"}}})
+    asked["metadata"]["labels"] = {cdi.APPLY_PROFILE_LABEL: "true"}
+
+    assert meta.spec(admission.rendered(store, asked)).get("accessModes") == modes
 
 
 def test_other_configs_are_nobodys_business(store: Objects) -> None:
