@@ -32,6 +32,8 @@ from tests.served import served
 
 COUNT: Final = 10_000
 WRITERS: Final = 4
+PRETENDERS: Final = 16
+"""Threads of each of the two: the disk takes many writes at once as soon as one."""
 IDLE: Final = 10.0
 PACE: Final = 100
 """Changes a second, for the latency."""
@@ -54,7 +56,7 @@ def serve(folder: Path) -> None:
         default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
         yard.store.create(STORAGE_CLASS, builders.storage_class("local", **default))
         yard.store.create(CDI, builders.some(CDI, "cdi", spec={}))
-        with pretending(yard.store):
+        with pretending(yard.store, PRETENDERS):
             print("ready", flush=True)
             signal.sigwait({signal.SIGTERM})
 

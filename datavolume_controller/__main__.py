@@ -47,7 +47,7 @@ LOST: Final = 1
 )  # fmt: skip
 @click.option("--elect/--no-elect", default=True, help="Wait for the Lease before working (the default).")
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=8, show_default=True, help="Threads a controller."
+    "--workers", type=click.IntRange(1, 64), default=16, show_default=True, help="Threads a controller."
 )
 @click.option(
     "--drain", type=click.FloatRange(0, 60), default=0.0,

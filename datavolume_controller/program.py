@@ -73,7 +73,7 @@ class Settings:
     port: int = 8443
     hosts: tuple[str, ...] = ()
     """Names and addresses that webhooks are called at, besides the Service's."""
-    workers: int = 8
+    workers: int = 16
     drain: float = 0.0
     """Seconds to serve on when told to stop: until nobody calls any more."""
     terms: Terms = TERMS

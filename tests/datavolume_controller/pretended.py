@@ -61,9 +61,9 @@ class Node:
 
 
 @contextmanager
-def pretending(client: Client) -> Iterator[None]:
+def pretending(client: Client, workers: int = 2) -> Iterator[None]:
     """Both at work on that store."""
-    controllers = Controllers(client, [Storage(), Node()])
+    controllers = Controllers(client, [Storage(), Node()], workers)
     controllers.start()
     try:
         yield
