@@ -72,7 +72,7 @@ def _unfilled(world: World) -> Plan | None:
             world, "SnapshotNotReady", f"The source snapshot {name} is not ready to use; waits for it"
         )
         return Plan((*waits.actions, *_exchanged(world)), clonephases.PAUSE)
-    filling = source.pod_phase not in ("", "Succeeded")
+    filling = bool(source.pod_phase) and not source.filled
     unbound = not source.bound
     if not (filling or unbound or source.deleting):
         return None
