@@ -62,14 +62,12 @@ def test_the_newest_warning_of_others_is_what_counts(store: Objects) -> None:
     assert (meta.name(found), found["message"]) == ("newer", FULL)
 
 
-def test_nothing_is_asked_of_claims_that_are_bound_at_once(store: Objects) -> None:
-    pending(store)
+def test_a_claim_may_wait_for_a_while_before_anybody_is_asked(store: Objects) -> None:
+    obj = pending(store)
 
-    world = Pendings().gather(store, Key("disk", "default"))
+    plan = Pendings().decide(World(obj, claim(obj), 1.0))
 
-    assert world is not None
-    plan = Pendings().decide(world)
-    assert (plan.actions, 0 < (plan.requeue_after or 0) <= PATIENCE) == ((), True)
+    assert (plan.actions, plan.requeue_after) == ((), PATIENCE - 1.0)
 
 
 def a_world(target: Obj | None = None, phase: str = "Pending", **said: str) -> World:
