@@ -108,7 +108,7 @@ def test_what_cannot_fit_is_said_by_the_server(place: Place, folder: Path) -> No
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", large, "40G"], check=True)
 
     said = ran(
-        place, "v1.6", "dv", "small", "--size=64Mi", f"--image-path={large}", "--insecure", "--retry=0"
+        place, "v1.6", "dv", "small", "--size=64Mi", f"--image-path={large}", "--insecure", "--retry=1"
     )
 
     assert "unexpected return value 400" in said

@@ -14,7 +14,7 @@ import requests
 from diskyard.errors import InvalidRequest
 from standalone.store.objects import Objects
 from tests.builders import eventually
-from tests.uploadproxy.front import Front, forged, front
+from tests.uploadproxy.front import Front, forged, front, resigned
 from tests.uploadproxy.images import MIB, holds, noise
 from tests.uploadproxy.pod import Stalled
 from uploadproxy.limits import Limits
@@ -33,6 +33,9 @@ def test_tokens_open_the_one_claim_they_are_for_while_they_last(place: Front) ->
     others = {
         "expired": place.bearer(life=timedelta(hours=-1)),
         "signed by somebody else": forged(),
+        "signed by nobody": resigned(place.bearer(), "none"),
+        "signed with the public key": resigned(place.bearer(), "HS256", place.public_key),
+        "another's signature": resigned(place.bearer(), "PS256", b"x"),
         "for a clone": place.bearer(operation="Clone"),
         "for a pod": place.bearer(resource="pods"),
         "replayed to another namespace": place.bearer(namespace="other"),
@@ -45,7 +48,8 @@ def test_tokens_open_the_one_claim_they_are_for_while_they_last(place: Front) ->
     }
 
     assert codes == {
-        "expired": 401, "signed by somebody else": 401, "for a clone": 400, "for a pod": 400,
+        "expired": 401, "signed by somebody else": 401, "signed by nobody": 401, "signed with the public key": 401,
+        "another's signature": 401, "for a clone": 400, "for a pod": 400,
         "replayed to another namespace": 503, "for another claim": 503,
     }  # fmt: skip
     assert place.pod.left() == []
