@@ -1,5 +1,6 @@
 """The yard's upload proxy: at an address of its own, on the port of all uploads, where that can be had."""
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from diskyard.web.server import Running
 from pages import server as pages
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from uploadproxy import proxy
+from uploadproxy.limits import Limits
 from uploadproxy.trust import Trust
 
 KEY: Final = Key(upload.PROXY, cdi.NAMESPACE)
@@ -53,7 +55,7 @@ def _listening(
     refusal: Exception | None = None
     for host, port in places:
         try:
-            app = proxy.application(Trust(client))
+            app = proxy.application(Trust(client), Limits.from_env(os.environ))
             pages.add_routes(app.router, client, codes)
             return server.start(app, server.Place(host, port, context, reach.further, lends=True))
         except (Busy, InvalidRequest) as error:

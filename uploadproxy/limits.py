@@ -36,6 +36,18 @@ class Limits:
 
 
 USUAL: Final = Limits()
+_FIRST: Final = 10.0
+"""Seconds that a proxy is ahead of its server in giving a client up: it is the one who can say so."""
+
+
+def told(limits: Limits) -> dict[str, str]:
+    """The header by which a proxy tells a server how long to bear silence."""
+    return {upload.IDLE_HEADER: f"{limits.idle + _FIRST:g}"}
+
+
+def idle(headers: Mapping[str, str], otherwise: float) -> float:
+    """How long a server bears silence in a request. Raises InvalidRequest."""
+    return _positive(headers, upload.IDLE_HEADER, otherwise)
 
 
 def _positive(env: Mapping[str, str], name: str, otherwise: float) -> float:

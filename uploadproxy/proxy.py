@@ -29,7 +29,7 @@ from diskyard.web import connection
 from diskyard.web.bridge import call
 from uploadproxy import forward, tus
 from uploadproxy.forward import TooSlow, Where
-from uploadproxy.limits import USUAL, Limits
+from uploadproxy.limits import USUAL, Limits, told
 from uploadproxy.trust import Finished, NotReady, Server, Trust
 
 _BEARER: Final = re.compile(r"(?i)Bearer\s+([A-Za-z0-9\-._~+/]+)")
@@ -201,7 +201,7 @@ class _Proxy:
     async def _carried(self, request: web.Request, server: Server, path: str) -> web.StreamResponse:
         """The same of a large body."""
         context = await call(self._trust.context)
-        headers = {"Host": server.host, **_kept(request.headers)}
+        headers = {**_kept(request.headers), "Host": server.host, **told(self._limits)}
         async with forward.opened(Where(server.address, upload.PORT, server.host, context)) as channel:
             head = forward.head(request.method, path, headers)
             found = await forward.carried(request, head, channel, self._limits)
@@ -213,11 +213,13 @@ class _Proxy:
         session, context = self._session, await call(self._trust.context)
         if session is None:
             raise OSError("the proxy is not started")
+        headers = _kept(request.headers)
+        headers.update(told(self._limits))
         address = f"[{server.address}]" if ":" in server.address else server.address
         url = f"https://{address}:{upload.PORT}{path}"
         async with session.request(
             request.method, url, data=body.chunks() if request.body_exists else None,
-            headers=_kept(request.headers), ssl=context, server_hostname=server.host, allow_redirects=False,
+            headers=headers, ssl=context, server_hostname=server.host, allow_redirects=False,
         ) as found:  # fmt: skip
             answer = web.StreamResponse(status=found.status, headers=_kept(found.headers))
             _allow(answer)

@@ -29,7 +29,7 @@ from diskyard.disk.target import Result
 from diskyard.errors import DiskyardError
 from diskyard.web import connection, server, tls
 from diskyard.web.connection import borrowed
-from uploadproxy import promise, tus
+from uploadproxy import limits, promise, tus
 from uploadproxy.receiver import Receiver
 from uploadproxy.session import Place, Session, refusal
 
@@ -185,14 +185,16 @@ class _Single:
             return web.Response(status=503)
         if _CLONE in request.headers:
             return web.Response(status=400, text=f"{_CLONE}: this version takes images and archives only")
+        idle = self._idle
         try:
+            idle = limits.idle(request.headers, idle)
             promised = promise.of_headers(request.headers)
             session = await self._receiver.single(None if form else request.content_length, promised)
             if form:
-                await session.take(_file(request), 0, self._idle)
+                await session.take(_file(request), 0, idle)
             else:
-                with borrowed(request, self._idle) as loan:
-                    await session.take(loan or request.content.iter_any(), 0, self._idle)
+                with borrowed(request, idle) as loan:
+                    await session.take(loan or request.content.iter_any(), 0, idle)
             await (session.outcome() if wait else session.processed())
             if session.error:
                 raise session.error
@@ -200,7 +202,7 @@ class _Single:
             status, text = refusal(error)
             return web.Response(status=status, text=text)
         except TimeoutError:
-            return web.Response(status=408, text=f"no byte came for {self._idle:g} s: send it again")
+            return web.Response(status=408, text=f"no byte came for {idle:g} s: send it again")
         finally:
             await self._receiver.put_down()
         return web.Response()

@@ -19,7 +19,7 @@ from diskyard.disk.digest import Expected
 from diskyard.errors import DiskyardError, NoSpace
 from diskyard.web.bridge import Superseded, call
 from diskyard.web.connection import borrowed
-from uploadproxy import promise
+from uploadproxy import limits, promise
 from uploadproxy.receiver import Receiver, Wanted
 from uploadproxy.session import Session, WrongOffset
 
@@ -188,6 +188,7 @@ class _Uploads:
     async def _take(self, request: web.Request, session: Session, offset: int) -> None:
         """Take a chunk in. Raises Answered, and why the image is refused."""
         length = self._receiver.ticket.length if self._receiver.ticket else 0
+        idle = limits.idle(request.headers, self._idle)
         if session.active:
             raise Answered(423, "another client writes to this upload")
         size = request.content_length
@@ -197,14 +198,14 @@ class _Uploads:
             if said := request.headers.get("Upload-Checksum"):
                 await self._take_checked(request, session, offset, promise.of_chunk(said))
             else:
-                with borrowed(request, self._idle) as loan:
-                    await session.take(loan or _bounded(request, length - offset), offset, self._idle)
+                with borrowed(request, idle) as loan:
+                    await session.take(loan or _bounded(request, length - offset), offset, idle)
         except WrongOffset as error:
             raise Answered(409, f"Upload-Offset: expected {error.expected}, found {offset}") from error
         except Superseded as error:
             raise Answered(409, "other bytes are needed now: ask for the offset") from error
         except TimeoutError as error:
-            raise Answered(408, f"no byte came for {self._idle:g} s; what came before is kept") from error
+            raise Answered(408, f"no byte came for {idle:g} s; what came before is kept") from error
         if session.received >= length or session.over:
             await self._finish(session)
 

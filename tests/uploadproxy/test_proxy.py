@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -124,12 +125,8 @@ def test_who_holds_a_place_without_sending_is_given_up(
 
 def _dripped(place: Front, url: str, path: str, pause: float) -> str:
     """The answer to a PATCH whose body comes by single bytes."""
-    host, port = url.removeprefix("http://").split(":")
-    lines = {**place.patching(0), "Host": host, "Content-Length": str(len(RAW))}
-    head = "".join(f"{name}: {text}\r\n" for name, text in lines.items())
     ended = threading.Event()
-    with socket.create_connection((host, int(port)), 60) as sock:
-        sock.sendall(f"PATCH {path} HTTP/1.1\r\n{head}\r\n".encode())
+    with _sending(place, url, path) as sock:
 
         def drip() -> None:
             try:
@@ -147,8 +144,9 @@ def _dripped(place: Front, url: str, path: str, pause: float) -> str:
             thread.join()
 
 
-def test_one_client_and_all_of_them_have_so_many_places(place: Front) -> None:
-    url = place.proxy(one_client=1)
+@pytest.mark.parametrize("limit", ["one_client", "requests"])
+def test_one_client_and_all_of_them_have_so_many_places(place: Front, limit: str) -> None:
+    url = place.proxy(**{limit: 1})
     path = place.create(url, len(RAW))
     body = Stalled(RAW[:MIB], RAW[MIB:])
     thread = threading.Thread(target=_patched, args=(place, url + path, body))
@@ -166,6 +164,44 @@ def test_one_client_and_all_of_them_have_so_many_places(place: Front) -> None:
 def _busy(place: Front, url: str) -> tuple[str, str] | None:
     answer = place.session.get(url + "/v1/uploads", headers=place.bearer(), timeout=60)
     return (answer.headers["Retry-After"], answer.text) if answer.status_code == 429 else None
+
+
+def test_the_server_bears_silence_as_long_as_its_proxy_says(store: Objects, tmp_path: Path) -> None:
+    with front(store, tmp_path, idle=0.2) as place:
+        url = place.proxy(idle=60.0)
+        path = place.create(url, len(RAW))
+
+        with _sending(place, url, path) as sock:
+            sock.sendall(RAW[:MIB])
+            threading.Event().wait(1)  # five times as long as the server itself would bear
+            sock.sendall(RAW[MIB:])
+            answer = sock.recv(4096)
+
+        assert answer.startswith(b"HTTP/1.1 204 "), answer
+        assert place.pod.ended()[0] == 0
+        assert holds(place.pod.disk, RAW)
+
+
+def _sending(place: Front, url: str, path: str) -> socket.socket:
+    """A connection on which a PATCH of the whole has begun."""
+    host, port = url.removeprefix("http://").split(":")
+    lines = {**place.patching(0), "Host": host, "Content-Length": str(len(RAW))}
+    head = "".join(f"{name}: {text}\r\n" for name, text in lines.items())
+    sock = socket.create_connection((host, int(port)), 60)
+    sock.sendall(f"PATCH {path} HTTP/1.1\r\n{head}\r\n".encode())
+    return sock
+
+
+def test_a_client_that_vanishes_in_the_midst_costs_nothing_that_came(place: Front) -> None:
+    url = place.proxy()
+    path = place.create(url, len(RAW))
+    with _sending(place, url, path) as sock:
+        sock.sendall(RAW[: 3 * MIB])
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by RST
+
+    assert eventually(lambda: _gone_on(place, url + path), 90)
+    assert place.pod.ended()[0] == 0
+    assert holds(place.pod.disk, RAW)
 
 
 def test_after_kill_9_of_the_pod_at_any_byte_the_client_goes_on(place: Front) -> None:

@@ -57,6 +57,9 @@ ENV_SLOWEST: Final = "DISKYARD_UPLOAD_SLOWEST"
 ENV_REQUESTS: Final = "DISKYARD_UPLOAD_REQUESTS"
 ENV_ONE_CLIENT: Final = "DISKYARD_UPLOAD_REQUESTS_OF_ONE_CLIENT"
 
+IDLE_HEADER: Final = "Diskyard-Upload-Idle"
+"""From the proxy to the server: how long it bears a silent client, in seconds."""
+
 # where things are in the upload server's pod
 TLS_DIR: Final = "/etc/tls"
 TLS_VOLUME: Final = "cdi-upload-tls"
