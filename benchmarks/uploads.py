@@ -85,9 +85,12 @@ def raw(size: int) -> Path:
 
 
 def qcow2(image: Path) -> Path:
+    """The same, compressed, its tables before what they map (`-m 1`): otherwise it may have to be sent twice."""
     packed = image.with_suffix(".qcow2")
     if not packed.exists():
-        subprocess.run(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", image, packed], check=True)
+        subprocess.run(
+            ["qemu-img", "convert", "-c", "-m", "1", "-f", "raw", "-O", "qcow2", image, packed], check=True
+        )
     return packed
 
 

@@ -23,6 +23,8 @@ LARGE: Final = 4 << 20
 _PART: Final = 64 << 10
 _HIGH, _LOW = 64 << 10, 16 << 10
 """Bytes that wait to be sent, with which a handler is told to pause, and to go on."""
+_LAST: Final = 30.0
+"""Seconds in which the other side has to take what is left for it when a connection closes."""
 _BORROWED: Final = web.RequestKey("borrowed", Channel)
 
 
@@ -168,7 +170,9 @@ class Connection(asyncio.Transport):
             return
         self._closing = True
         self._follow()
-        if not self._out and not self._lent:
+        if self._out or self._lent:
+            self._loop.call_later(_LAST, self._lose)
+        else:
             self._lose()
 
     def abort(self) -> None:
