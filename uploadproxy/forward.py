@@ -5,14 +5,14 @@ import io
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
 
 from aiohttp import web
 
-from diskyard.web.bridge import call, lasting
+from diskyard.web.bridge import lasting
 from diskyard.web.channel import Answered, Channel
 from diskyard.web.connection import borrowed
 from uploadproxy.limits import Limits
@@ -49,12 +49,12 @@ class TooSlow(Exception):
 @asynccontextmanager
 async def opened(where: Where) -> AsyncIterator[Channel]:
     """A connection to a server. Raises OSError: ConnectionRefusedError where nobody listens (yet)."""
-    with await call(_connected, where) as sock:
+    with ExitStack() as stack:
+        # a thread that connects is waited for, also by who is not wanted any more: its socket has to be closed
+        sock = await lasting(lambda: stack.enter_context(_connected(where)), _wait)
         channel = Channel(sock, _ANSWER)
-        try:
-            yield channel
-        finally:
-            channel.close()
+        stack.callback(channel.close)
+        yield channel
 
 
 async def carried(request: web.Request, head: bytes, server: Channel, limits: Limits) -> Answer:
@@ -75,6 +75,10 @@ def head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
     """A request up to its body; the connection ends after it."""
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items())]
     return "\r\n".join([*lines, "Connection: close", "\r\n"]).encode(errors="surrogateescape")
+
+
+def _wait() -> None:
+    """Connecting ends by itself, soon."""
 
 
 def _connected(where: Where) -> ssl.SSLSocket:

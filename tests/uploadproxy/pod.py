@@ -183,6 +183,9 @@ class Stalled:
         self.sent = threading.Event()
         self.go = threading.Event()
 
+    def __len__(self) -> int:
+        return sum(map(len, self._pieces))
+
     def __iter__(self) -> Iterator[bytes]:
         first, rest = self._pieces
         for start in range(0, len(first), 1 << 16):

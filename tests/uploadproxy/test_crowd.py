@@ -100,12 +100,12 @@ class Sending(threading.Thread):
         self.body = Stalled(IMAGE[: 3 * MIB], IMAGE[3 * MIB :])
         self.said = ""
         self._url = url
-        self._headers = {**headers, "Content-Length": str(len(IMAGE))}
+        self._headers = headers
 
     def run(self) -> None:
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.post(self._url, data=iter(self.body), headers=self._headers, timeout=120)
+            answer = session.post(self._url, data=self.body, headers=self._headers, timeout=120)
             self.said = answer.text
 
 
