@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from diskyard import log
 from diskyard.errors import Cause
-from standalone.store import fields
+from standalone.store import fields, functions
 from standalone.store.fields import Node
 
 RULES: Final = "x-kubernetes-validations"
@@ -30,6 +30,9 @@ _SAID: Final = {
     "FieldValueDuplicate": 'Duplicate value: "{type}": {told}',
     "FieldValueInvalid": 'Invalid value: "{type}": {told}',
 }
+
+_UNKNOWN: Final = "Undefined variable or function"
+"""In what the language says of macros that it does not have, such as comprehensions with two variables."""
 
 _log = log.logger("store")
 
@@ -66,6 +69,11 @@ class Rule:
                 return None
             told = self._told(context)
         except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            if _UNKNOWN in str(error):
+                _log.warning(
+                    "a rule is not checked: it uses what is not known here", rule=self.text, error=error
+                )
+                return None
             told = f"{error} evaluating rule: {self.text}"
         reason = str(self.spec.get("reason") or "FieldValueInvalid")
         said = _SAID.get(reason, _SAID["FieldValueInvalid"]).format(told=told, type=type_)
@@ -126,13 +134,26 @@ def _compiled(spec: Mapping[str, Any]) -> Rule | None:
     text, says = str(spec["rule"]), spec.get("messageExpression")
     try:
         language = importlib.import_module("cel")
-        program = language.compile(text[:_LONGEST])
-        return Rule(text, program, language.compile(str(says)[:_LONGEST]) if says else None, spec)
+        telling = _Expression(language, str(says)) if says else None
+        return Rule(text, _Expression(language, text), telling, spec)
     except ImportError:
         _log.warning("a rule is not checked: install the extra `cel`", rule=text)
     except ValueError as error:
         _log.warning("a rule is not checked: it cannot be read", rule=text, error=error)
     return None
+
+
+class _Expression:
+    """A compiled expression that knows Kubernetes' own functions. Raises ValueError where it cannot be read."""
+
+    def __init__(self, language: Any, text: str) -> None:
+        self._program: Program = language.compile(functions.plain(text[:_LONGEST]))
+        self._context = language.Context
+
+    def execute(self, context: Mapping[str, Any]) -> Any:
+        """What it says of these values."""
+        known = dict(functions.FUNCTIONS)
+        return self._program.execute(self._context(variables=dict(context), functions=known))
 
 
 def _escaped(value: Any, node: Node) -> Any:
