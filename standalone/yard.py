@@ -22,11 +22,13 @@ from standalone import uploads
 from standalone.access.accounts import DefaultAccounts
 from standalone.access.aggregates import Aggregates, provide
 from standalone.access.door import Door
+from standalone.access.roots import RootCertificates
 from standalone.access.tokens import tokens, write_kubeconfig
 from standalone.admission import Rules
 from standalone.collect import Collector
 from standalone.crew import Crew, devices
 from standalone.directory import Directory, Hold
+from standalone.endpoints import ServiceEndpoints
 from standalone.node import heartbeat
 from standalone.node.forward import Forwarder
 from standalone.node.heartbeat import Machine
@@ -144,6 +146,8 @@ class Yard(AbstractContextManager["Yard"]):
             *vm_controller.reconcilers(),
             Aggregates(),
             DefaultAccounts(),
+            ServiceEndpoints(),
+            RootCertificates((self._directory.pki / "ca.crt").read_text()),
         ]
         self._crew.work(objects, others)
         self._crew.figures.registry.register(metrics.Objects(self._crew.client))

@@ -74,6 +74,8 @@ SECRET: Final = Kind("", "v1", "Secret", "secrets")
 SERVICE: Final = Kind("", "v1", "Service", "services", short=("svc",), categories=("all",))
 SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts", short=("sa",))
 RESOURCE_QUOTA: Final = Kind("", "v1", "ResourceQuota", "resourcequotas", short=("quota",))
+ENDPOINTS: Final = Kind("", "v1", "Endpoints", "endpoints", short=("ep",))
+ENDPOINT_SLICE: Final = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 STORAGE_CLASS: Final = Kind(
     "storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False, short=("sc",)
 )
@@ -147,8 +149,9 @@ SNAPSHOT: Final = Kind("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volum
 """These two come with the storage of a cluster, or not at all."""
 
 CORE_KINDS: Final[tuple[Kind, ...]] = (
-    NAMESPACE, NODE, POD, CLAIM, VOLUME, EVENT, CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT,
-    RESOURCE_QUOTA, STORAGE_CLASS, CSI_DRIVER, LEASE, ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CRD,
+    NAMESPACE, NODE, POD, CLAIM, VOLUME, EVENT, CONFIG_MAP, SECRET, SERVICE, ENDPOINTS, SERVICE_ACCOUNT,
+    RESOURCE_QUOTA, ENDPOINT_SLICE, STORAGE_CLASS, CSI_DRIVER, LEASE,
+    ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CRD,
 )  # fmt: skip
 """What a Kubernetes server has of itself, as far as we need it."""
 

@@ -73,7 +73,7 @@ def roles() -> list[Obj]:
         role("view", (), joins="edit", gathers="view"),
         role("system:aggregate-to-admin", _ADMIN, joins="admin"),
         role("system:aggregate-to-edit", _EDIT, joins="edit"),
-        role("system:aggregate-to-view", [rule(CORE, _SEEN, READ)], joins="view"),
+        role("system:aggregate-to-view", _VIEW, joins="view"),
         role("system:basic-user", _BASIC),
         role("system:discovery", [Rule(("get",), urls=_PATHS)]),
         role("system:public-info-viewer", [Rule(("get",), urls=_HEALTH)]),
@@ -105,6 +105,7 @@ def _object(kind: Kind, name: str, labels: dict[str, str] | None = None) -> Obj:
     }
 
 
+_VIEW: Final = (rule(CORE, _SEEN, READ), rule("discovery.k8s.io", ["endpointslices"], READ))
 _ADMIN: Final = (
     rule(_AUTHORIZATION, ["localsubjectaccessreviews"], ["create"]),
     rule(GROUP, ["rolebindings", "roles"], (*WRITE, *READ)),

@@ -83,7 +83,7 @@ def _released(world: World) -> Plan | None:
     policy = meta.spec(world.volume).get("persistentVolumeReclaimPolicy") or "Retain"
     if policy == "Delete" and world.ours:
         freed = Merge(VOLUME, world.key, {"metadata": {"uid": meta.uid(world.volume), **_unprotected(world)}})
-        return Plan((Remove(world.volume, world.room.place), freed, Delete(VOLUME, world.key)))
+        return Plan((Remove(world.volume, world.room.place), Delete(VOLUME, world.key), freed))
     if meta.deleting(world.volume) or not world.alone:
         return None
     if policy == "Retain":

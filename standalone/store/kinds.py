@@ -15,6 +15,7 @@ from diskyard.api.meta import (
     CLAIM,
     CRD,
     CSI_DRIVER,
+    ENDPOINT_SLICE,
     EVENT,
     LEASE,
     NAMESPACE,
@@ -60,6 +61,7 @@ _BLANK: Final[Mapping[Kind, Obj]] = {
     STORAGE_CLASS: {"provisioner": ""},
     CSI_DRIVER: {"spec": {}},
     LEASE: {"spec": {}},
+    ENDPOINT_SLICE: {"addressType": "", "endpoints": None, "ports": None},
     RESOURCE_QUOTA: {"spec": {}, "status": {}},
     EVENT: {
         "involvedObject": {}, "source": {}, "firstTimestamp": None, "lastTimestamp": None, "eventTime": None,

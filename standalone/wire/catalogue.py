@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diskyard.api.meta import CORE_KINDS, NAMESPACE, Kind
+from diskyard.api.meta import CORE_KINDS, ENDPOINTS, NAMESPACE, Kind
 from diskyard.errors import Cause, MethodNotAllowed, NotFound
 from standalone.store import answers, convert
 from standalone.store.objects import Objects
@@ -15,6 +15,7 @@ from standalone.wire.target import Target
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 """The same, in the order in which Kubernetes lists them for custom kinds."""
+_OLD = {ENDPOINTS: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _CORE_GROUPS = frozenset(kind.group for kind in CORE_KINDS)
 
 
@@ -145,7 +146,8 @@ def missing(why: str = "") -> NotFound:
 
 def _versions(served: Served) -> Iterator[Resource]:
     if not served.custom:
-        yield Resource(served.kind, served.kind.version, served.status)
+        warning = _OLD.get(served.kind, "")
+        yield Resource(served.kind, served.kind.version, served.status, warning=warning)
     for version in served.versions.values():
         yield Resource(
             served.kind,

@@ -7,6 +7,7 @@ from diskyard.api.meta import Obj
 from diskyard.api.names import cdi as names
 from diskyard.api.names.kubernetes import ROLE_LABEL
 from standalone.wire.catalogue import Resource
+from standalone.wire.places import endpoints, slice_addresses, slice_ports
 from standalone.wire.pods import ready, restarts, state
 from standalone.wire.table import AGE, NAME, NONE, UNKNOWN, Cell, Column, age, of_definition
 
@@ -204,6 +205,11 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
     "Service": (
         NAME, Column("Type", _at("spec", "type", missing="")), Column("Cluster-IP", _at("spec", "clusterIP")),
         Column("External-IP", _external), Column("Port(s)", _ports), AGE, _wide("Selector", _pairs("spec", "selector")),
+    ),
+    "Endpoints": (NAME, Column("Endpoints", endpoints), AGE),
+    "EndpointSlice": (
+        NAME, Column("AddressType", _at("addressType", missing="")), Column("Ports", slice_ports),
+        Column("Endpoints", slice_addresses), AGE,
     ),
     "ServiceAccount": (NAME, Column("Secrets", lambda obj: len(obj.get("secrets") or ()), "integer"), AGE),
     "StorageClass": (

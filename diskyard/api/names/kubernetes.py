@@ -11,6 +11,7 @@ FOREGROUND: Final = "foregroundDeletion"
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 ARCH_LABEL: Final = "kubernetes.io/arch"
 OS_LABEL: Final = "kubernetes.io/os"
+DESCRIPTION: Final = "kubernetes.io/description"
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 # the yard's storage
@@ -28,6 +29,14 @@ BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
 
 CLASS_QUOTA: Final = ".storageclass.storage.k8s.io/"
 """Between a class and what of it a quota limits."""
+
+# what leads from a Service to its pods
+ENDPOINTS_MANAGED_BY: Final = "endpoints.kubernetes.io/managed-by"
+ENDPOINT_CONTROLLER: Final = "endpoint-controller"
+SLICE_MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
+SLICE_CONTROLLER: Final = "endpointslice-controller.k8s.io"
+SERVICE_NAME: Final = "kubernetes.io/service-name"
+HEADLESS: Final = "service.kubernetes.io/headless"
 
 # devices that a pod asks for in `resources.limits`
 KVM_DEVICE: Final = "devices.kubevirt.io/kvm"
