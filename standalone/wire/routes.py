@@ -13,7 +13,7 @@ from standalone.access.door import Door
 from standalone.store import binding
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
-from standalone.wire import access, body, discovery, openapi, uploads
+from standalone.wire import access, body, discovery, gnostic, openapi, uploads
 from standalone.wire.answer import form, refusal, reply, warn
 from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogues, missing, not_allowed
@@ -29,6 +29,7 @@ _PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 _KUBERNETES = ("1", "33")
 """The version of Kubernetes' API that we speak; kubectl compares it with its own, and warns when two lie between."""
 
+_SWITCHED = 101
 _WARNING = web.RequestKey("warning", str)
 
 log = logger("wire")
@@ -136,7 +137,11 @@ class _Server:
         return reply(found)
 
     async def swagger(self, request: web.Request) -> web.StreamResponse:
-        form(request.headers.get("Accept", ""))  # kubectl asks for protobuf, and would read JSON as such
+        accept = request.headers.get("Accept", "")
+        if gnostic.MEDIA_TYPES[0] in accept:
+            packed = await call(lambda: self._described().packed)
+            return web.Response(body=packed, headers={"Content-Type": gnostic.MEDIA_TYPES[1]})
+        form(accept)
         return reply(await call(lambda: self._described().swagger))
 
     async def documents(self, _: web.Request) -> web.StreamResponse:
@@ -200,10 +205,15 @@ class _Server:
 
 
 async def _marked(request: web.Request, answer: web.StreamResponse) -> None:
-    """No answer is to be kept by a proxy; a version that is on its way out says so in every one."""
+    """No answer is to be kept by a proxy; a version that is on its way out says so in every one; nor is a connection
+    kept whose request has not come in full."""
     answer.headers.setdefault("Cache-Control", "no-cache, private")
     if text := request.get(_WARNING):
         warn(answer, text)
+    if request.body_exists and not request.content.is_eof() and answer.status != _SWITCHED:
+        # aiohttp may give up waiting for the rest: who sends the next request meanwhile must not be left without answer
+        answer.headers["Connection"] = "close"
+        answer.force_close()
 
 
 async def _alive(_: web.Request) -> web.StreamResponse:

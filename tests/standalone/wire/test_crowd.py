@@ -63,3 +63,26 @@ def test_writers_come_in_again_when_others_have_gone(small: Wire) -> None:
         return small.send("POST", MAPS, {"metadata": {"generateName": "a-"}}).status == 201
 
     assert eventually(written, 60)
+
+
+def test_who_is_answered_before_all_has_come_is_told_that_the_connection_ends(small: Wire) -> None:
+    where = urlsplit(small.yard.url)
+    known = ssl.create_default_context(cafile=str(small.yard.authority))
+    asked = f"POST {MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong\r\nContent-Length: 9\r\n\r\n"
+
+    with (
+        create_connection((where.hostname, where.port), timeout=60) as plain,
+        known.wrap_socket(plain, server_hostname=where.hostname) as secured,
+    ):
+        secured.sendall(asked.encode())
+        head = b"".join(iter(lambda: secured.recv(1), b"")).partition(b"\r\n\r\n")[0].decode()
+
+    assert head.startswith("HTTP/1.1 401")
+    assert "Connection: close" in head.splitlines()
+
+
+def test_a_connection_is_kept_when_all_has_come(small: Wire) -> None:
+    answer = small.send("POST", MAPS, {"metadata": {"name": "No Name"}})
+
+    assert answer.status == 422
+    assert "Connection" not in answer.headers

@@ -81,12 +81,9 @@ def test_kubernetes_asyncio_writes_watches_and_is_refused_in_its_words(yard: Yar
             await custom.delete_namespaced_custom_object(*VOLUMES, place, "datavolumes", "one")
             core = kubernetes_asyncio.client.CoreV1Api(api)
             await core.create_namespaced_config_map(place, {"metadata": {"name": "two"}, "data": {"a": "b"}})
-            found = []
-            async for event in watch.stream(
-                core.list_namespaced_config_map, namespace=place, timeout_seconds=60
-            ):
-                found.append(event["object"].metadata.name)
-                break
+            # to its end: whoever breaks a watch off leaves a socket open until the collector comes
+            events = watch.stream(core.list_namespaced_config_map, namespace=place, timeout_seconds=1)
+            found = [event["object"].metadata.name async for event in events]
             with pytest.raises(kubernetes_asyncio.client.ApiException) as refused:
                 await custom.get_namespaced_custom_object(*VOLUMES, place, "datavolumes", "one")
             return found, str(refused.value.body)
