@@ -18,6 +18,35 @@ _SETS: Final = ("finalizers",)
 _ORDER, _DROP, _RETAIN, _HOW = "$setElementOrder/", "$deleteFromPrimitiveList/", "$retainKeys", "$patch"
 
 
+def told(schema: Any) -> Any:
+    """A schema that says how strategic patches treat its lists: kubectl makes its patches by that."""
+    if isinstance(schema, list):
+        return [told(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {word: told(inner) for word, inner in schema.items() if word != "properties"}
+    if isinstance(schema.get("properties"), dict):
+        result["properties"] = {
+            name: {**told(inner), **_strategy(name, inner)} for name, inner in schema["properties"].items()
+        }
+    return result
+
+
+def _strategy(field: str, schema: Any) -> Obj:
+    if schema.get("type") != "array":
+        return {}
+    if field in _SETS:
+        return {"x-kubernetes-patch-strategy": "merge"}
+    known = (schema.get("items") or {}).get("properties") or {}
+    key = _MERGE_KEYS.get(field, "")
+    if field == "ports" and key not in known:
+        key = "port"
+    how = "merge,retainKeys" if field == "volumes" else "merge"
+    if key not in known:
+        return {}
+    return {"x-kubernetes-patch-merge-key": key, "x-kubernetes-patch-strategy": how}
+
+
 def patched(obj: Obj, patch: Any, how: Patch) -> Obj:
     """A new object: `obj` with the patch applied. Raises BadRequest, Invalid."""
     if how is Patch.JSON:

@@ -10,13 +10,17 @@ from typing import Any, Final
 
 from diskyard import VERSION
 from diskyard.api.meta import Kind, Obj
-from standalone.store import kinds
+from standalone.store import kinds, patch
+from standalone.store.schema import KEEPS
+from standalone.wire import gnostic
 from standalone.wire.answer import encoded
 from standalone.wire.catalogue import Catalogue, Resource
 from standalone.wire.discovery import ELSEWHERE, REVIEWS
 from standalone.wire.operations import GVK, META, Spoken, path
 
 _NEWER: Final = ("nullable", "anyOf", "oneOf", "not")
+_OPEN: Final = ("type", "properties", "items", "additionalProperties")
+"""What is not said where anything may stand: kubectl takes it for all there is."""
 _SHARED: Final = ("ObjectMeta", "ListMeta", "Status", "DeleteOptions")
 _PATCH: Final = {"description": "A patch of one of the types that the operation takes."}
 _PARTS: Final = {
@@ -50,7 +54,16 @@ class Documents:
     @cached_property
     def swagger(self) -> bytes:
         """`/openapi/v2`."""
-        return encoded(swagger(document(self.catalogue, *each) for each in self._versions()))
+        return encoded(self._older)
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The same as protobuf."""
+        return gnostic.encoded(self._older)
+
+    @cached_property
+    def _older(self) -> Obj:
+        return swagger(document(self.catalogue, *each) for each in self._versions())
 
     def document(self, group: str, version: str) -> bytes:
         """The document of one version of a group that is served."""
@@ -70,7 +83,9 @@ class Documents:
 def document(catalogue: Catalogue, group: str, version: str) -> Obj:
     """The document of one version of a group."""
     paths: Obj = {}
-    schemas: Obj = {f"{META}{name}": kinds.shared(name) for name in _SHARED} | {f"{META}Patch": _PATCH}
+    schemas: Obj = {f"{META}{name}": patch.told(kinds.shared(name)) for name in _SHARED} | {
+        f"{META}Patch": _PATCH
+    }
     for resource in catalogue.of(group, version):
         spoken = Spoken(resource.kind, version, _name(resource), resource.schema is None)
         schemas[spoken.schema] = _schema(spoken, resource.schema)
@@ -155,6 +170,8 @@ def _older(schema: Any) -> Any:
         return [_older(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
+    if GVK not in schema and (schema.get("nullable") is True or schema.get(KEEPS) is True):
+        schema = {word: value for word, value in schema.items() if word not in _OPEN}
     kept = {word: _older(value) for word, value in schema.items() if word not in (*_NEWER, "properties")}
     if "properties" in schema:
         kept["properties"] = {name: _older(inner) for name, inner in schema["properties"].items()}
@@ -175,7 +192,7 @@ def _own_name(kind: Kind) -> str:
 
 
 def _schema(spoken: Spoken, custom: Mapping[str, Any] | None) -> Obj:
-    found = kinds.node(spoken.kind) if custom is None else kinds.whole(custom)
+    found = patch.told(kinds.node(spoken.kind)) if custom is None else kinds.whole(custom)
     return {
         **found,
         "properties": {**found.get("properties", {}), "metadata": _metadata("ObjectMeta")},

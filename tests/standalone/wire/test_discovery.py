@@ -158,3 +158,14 @@ def test_every_reference_leads_somewhere(wire: Wire, path: str) -> None:
     known = document.get("definitions") or document["components"]["schemas"]
     referred = {found.rpartition("/")[2] for found in re.findall(r'"\$ref":"([^"]+)"', raw)}
     assert referred <= set(known)
+
+
+def test_openapi_v2_is_told_as_protobuf_to_those_who_ask_for_it(wire: Wire) -> None:
+    accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+    answer = wire.get("/openapi/v2", accept)
+
+    assert answer.headers["Content-Type"] == accept.replace("@", ".")
+    assert answer.raw.startswith(b"\x0a\x032.0")
+    assert b"io.k8s.api.core.v1.Pod" in answer.raw
+    assert b"x-kubernetes-patch-merge-key" in answer.raw
