@@ -1,6 +1,7 @@
 """Answers to "may I?", "may they?", "who am I?", "whose token is this?": questions that are answered and not kept."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from diskyard.api import meta
@@ -30,12 +31,10 @@ TOKEN: Final = _kind(_AUTHENTICATION, "TokenReview")
 
 def answered(door: Door, user: User, kind: Kind, review: Obj) -> Obj:
     """The review of that kind with its status. Raises BadRequest, Invalid."""
-    return {
-        **review,
-        "kind": kind.kind,
-        "apiVersion": kind.api_version,
-        "status": _ANSWERS[kind](door, user, review),
-    }
+    told = {**review, "kind": kind.kind, "apiVersion": kind.api_version}
+    if kind == SELF:
+        told["metadata"] = {"creationTimestamp": meta.timestamp(datetime.now(UTC))}
+    return {**told, "status": _ANSWERS[kind](door, user, review)}
 
 
 def _self(_: Door, user: User, __: Obj) -> Obj:

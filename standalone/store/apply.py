@@ -4,13 +4,20 @@ As `sigs.k8s.io/structured-merge-diff` does it.
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+import orjson
 
 from diskyard.api import meta
 from diskyard.api.meta import Kind, Obj
+from diskyard.api.names import kubernetes
 from diskyard.errors import BadRequest, Cause, Conflict
 from standalone.store import authors, fields, merge
 from standalone.store.authors import Author, Signature, Work, Works
-from standalone.store.fields import Node, Path
+from standalone.store.fields import Node, Path, Paths
+
+_KUBECTL: Final = "kubectl"
+"""Who leaves a note of what it applied in an annotation, when it compares itself."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,40 @@ def applied(live: Obj, wish: Wish, node: Node) -> Obj:
     change = fields.difference(bare, result, node)
     disputed = authors.disputed(works, author, change)
     if disputed and not wish.force:
-        raise _conflict(disputed)
-    return authors.signed(result, authors.applied(works, work, change))
+        allowed = _applied_before(live, bare, wish, node)
+        if disputed := [each for each in disputed if each[1] not in allowed]:
+            raise _conflict(disputed)
+    return authors.signed(_noted(result, wish), authors.applied(works, work, change), author)
+
+
+def _applied_before(live: Obj, bare: Obj, wish: Wish, node: Node) -> Paths:
+    """What kubectl applied itself last and still stands so: it may go on from there on the server's side."""
+    text = meta.annotations(live).get(kubernetes.LAST_APPLIED)
+    if wish.signature.author.name != _KUBECTL or not text:
+        return frozenset()
+    try:
+        last = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return frozenset()
+    if not isinstance(last, dict) or last.get("apiVersion") != wish.signature.author.version:
+        return frozenset()
+    change = fields.difference(last, bare, node)
+    return frozenset(fields.present(last, node)) - change.added - change.modified - change.removed
+
+
+def _noted(result: Obj, wish: Wish) -> Obj:
+    """With kubectl's own note of what it applied last brought up to date, where there is one."""
+    annotations = meta.annotations(result)
+    if wish.signature.author.name != _KUBECTL or kubernetes.LAST_APPLIED not in annotations:
+        return result
+    said = {
+        name: text for name, text in meta.annotations(wish.obj).items() if name != kubernetes.LAST_APPLIED
+    }
+    metadata = {name: value for name, value in meta.meta(wish.obj).items() if name != "annotations"}
+    last = {**wish.obj, "metadata": {**metadata, **({"annotations": said} if said else {})}}
+    note = orjson.dumps(last, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE).decode()
+    noted = {**annotations, kubernetes.LAST_APPLIED: note}
+    return {**result, "metadata": {**meta.meta(result), "annotations": noted}}
 
 
 def _works(live: Obj, bare: Obj, wish: Wish, node: Node) -> Works:

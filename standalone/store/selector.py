@@ -4,11 +4,11 @@ Grammar: https://kubernetes.io/docs/concepts/overview/working-with-objects/label
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from diskyard.api import meta
-from diskyard.api.meta import Obj
+from diskyard.api.meta import CORE_KINDS, EVENT, NAMESPACE, NODE, POD, SECRET, SERVICE, Kind, Obj
 from diskyard.errors import BadRequest
 from standalone.store import rules
 
@@ -19,22 +19,43 @@ MAX_LENGTH: Final = 16_384
 _SET: Final = re.compile(r"([^\s!=,()]+)\s+(in|notin)\s*\(([^()]*)\)")
 _EQUAL: Final = re.compile(r"([^\s!=,()]+)\s*(==|!=|=)\s*([^\s!=,()]*)")
 _EXISTS: Final = re.compile(r"(!?)\s*([^\s!=,()]+)")
-_FIELDS: Final[Mapping[str, Callable[[Obj], object]]] = {
-    "metadata.name": meta.name,
-    "metadata.namespace": meta.namespace,
-    "spec.nodeName": lambda obj: meta.spec(obj).get("nodeName"),
-    "spec.restartPolicy": lambda obj: meta.spec(obj).get("restartPolicy"),
-    "spec.serviceAccountName": lambda obj: meta.spec(obj).get("serviceAccountName"),
-    "status.phase": meta.phase,
-    "status.podIP": lambda obj: meta.status(obj).get("podIP"),
-    "type": lambda obj: obj.get("type"),
-    "reason": lambda obj: obj.get("reason"),
-    "reportingComponent": lambda obj: obj.get("reportingComponent"),
-    "source": lambda obj: (obj.get("source") or {}).get("component"),
-}
+Reader = Callable[[Obj], object]
 
 
-_INVOLVED: Final = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+def _at(*path: str) -> Reader:
+    def read(obj: Obj) -> object:
+        value: object = obj
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    return read
+
+
+_EVERY: Final[Mapping[str, Reader]] = {"metadata.name": meta.name, "metadata.namespace": meta.namespace}
+_MORE: Final[Mapping[Kind, Mapping[str, Reader]]] = {
+    POD: {
+        name: _at(*name.split("."))
+        for name in (
+            "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+            "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName",
+        )
+    },
+    NODE: {"spec.unschedulable": _at("spec", "unschedulable")},
+    NAMESPACE: {"name": meta.name, "status.phase": meta.phase},
+    SECRET: {"type": _at("type")},
+    SERVICE: {"spec.clusterIP": _at("spec", "clusterIP"), "spec.type": _at("spec", "type")},
+    EVENT: {
+        **{
+            f"involvedObject.{name}": _at("involvedObject", name)
+            for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+        },
+        "reason": _at("reason"), "type": _at("type"), "reportingComponent": _at("reportingComponent"),
+        "source": lambda obj: _at("source", "component")(obj) or obj.get("reportingComponent"),
+    },
+}  # fmt: skip
+"""What else can be selected by, in Kubernetes' own kinds."""
+_BOOLEANS: Final = ("spec.unschedulable", "spec.hostNetwork")
 
 
 def everything(_: Obj) -> bool:
@@ -50,11 +71,16 @@ def labels(text: str) -> Matches:
     return lambda obj: all(test(meta.labels(obj)) for test in tests)
 
 
-def fields(text: str) -> Matches:
-    """The objects whose fields fit. Raises BadRequest for fields that cannot be selected by."""
+def fields(text: str, kind: Kind, selectable: Sequence[str] = ()) -> Matches:
+    """The objects whose fields fit; `selectable` are those that a definition names beside what every kind has.
+
+    Raises BadRequest for fields that cannot be selected by.
+    """
     if not text.strip():
         return everything
-    tests = [_field(part.strip()) for part in text.split(",")]
+    known = {**_EVERY, **_MORE.get(kind, {}), **{name: _at(*name.split(".")) for name in selectable}}
+    custom = kind not in CORE_KINDS
+    tests = [_field(part.strip(), text, known, told=custom or kind in _MORE) for part in text.split(",")]
     return lambda obj: all(test(obj) for test in tests)
 
 
@@ -94,20 +120,21 @@ def _requirement(part: str) -> Callable[[Mapping[str, str]], bool]:
     )
 
 
-def _field(part: str) -> Matches:
+def _field(part: str, text: str, known: Mapping[str, Reader], *, told: bool) -> Matches:
     match = re.fullmatch(r"([^=!]+)(==|!=|=)(.*)", part)
     if not match:
-        raise BadRequest(f"invalid selector: {part[:200]!r}; can't understand it: expected field=value")
+        raise BadRequest(f"invalid selector: {text[:200]!r}; can't understand {part[:200]!r}")
     name, operator, value = match.groups()
-    read = _reader(name)
-    wanted = operator != "!="
-    return lambda obj: (str(read(obj) or "") == value) is wanted
+    if name not in known:
+        kept = ", ".join(f'"{one}"' for one in _EVERY)
+        said = f'"{name[:200]}" is not a known field selector: only {kept}'
+        raise BadRequest(f"field label not supported: {name[:200]}" if told else said)
+    read, wanted = known[name], operator != "!="
+    return lambda obj: (_text(read(obj), name) == value) is wanted
 
 
-def _reader(name: str) -> Callable[[Obj], object]:
-    if name in _FIELDS:
-        return _FIELDS[name]
-    parent, _, field = name.partition(".")
-    if parent == "involvedObject" and field in _INVOLVED:
-        return lambda obj: (obj.get(parent) or {}).get(field)
-    raise BadRequest(f"field label not supported: {name[:200]}")
+def _text(found: object, name: str) -> str:
+    """A field's value as selectors say it."""
+    if isinstance(found, bool) or name in _BOOLEANS:
+        return "true" if found else "false"
+    return "" if found is None else str(found)

@@ -53,6 +53,8 @@ class Served:
     """By name; empty for Kubernetes' own kinds."""
     schema: Schema | None = None
     """What objects are held to; None for Kubernetes' own kinds."""
+    selectable: tuple[str, ...] = ()
+    """Fields that objects can be selected by, beside those that every kind has."""
     scale: Mapping[str, str] | None = None
     """Where the numbers of the scale subresource stand; None: there is none."""
 
@@ -101,7 +103,11 @@ def custom(crd: Obj) -> Served:
     subresources = stored[0].get("subresources") or {}
     openapi = (stored[0].get("schema") or {}).get("openAPIV3Schema") or {}
     kind = _kind(spec, stored[0]["name"], versions)
-    return Served(kind, "status" in subresources, versions, Schema(openapi), subresources.get("scale"))
+    paths = [one["jsonPath"] for version in spec["versions"] for one in version.get("selectableFields") or ()]
+    selectable = tuple(str(path).lstrip(".") for path in paths)
+    return Served(
+        kind, "status" in subresources, versions, Schema(openapi), selectable, subresources.get("scale")
+    )
 
 
 def established(crd: Obj) -> Obj:

@@ -187,7 +187,10 @@ class Asked:
     async def patch(self) -> tuple[object, Patch]:
         """The patch in the body, and how it is to be read. Raises UnsupportedMediaType, BadRequest."""
         custom = self.resource.schema is not None
-        accepted = tuple(str(how) for how in Patch if not (custom and how is Patch.STRATEGIC))
+        known = (Patch.JSON, Patch.MERGE) if custom else (Patch.JSON, Patch.MERGE, Patch.STRATEGIC)
+        accepted = tuple(map(str, known))
+        if self.request.content_type not in accepted:
+            raise body.unsupported((*accepted, APPLY[0]))
         patch = await body.content(self.request, accepted=accepted)
         if isinstance(patch, dict) and patch.get("apiVersion") == self.resource.api_version:
             patch = {**patch, "apiVersion": self.resource.kind.api_version}

@@ -24,15 +24,20 @@ class UnsupportedMediaType(ApiError):
     reason = "UnsupportedMediaType"
 
 
+def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
+    """The refusal of a type that is none of those."""
+    return UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+    )
+
+
 async def content(
     request: web.Request, *, accepted: tuple[str, ...] = (JSON, YAML, protobuf.MEDIA_TYPE)
 ) -> Any:
     """The body, read. Raises BadRequest, UnsupportedMediaType; too large: HTTPRequestEntityTooLarge."""
     kind = request.content_type if request.headers.get("Content-Type") else JSON
     if kind not in accepted:
-        raise UnsupportedMediaType(
-            f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
-        )
+        raise unsupported(accepted)
     raw = await request.read()
     if kind == protobuf.MEDIA_TYPE:
         return protobuf.obj(raw)

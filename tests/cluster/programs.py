@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 
 HERE = Path(__file__).parent
+OLDER = HERE / "older"
 PACKAGES: Mapping[str, str] = {
     "etcd": "go.etcd.io/etcd/server/v3",
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
@@ -54,7 +55,7 @@ def built() -> Path:
         go = _go(target.parent / "go")
         _run([go, "mod", "download"], "Go modules cannot be fetched")
         for name, package in PACKAGES.items():
-            _build(go, package, target / name)
+            _build(go, package, target / name, version())
         stamp.write_text(wanted)
     return target
 
@@ -96,16 +97,29 @@ def installed(name: str, package: str) -> Path:
     return target / name
 
 
-def _build(go: str, package: str, target: Path) -> None:
+def older_kubectl() -> Path:
+    """The oldest kubectl that is to work, as `older/go.mod` says, built where it is missing. Raises Unbuilt."""
+    release = re.search(r"^\s*k8s\.io/kubectl v0(\S+)", (OLDER / "go.mod").read_text(), re.MULTILINE)
+    if not release:
+        raise Unbuilt(f"{OLDER / 'go.mod'}: expected a line `k8s.io/kubectl v0...`, found none")
+    target = folder().parent / f"kubectl-v1{release[1]}-{_stamp(OLDER)[:12]}"
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target / "kubectl").exists():
+            _build(_go(target.parent / "go"), ".", target / "kubectl", f"v1{release[1]}", OLDER)
+    return target / "kubectl"
+
+
+def _build(go: str, package: str, target: Path, wanted: str, place: Path = HERE) -> None:
+    """Build a program that says that it is of the wanted version."""
     began = monotonic()
     half = target.with_suffix(".half")
     says = "-X k8s.io/component-base/version.git"
-    major, minor = version()[1:].split(".")[:2]
-    flags = f"-s -w {says}Version={version()} {says}Major={major} {says}Minor={minor} {says}TreeState=clean"
-    _run(
-        [go, "build", "-p", "2", "-trimpath", "-ldflags", flags, "-o", str(half), package],
-        f"{package} cannot be built",
-    )
+    major, minor = wanted[1:].split(".")[:2]
+    flags = f"-s -w {says}Version={wanted} {says}Major={major} {says}Minor={minor} {says}TreeState=clean"
+    command = [go, "build", "-p", "2", "-trimpath", "-ldflags", flags, "-o", str(half), package]
+    _run(command, f"{package} cannot be built", place=place)
     half.replace(target)
     print(f"built {target.name} in {monotonic() - began:.0f} s", flush=True)
 
@@ -179,6 +193,7 @@ def main() -> int:
     """Build what is missing; 0 when all is there."""
     try:
         print(f"a real Kubernetes {version()} lies in {built()}")
+        print(f"an older kubectl is {older_kubectl()}")
     except Unbuilt as error:
         print(error, file=sys.stderr)
         return 1

@@ -179,7 +179,7 @@ def test_a_body_that_is_not_what_its_encoding_says_is_refused(wire: Wire, place:
     [
         (
             "application/strategic-merge-patch+json",
-            "accepted media types include: application/merge-patch+json",
+            "accepted media types include: application/json-patch+json, application/merge-patch+json",
         ),
         ("application/json", "unknown format"),
     ],
