@@ -24,6 +24,13 @@ def already_exists(kind: Kind, name: str) -> AlreadyExists:
     return AlreadyExists(f'{kind.resource} "{name}" already exists', details=_details(kind, name))
 
 
+def ending(kind: Kind, name: str) -> AlreadyExists:
+    """The name is free when what has it now is gone."""
+    return AlreadyExists(
+        f'object is being deleted: {kind.resource} "{name}" already exists', details=_details(kind, name)
+    )
+
+
 def modified(kind: Kind, name: str) -> Conflict:
     """The object has moved on since the caller read it."""
     return Conflict(

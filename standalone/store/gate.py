@@ -1,7 +1,7 @@
 """What stands between a request and the log: every rule that an object must pass, in Kubernetes' order."""
 
 from diskyard.api import meta
-from diskyard.api.meta import NAMESPACE, POD, Kind, Obj
+from diskyard.api.meta import ENDPOINT_SLICE, NAMESPACE, POD, Kind, Obj
 from diskyard.api.user import User
 from diskyard.errors import Cause
 from standalone.store import admission, answers, authors, binding, core, fields, metadata, rules, scale
@@ -24,7 +24,9 @@ class Gate:
 
     def fresh(self, served: Served, asked: Obj, birth: metadata.Birth, author: Author) -> Obj:
         """The new object as it is to be stored. Raises Invalid."""
-        obj = metadata.born(served.kind, asked, birth, generation=served.custom or served.kind == POD)
+        obj = metadata.born(
+            served.kind, asked, birth, generation=served.custom or served.kind in (POD, ENDPOINT_SLICE)
+        )
         if served.status:
             obj.pop("status", None)
         return self._judged(served, obj, None, Signature(author, birth.now))
@@ -74,9 +76,13 @@ def _signed(served: Served, obj: Obj, old: Obj | None, signature: Signature) -> 
     works = {} if authors.taken_back(obj) else authors.read(obj) or (authors.read(old) if old else None) or {}
     if old is not None and not works:
         return authors.anonymous(obj)
+    if old is not None and signature.author.subresource == scale.SUBRESOURCE and served.scale:
+        replicas = scale.place(served.scale)
+        if not any(replicas in work.paths for work in works.values()):
+            return authors.resigned(obj, old)  # a Scale that nobody signed so far stays so, too
     before = served.blank if old is None else authors.anonymous(old)
     change = fields.difference(before, authors.anonymous(obj), served.node)
-    return authors.signed(obj, authors.updated(works, signature, change))
+    return authors.signed(obj, authors.updated(works, signature, change), signature.author)
 
 
 def _shape(served: Served, obj: Obj, old: Obj | None) -> list[Cause]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from diskyard.api import meta
 from diskyard.api.meta import Kind, Obj
 from diskyard.errors import BadRequest
+from diskyard.kube.client import Deletion
 from standalone.store import answers, authors
 
 SERVER_FIELDS: Final = (
@@ -95,6 +96,23 @@ def readable(kind: Kind, obj: Any) -> Obj:
     if kind.namespaced and not meta.namespace(obj):
         raise BadRequest(f"an empty namespace may not be set: {kind.plural} live in namespaces")
     return obj
+
+
+def hold(kind: Kind, obj: Obj, uid: str, resource_version: str) -> None:
+    """Preconditions of a write. Raises Conflict."""
+    if uid and uid != meta.uid(obj):
+        raise answers.another(kind, obj, uid)
+    if resource_version and resource_version != meta.meta(obj)["resourceVersion"]:
+        raise answers.modified(kind, meta.name(obj))
+
+
+def check(kind: Kind, obj: Obj, deletion: Deletion) -> None:
+    """Preconditions of a deletion. Raises Conflict."""
+    revision = meta.meta(obj)["resourceVersion"]
+    if deletion.uid and deletion.uid != meta.uid(obj):
+        raise answers.changed(kind, obj, "UID", deletion.uid, meta.uid(obj))
+    if deletion.resource_version and deletion.resource_version != revision:
+        raise answers.changed(kind, obj, "ResourceVersion", deletion.resource_version, revision)
 
 
 def _type(obj: Obj) -> Obj:

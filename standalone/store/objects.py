@@ -152,8 +152,7 @@ class Objects(AbstractContextManager["Objects"]):
 
         Raises BadRequest, Invalid, TooNew, and Expired for a part of a list that is no longer kept.
         """
-        self._kind(kind)
-        matches = _matches(selection)
+        matches = _matches(self._kind(kind), selection)
         page.check(asking, watching=False)
         at = page.point(asking, self._log.revision)
         snapshot = self._snapshot(kind, at, asking)
@@ -177,8 +176,8 @@ class Objects(AbstractContextManager["Objects"]):
 
         `since` empty or 0: everything that is there comes first, as ADDED. Raises Expired, BadRequest.
         """
-        self._kind(kind)
-        stream = Stream(self._log, Wanted(kind, selection.namespace, _matches(selection)), wake)
+        matches = _matches(self._kind(kind), selection)
+        stream = Stream(self._log, Wanted(kind, selection.namespace, matches), wake)
         first: list[Event] = []
         if since in ("", "0"):
             there = self.piece(kind, selection)
@@ -221,6 +220,9 @@ class Objects(AbstractContextManager["Objects"]):
             except Stale:
                 if meta.name(asked):
                     break
+        there = self._log.get(kind.resource, Key(birth.name, meta.namespace(asked)))
+        if there and meta.deleting(there.obj()):
+            raise answers.ending(kind, birth.name)
         raise answers.already_exists(kind, birth.name)
 
     def update(self, kind: Kind, obj: Obj, subresource: str = "") -> Obj:
@@ -273,13 +275,13 @@ class Objects(AbstractContextManager["Objects"]):
         for _ in range(ATTEMPTS):
             record = self.record(kind, key)
             old = record.obj()
-            _check(kind, old, deletion)
+            metadata.check(kind, old, deletion)
             left = finality.deleted(kind, old, deletion, datetime.now(UTC))
             gone = finality.finished(kind, left)
             if not gone and left == old:
                 return old
             try:
-                return self._settled(kind, Write(kind.resource, key, left, record.revision, gone))
+                return self._ended(record, kind, left) if gone else self._replaced(record, kind, left)
             except Stale:
                 continue
         raise answers.modified(kind, key.name)
@@ -296,13 +298,13 @@ class Objects(AbstractContextManager["Objects"]):
                 raise answers.misnamed(meta.name(asked), key.name)
             if meta.namespace(asked) != key.namespace:
                 raise answers.misplaced()
-            _hold(kind, old, str(said.get("uid") or ""), str(said.get("resourceVersion") or ""))
+            metadata.hold(kind, old, str(said.get("uid") or ""), str(said.get("resourceVersion") or ""))
             result = self._gate.changed(kept, asked, old, signature)
             gone = finality.finished(kind, result)
             if not gone and metadata.same(result, old):
                 return old
             try:
-                return self._settled(kind, Write(kind.resource, key, result, record.revision, gone))
+                return self._ended(record, kind, result) if gone else self._replaced(record, kind, result)
             except Stale:
                 continue
         raise answers.modified(kind, key.name)
@@ -317,6 +319,14 @@ class Objects(AbstractContextManager["Objects"]):
             if asking.token:
                 raise page.TooOld(page.fresh(at.after)) from error
             raise Expired("The resourceVersion for the provided list is too old.") from error
+
+    def _replaced(self, record: Record, kind: Kind, result: Obj) -> Obj:
+        return self._settled(kind, Write(kind.resource, record.key, result, record.revision))
+
+    def _ended(self, record: Record, kind: Kind, result: Obj) -> Obj:
+        """Who asked is answered with the object as it ended; watchers are told its last state that was stored."""
+        self._settled(kind, Write(kind.resource, record.key, record.obj(), record.revision, gone=True))
+        return result
 
     def _settled(self, kind: Kind, write: Write) -> Obj:
         """The object as written. A CRD takes effect with its write."""
@@ -354,23 +364,6 @@ class Objects(AbstractContextManager["Objects"]):
                 raise answers.terminating(kept.kind, meta.name(obj), meta.name(place))
 
 
-def _hold(kind: Kind, obj: Obj, uid: str, resource_version: str) -> None:
-    """Preconditions. Raises Conflict."""
-    if uid and uid != meta.uid(obj):
-        raise answers.another(kind, obj, uid)
-    if resource_version and resource_version != meta.meta(obj)["resourceVersion"]:
-        raise answers.modified(kind, meta.name(obj))
-
-
-def _check(kind: Kind, obj: Obj, deletion: Deletion) -> None:
-    """Preconditions of a deletion. Raises Conflict."""
-    revision = meta.meta(obj)["resourceVersion"]
-    if deletion.uid and deletion.uid != meta.uid(obj):
-        raise answers.changed(kind, obj, "UID", deletion.uid, meta.uid(obj))
-    if deletion.resource_version and deletion.resource_version != revision:
-        raise answers.changed(kind, obj, "ResourceVersion", deletion.resource_version, revision)
-
-
 def _name(kind: Kind, obj: Obj) -> str:
     said = meta.meta(obj)
     if name := said.get("name"):
@@ -384,10 +377,11 @@ def _name(kind: Kind, obj: Obj) -> str:
     return prefix[:_LONGEST_PREFIX] + "".join(secrets.choice(_RANDOM) for _ in range(5))
 
 
-def _matches(selection: Selection) -> selector.Matches | None:
+def _matches(kept: Served, selection: Selection) -> selector.Matches | None:
     if not selection.labels.strip() and not selection.fields.strip():
         return None
-    by_label, by_field = selector.labels(selection.labels), selector.fields(selection.fields)
+    by_label = selector.labels(selection.labels)
+    by_field = selector.fields(selection.fields, kept.kind, kept.selectable)
     return lambda obj: by_label(obj) and by_field(obj)
 
 

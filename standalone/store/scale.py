@@ -59,6 +59,11 @@ def scaled(obj: Obj, paths: Paths, asked: Obj) -> Obj:
     return result
 
 
+def place(paths: Paths) -> tuple[str, ...]:
+    """Where the number stands, as `managedFields` says it."""
+    return tuple(f"f:{name}" for name in _fields(paths["specReplicasPath"]))
+
+
 def causes(obj: Obj, paths: Paths) -> list[Cause]:
     """What is wrong with the number that an object says of itself."""
     path = paths["specReplicasPath"]

@@ -4,6 +4,7 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 """
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -165,14 +166,14 @@ def _defaulted(value: Any, node: Node) -> Any:
 def _twice(value: Any, node: Node, path: str) -> Iterator[Cause]:
     """Elements of a set or of a list of named things that are there twice."""
     if isinstance(value, list):
-        seen: set[str] = set()
+        times: Counter[str] = Counter()
         for index, item in enumerate(value):
             place = f"{path}[{index}]"
             if node.get(fields.LIST_TYPE) in ("set", "map"):
                 element = fields.element_of(item, node, index)
-                if element in seen:
+                times[element] += 1
+                if times[element] == 2:
                     yield Cause(f"Duplicate value: {element[2:]}", place, "FieldValueDuplicate")
-                seen.add(element)
             yield from _twice(item, node.get("items") or {}, place)
     elif isinstance(value, dict):
         for name, inner in value.items():

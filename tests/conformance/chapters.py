@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from diskyard.api.meta import NAMESPACE, SERVICE_ACCOUNT
+from diskyard.api.meta import CONFIG_MAP, NAMESPACE, SERVICE_ACCOUNT
 from diskyard.kube.client import Selection
 from tests import builders
 from tests.builders import eventually
@@ -34,4 +34,5 @@ def place(line: Line) -> str:
     client = line.server.client
     client.create(NAMESPACE, builders.namespace(name))
     eventually(lambda: client.list(SERVICE_ACCOUNT, Selection(name)).items, 60)
+    eventually(lambda: client.list(CONFIG_MAP, Selection(name)).items, 60)
     return name

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,18 @@ class Line:
 
     def send(self, request: Request, place: str) -> tuple[int, Mapping[str, str], bytes]:
         """The answer as it came."""
+        answer = self._sent(request, place, whole=True)
+        return answer.status, answer.headers, answer.data
+
+    def follow(self, request: Request, place: str) -> Iterator[Any]:
+        """The lines of a watch, each as it comes, until the server or the caller has enough."""
+        answer = self._sent(request, place, whole=False)
+        try:
+            yield from (json.loads(line) for line in answer)
+        finally:
+            answer.close()
+
+    def _sent(self, request: Request, place: str, *, whole: bool) -> urllib3.BaseHTTPResponse:
         raw = request.body
         if raw is not None and not isinstance(raw, bytes):
             raw = json.dumps(raw).encode()
@@ -90,11 +102,10 @@ class Line:
             raw = raw.replace(b"PLACE", place.encode())
             said.setdefault("Content-Type", JSON)
         sent = {name: value for name, value in said.items() if value}
-        path = request.path.replace("PLACE", place)
-        answer = self._pool.request(
-            request.method, self.server.url + path, body=raw, headers=sent, redirect=False
+        path = self.server.url + request.path.replace("PLACE", place)
+        return self._pool.request(
+            request.method, path, body=raw, headers=sent, redirect=False, preload_content=whole
         )
-        return answer.status, answer.headers, answer.data
 
     def ask(self, request: Request, place: str) -> Answer:
         """The answer in comparable form."""

@@ -17,7 +17,9 @@ from diskyard.kube.client import Client
 from diskyard.kube.controller import Controllers
 from standalone.access.accounts import DefaultAccounts
 from standalone.access.aggregates import Aggregates
+from standalone.access.roots import RootCertificates
 from standalone.collect import Collector
+from standalone.endpoints import ServiceEndpoints
 from tests.builders import eventually
 from tests.cluster.server import Cluster
 from tests.conformance import differences
@@ -32,7 +34,8 @@ def ours(folder: Path) -> Iterator[Server]:
     """Our server, with the controllers that every Kubernetes has."""
     with served(folder) as yard:
         collector = Collector(yard.store)
-        controllers = Controllers(yard.store, [Aggregates(), DefaultAccounts()])
+        roots = RootCertificates(yard.authority.read_text())
+        controllers = Controllers(yard.store, [Aggregates(), DefaultAccounts(), roots, ServiceEndpoints()])
         collector.start()
         controllers.start()
         try:
