@@ -61,6 +61,7 @@ class Watcher(threading.Thread):
         super().__init__(daemon=True)
         self._kubeconfig = kubeconfig
         self._chance = random.Random(seed)
+        self._pause = threading.Event()
         self.listed: dict[str, str] = {}
         """Names and revisions at the beginning."""
         self.since = ""
@@ -90,7 +91,7 @@ class Watcher(threading.Thread):
                 if come >= most or (lines and self.changes and self.changes[-1][1] == LAST):
                     break
         except (urllib3.exceptions.HTTPError, OSError):
-            pass  # the server is dead: it will come again, perhaps elsewhere
+            self._pause.wait(0.1)  # the server is dead: it will come again, perhaps elsewhere
         self.cuts += 1
 
     def _take(self, event: Any) -> None:
@@ -166,6 +167,7 @@ def history() -> Iterator[History]:
             watchers = [Watcher(yard.kubeconfig, seed) for seed in range(WATCHERS)]
             for watcher in watchers:
                 watcher.start()
+            eventually(lambda: all(watcher.since for watcher in watchers), 60)
             until_killed(yard, 1, written)
             until_killed(Yard.up(directory), 2, written)
             last = Yard.up(directory)
@@ -200,6 +202,7 @@ def test_no_revision_is_handed_out_twice(history: History) -> None:
 @pytest.mark.parametrize("number", range(WATCHERS))
 def test_who_is_cut_and_resumes_sees_every_change_once_and_in_order(history: History, number: int) -> None:
     watcher = history.watchers[number]
+    before = {name: (gone, str(at)) for at, _, gone, name in history.log if at <= int(watcher.since)}
     kinds = {(False, False): "ADDED", (True, False): "MODIFIED", (True, True): "DELETED"}
     logged = [
         (kinds[bool(previous), bool(gone)], name, str(revision))
@@ -207,5 +210,6 @@ def test_who_is_cut_and_resumes_sees_every_change_once_and_in_order(history: His
         if revision > int(watcher.since)
     ]
 
+    assert watcher.listed == {name: revision for name, (gone, revision) in before.items() if not gone}
     assert watcher.cuts > 2
     assert watcher.changes == logged
