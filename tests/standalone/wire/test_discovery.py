@@ -125,13 +125,6 @@ def test_the_older_form_has_every_schema_in_one_document(wire: Wire) -> None:
     assert "nullable" not in str(document)
 
 
-def test_the_older_form_comes_in_json_only(wire: Wire) -> None:
-    accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-
-    assert wire.get("/openapi/v2", accept).status == 406
-    assert wire.get("/openapi/v2", f"{accept}, */*").status == 200
-
-
 def test_every_path_that_is_served_is_described(wire: Wire) -> None:
     core = wire.get("/openapi/v3/api/v1").obj["paths"]
     volumes = wire.get("/openapi/v3/apis/cdi.kubevirt.io/v1beta1").obj["paths"]
