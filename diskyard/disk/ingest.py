@@ -13,6 +13,7 @@ from typing import Final
 
 from diskyard import linux
 from diskyard.disk import place, qcow2_format, qemu, space, vmdk_format
+from diskyard.disk.checkpoint import Checkpoint
 from diskyard.disk.copy import Stream, copy, copy_image
 from diskyard.disk.decoder import Decoder, Fragmented
 from diskyard.disk.digest import Digest
@@ -20,7 +21,7 @@ from diskyard.disk.extent import Range
 from diskyard.disk.head import Headed, read
 from diskyard.disk.image import Changes, Image, Lasting
 from diskyard.disk.inspect import inspect_file
-from diskyard.disk.journal import Checkpoint, Journal, Record, record
+from diskyard.disk.journal import Journal, Record, record
 from diskyard.disk.meter import Meter, watched
 from diskyard.disk.place import Place
 from diskyard.disk.preflight import HEAD, Preflight, Route
@@ -60,7 +61,7 @@ def ingest(
     with (
         closing(place.journal(target)) as journal,
         _Visit(spot, journal, expect, on_progress) as visit,
-        watched(visit.tick),
+        watched(visit.meter, visit.tick),
     ):
         if isinstance(what, Changes):
             return visit.changes(what.image)
@@ -78,7 +79,7 @@ class _Visit:
         self._say = on_progress
         self._saying = RLock()
         self._progress = Progress()
-        self._meter = Meter()
+        self.meter = Meter()
         self._share = 100.0
         self._resumable = False
         self._amends = False
@@ -97,7 +98,7 @@ class _Visit:
         """Say what limits, and for how long nothing has moved; a conversion speaks for itself."""
         with self._saying:
             if self._progress.phase != "converting":
-                self._said(replace(self._progress, limit=self._meter.limit(), still=self._meter.still()))
+                self._said(replace(self._progress, limit=self.meter.limit(), still=self.meter.still()))
 
     def source(self, source: Source) -> Result:
         """Fetch, verify, convert where that is needed, publish."""
@@ -145,7 +146,7 @@ class _Visit:
         journal = self._journal if self._resumable else None
         with closing(self._spot.writer(self._spot.disk, kept, image.size)) as writer:
             writer.resize(size)  # its journal counts what is a hole, too
-            watched_writer = self._meter.writer(writer)
+            watched_writer = self.meter.writer(writer)
             with Checkpoint(watched_writer, journal, begun, self._spot.mark) as checkpoint:
 
                 def on_chunk(end: int, written: int, _: str) -> None:
@@ -153,7 +154,7 @@ class _Visit:
                     self._moved(end, written)
 
                 rest = Range(begun.offset, image.size - begun.offset)
-                fetched = copy_image(self._meter.image(image), watched_writer, rest, sparse, on_chunk)
+                fetched = copy_image(self.meter.image(image), watched_writer, rest, sparse, on_chunk)
             self._spot.cover(writer, size)
             writer.flush()
         self._publish(size)
@@ -161,7 +162,7 @@ class _Visit:
 
     def _through(self, source: Source, *, spool: bool) -> Result:
         digest = self._expect.computed()
-        headed = Headed(self._meter.source(source))
+        headed = Headed(self.meter.source(source))
         plan, body = unwrapped(headed, digest, self._room)
         goes_on = source.ranged or self._expect.goes_on
         self._resumable = bool(source.validator) and goes_on and body is headed
@@ -238,7 +239,9 @@ class _Visit:
         with closing(self._spot.writer(path, kept, plan.virtual_size)) as writer:
             if plan.route is Route.DECODE and not entry.offset:
                 self._spot.clear(writer, decoder.size)
-            watched_writer = self._meter.writer(writer)
+            elif plan.route is not Route.DECODE and self._resumable and headed.size:
+                self._spot.stretch(writer, path, headed.size)
+            watched_writer = self.meter.writer(writer)
             journal = self._journal if self._resumable else None
             with Checkpoint(watched_writer, journal, entry, self._spot.mark) as checkpoint:
 

@@ -7,21 +7,14 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from diskyard.disk.writer import DiskWriter
-from diskyard.errors import Busy, DiskyardError, Refused
+from diskyard.errors import Busy
 
-STEP: Final = 32 << 20
-"""Bytes of the source between two flushes: half of what a crash may cost."""
-_LEAST: Final = 8 << 20
-_COST: Final = 48 << 20
-"""What a crash may cost, less what is on its way in the network: what is fetched ahead counts, too."""
 _SECTOR: Final = 512
 
 
@@ -89,10 +82,12 @@ class Journal:
         """Open and lock. Raises Busy where another process is writing this target."""
         self.path = path
         self._fd = _locked(path)
+        self._turn = threading.Lock()
 
     def read(self) -> Record | None:
         """What was written last; None where there is nothing, or half of something."""
-        return _parsed(os.pread(self._fd, _SECTOR, 0))
+        with self._turn:
+            return _parsed(os.pread(self._fd, _SECTOR, 0))
 
     def write(self, entry: Record) -> None:
         """Replace the record, durably."""
@@ -100,7 +95,8 @@ class Journal:
         line = b"%08x %s" % (zlib.crc32(text), text)
         if len(line) > _SECTOR:
             raise ValueError(f"a journal's record has {len(line)} bytes, more than a sector")
-        os.pwrite(self._fd, line.ljust(_SECTOR), 0)
+        with self._turn:
+            os.pwrite(self._fd, line.ljust(_SECTOR), 0)
         os.fdatasync(self._fd)
 
     def clear(self) -> None:
@@ -116,44 +112,6 @@ class Journal:
         if os.fstat(self._fd).st_size == 0:
             self.remove()
         os.close(self._fd)
-
-
-class Checkpoint:
-    """Makes a transfer durable in steps, and once more when it is interrupted."""
-
-    def __init__(
-        self, writer: DiskWriter, journal: Journal | None, begun: Record, mark: Callable[[], str]
-    ) -> None:
-        """`journal` None: nothing to resume by, so nothing is written down. `mark`: of what is flushed."""
-        self._writer = writer
-        self._mark = mark
-        self._journal = journal
-        self._record = begun
-        self._offset, self.digest = begun.offset, begun.digest
-
-    def passed(self, offset: int, digest: str, ahead: int = 0) -> None:
-        """The source is written up to here; the state of its digest here; the bytes fetched beyond."""
-        self._offset, self.digest = offset, digest
-        if offset - self._record.offset >= min(STEP, max(_LEAST, _COST - ahead)):
-            self._settle()
-
-    def __enter__(self) -> "Checkpoint":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._settle()
-        elif not issubclass(kind, Refused):
-            with suppress(OSError, DiskyardError):
-                self._settle()
-
-    def _settle(self) -> None:
-        if self._journal is None or self._offset == self._record.offset:
-            return
-        self._writer.flush()
-        mark = self._mark() or self._record.mark
-        self._record = replace(self._record, offset=self._offset, digest=self.digest, mark=mark)
-        self._journal.write(self._record)
 
 
 def _locked(path: Path) -> int:

@@ -1,9 +1,11 @@
 """What limits a transfer, and how long it has stood still: read off beside it, about once a second.
 
 Whoever is slower is seldom waited for by the other: a copy whose reads are under way all the time waits for its
-source, one whose writes are for its disk, and one where neither is, for the processor.
+source, one whose writes are for its disk, and one where neither is, for the processor. A source that lets bytes come
+to this machine without a pause does what it can: then the network is what limits.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +15,16 @@ from typing import Final
 
 from diskyard.disk.extent import Extent
 from diskyard.disk.image import Image
-from diskyard.disk.source import Source
+from diskyard.disk.source import Source, silence
 from diskyard.disk.target import Limit
 from diskyard.disk.writer import DiskWriter
 
 PERIOD: Final = 1.0
 """Seconds between two readings."""
+_LOOKS: Final = 20
+"""In each period, at whether bytes come."""
+_PAUSE: Final = 0.1
+"""Seconds without a byte that are the source's own, and not a slow line's."""
 _MOSTLY: Final = 0.5
 """Part of a period that something must have been under way in, to be the limit."""
 
@@ -33,9 +39,12 @@ class Meter:
         self._reads = _Gauge(clock)
         self._writes = _Gauge(clock)
         self._since = clock()
+        self._wire: Source | None = None
+        self._seen = [0, 0]
 
     def source(self, source: Source) -> Source:
         """The same source, watched."""
+        self._wire = source
         return _Source(source, self._reads)
 
     def image(self, image: Image) -> Image:
@@ -48,28 +57,44 @@ class Meter:
 
     def still(self) -> float:
         """Seconds in which nothing was read or written."""
-        return self._clock() - max(self._reads.moved, self._writes.moved)
+        still, silent = self._clock() - max(self._reads.moved, self._writes.moved), self._silence()
+        return still if silent is None else min(still, silent)
+
+    def look(self) -> None:
+        """See whether bytes come while they are waited for."""
+        if (silent := self._silence()) is not None:
+            self._seen[silent > _PAUSE] += 1
 
     def limit(self) -> Limit:
         """What limited since this was asked last; where nothing moves, what is waited for."""
         now = self._clock()
         elapsed, self._since = now - self._since, now
         reading, writing = self._reads.busy(), self._writes.busy()
+        (flowing, silent), self._seen = self._seen, [0, 0]
         if self.still() >= elapsed:
             return Limit.SOURCE if self._reads.running else Limit.DISK
         if max(reading, writing) < _MOSTLY * elapsed:
             return Limit.CPU
-        return Limit.SOURCE if reading >= writing else Limit.DISK
+        if writing > reading:
+            return Limit.DISK
+        return Limit.NETWORK if flowing > silent else Limit.SOURCE
+
+    def _silence(self) -> float | None:
+        return silence(self._wire) if self._wire and self._reads.running else None
 
 
 @contextmanager
-def watched(on_tick: Callable[[], None], period: float = PERIOD) -> Iterator[None]:
-    """Have `on_tick` called now and then, on a thread of its own."""
+def watched(meter: Meter, on_tick: Callable[[], None]) -> Iterator[None]:
+    """Have a meter look, and `on_tick` called now and then, on a thread of its own."""
     over = threading.Event()
 
     def tick() -> None:
-        while not over.wait(period):
-            on_tick()
+        for count in itertools.count(1):
+            if over.wait(PERIOD / _LOOKS):
+                return
+            meter.look()
+            if count % _LOOKS == 0:
+                on_tick()
 
     thread = threading.Thread(target=tick, name="meter", daemon=True)
     thread.start()

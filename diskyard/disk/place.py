@@ -40,6 +40,9 @@ class Place(Protocol):
     def clear(self, writer: DiskWriter, size: int) -> None:
         """Make the disk `size` bytes of zeros, before pieces of it are written in any order."""
 
+    def stretch(self, writer: DiskWriter, path: Path, size: int) -> None:
+        """Make the disk or the spool as long as what will come: zeros are not written, yet they are there."""
+
     def cover(self, writer: DiskWriter, size: int) -> None:
         """Make what lies behind the disk's `size` bytes part of it, as zeros."""
 
@@ -157,6 +160,9 @@ class _File:
     def clear(self, writer: DiskWriter, size: int) -> None:
         writer.resize(size)
 
+    def stretch(self, writer: DiskWriter, path: Path, size: int) -> None:
+        _stretch(writer, path, size)
+
     def cover(self, writer: DiskWriter, size: int) -> None:
         writer.resize(max(size, self.target.size or 0))
 
@@ -227,6 +233,10 @@ class _Device:
         writer.resize(size)
         writer.zero(0, size)
 
+    def stretch(self, writer: DiskWriter, path: Path, size: int) -> None:
+        if path != self.disk:
+            _stretch(writer, path, size)
+
     def cover(self, writer: DiskWriter, size: int) -> None:
         if isinstance(writer, DeviceWriter):
             writer.zero(size, writer.size - size)
@@ -271,6 +281,11 @@ def _remove(paths: Iterable[Path]) -> None:
 
 def _has(path: Path, offset: int) -> bool:
     return path.is_file() and not path.is_symlink() and path.stat().st_size >= offset
+
+
+def _stretch(writer: DiskWriter, path: Path, size: int) -> None:
+    if path.stat().st_size < size:
+        writer.resize(size)
 
 
 def _inode(path: Path) -> str:

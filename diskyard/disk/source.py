@@ -3,7 +3,7 @@
 The suite `tests/disk/source_suite.py` is what each of them must pass.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Source(Protocol):
@@ -22,3 +22,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back connections and files."""
+
+
+@runtime_checkable
+class Wired(Protocol):
+    """A Source whose bytes come over connections that can be watched."""
+
+    def silence(self) -> float | None:
+        """Seconds since bytes last came to this machine for what is being read; None where that is not known."""
+
+
+def silence(source: Source) -> float | None:
+    """The same of any Source."""
+    return source.silence() if isinstance(source, Wired) else None

@@ -99,6 +99,9 @@ class Limit(StrEnum):
 
     UNKNOWN = ""
     SOURCE = "source"
+    """It answers late, or pauses."""
+    NETWORK = "network"
+    """Bytes come all the time, and no faster: the line is full, or its other end sends no more."""
     DISK = "disk"
     CPU = "cpu"
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from diskyard.disk.checkpoint import STEP
 from diskyard.disk.digest import Expected
 from diskyard.disk.ingest import ingest
-from diskyard.disk.journal import STEP
 from diskyard.disk.target import Expect, Target
 from diskyard.errors import ChecksumMismatch, SourceUnavailable
 from tests.disk.images import left_behind
 from tests.disk.sources import Bytes, breaking
+
+PART = 2 * STEP
 
 
 @pytest.mark.parametrize("name", ["disk.raw", "zlib.qcow2"])
@@ -48,7 +50,7 @@ def test_no_digest_is_said_that_nobody_asked_for(gallery: Path, tmp_path: Path, 
 @pytest.fixture(scope="module")
 def noise() -> bytes:
     """Four journal steps that no compression shortens."""
-    return os.urandom(4 * STEP)
+    return os.urandom(4 * PART)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def noise() -> bytes:
 def test_what_was_not_hashed_from_its_beginning_starts_over(
     tmp_path: Path, noise: bytes, first: str, then: str, goes_on: bool
 ) -> None:
-    broken = Bytes(noise, before=breaking(3 * STEP, SourceUnavailable("gone")))
+    broken = Bytes(noise, before=breaking(3 * PART, SourceUnavailable("gone")))
     with pytest.raises(SourceUnavailable):
         ingest(broken, Target(tmp_path / "disk.img"), expect=Expect("origin", algorithm=first))
 

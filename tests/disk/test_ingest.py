@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
+from diskyard.disk.checkpoint import STEP
 from diskyard.disk.extent import Extent
 from diskyard.disk.image import FileImage
 from diskyard.disk.ingest import ingest
-from diskyard.disk.journal import STEP, Journal
+from diskyard.disk.journal import Journal
 from diskyard.disk.probe import Format
 from diskyard.disk.target import Expect, Progress, Target
 from diskyard.errors import (
@@ -31,6 +32,8 @@ from diskyard.errors import (
 from tests.disk.images import MIB, allocated, converted, left_behind, qemu_img, same
 from tests.disk.sources import Bytes, breaking
 
+PART = 2 * STEP
+
 EXPECT = Expect("http://images/disk", "http://images/disk", algorithm="sha256")
 
 
@@ -44,7 +47,7 @@ def volume(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def noise() -> bytes:
     """Five journal steps that no compression shortens."""
-    return os.urandom(5 * STEP + 12_345)
+    return os.urandom(5 * PART + 12_345)
 
 
 @pytest.mark.parametrize(
@@ -208,13 +211,13 @@ def test_goes_on_from_what_is_durable(
     disk.write_bytes(noise)
     body = converted(disk, tmp_path / "image", kind).read_bytes()
     with pytest.raises(type(stop)):
-        ingest(Bytes(body, before=breaking(3 * STEP, stop)), Target(volume / "disk.img"), expect=EXPECT)
+        ingest(Bytes(body, before=breaking(3 * PART, stop)), Target(volume / "disk.img"), expect=EXPECT)
     source = Bytes(body)
 
     result = ingest(source, Target(volume / "disk.img"), expect=EXPECT)
 
-    assert result.resumed_at >= 2 * STEP
-    assert source.read <= len(body) - 2 * STEP + MIB
+    assert result.resumed_at >= 2 * PART
+    assert source.read <= len(body) - 2 * PART + MIB
     assert result.digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
     assert (volume / "disk.img").read_bytes()[: len(noise)] == noise
     assert left_behind(volume) == ["disk.img"]
@@ -225,7 +228,7 @@ def test_goes_on_from_what_is_durable(
     ids=["another version", "another source"],
 )  # fmt: skip
 def test_starts_over_for(volume: Path, noise: bytes, validator: str, origin: str) -> None:
-    broken = Bytes(noise, before=breaking(3 * STEP, SourceUnavailable("gone")))
+    broken = Bytes(noise, before=breaking(3 * PART, SourceUnavailable("gone")))
     with suppress(SourceUnavailable):
         ingest(broken, Target(volume / "disk.img"), expect=EXPECT)
     other = noise[::-1]
@@ -237,7 +240,7 @@ def test_starts_over_for(volume: Path, noise: bytes, validator: str, origin: str
 
 
 def test_without_a_validator_an_interruption_leaves_nothing(volume: Path, noise: bytes) -> None:
-    broken = Bytes(noise, None, before=breaking(3 * STEP, SourceUnavailable("gone")))
+    broken = Bytes(noise, None, before=breaking(3 * PART, SourceUnavailable("gone")))
 
     with pytest.raises(SourceUnavailable):
         ingest(broken, Target(volume / "disk.img"), expect=EXPECT)
@@ -249,7 +252,7 @@ def test_a_second_writer_is_kept_out(volume: Path, noise: bytes) -> None:
     target, refused = Target(volume / "disk.img"), []
 
     def before(offset: int) -> None:
-        if offset == STEP:
+        if offset == PART:
             thread = threading.Thread(target=second)
             thread.start()
             thread.join()
@@ -265,6 +268,18 @@ def test_a_second_writer_is_kept_out(volume: Path, noise: bytes) -> None:
     assert len(refused) == 1
     assert "another process" in refused[0]
     assert (volume / "disk.img").read_bytes() == noise
+
+
+def test_goes_on_in_the_midst_of_zeros(volume: Path, noise: bytes) -> None:
+    body = noise[:MIB] + bytes(3 * PART)
+    broken = Bytes(body, before=breaking(len(body) - MIB, SourceUnavailable("gone")))
+    with pytest.raises(SourceUnavailable):
+        ingest(broken, Target(volume / "disk.img"), expect=EXPECT)
+
+    result = ingest(Bytes(body), Target(volume / "disk.img"), expect=EXPECT)
+
+    assert result.resumed_at >= PART
+    assert (volume / "disk.img").read_bytes() == body
 
 
 def test_a_journal_that_was_half_written_is_none(volume: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from diskyard.disk.checkpoint import STEP
 from diskyard.disk.decoder import Piece
 from diskyard.disk.head import Headed
 from diskyard.disk.ingest import ingest
-from diskyard.disk.journal import STEP
 from diskyard.disk.preflight import Route, preflight
 from diskyard.disk.target import Expect, Target
 from diskyard.disk.vmdk import VmdkDecoder
@@ -22,6 +22,8 @@ from diskyard.errors import SourceUnavailable, UnsafeImage, UnsupportedImage
 from tests.disk.images import MIB, converted, left_behind, qemu_img, raw, same
 from tests.disk.sources import Bytes, breaking
 from tests.disk.vmdks import SECTOR, Export, exported
+
+PART = 2 * STEP
 
 EXPECT = Expect("image")
 STREAM = ("-o", "subformat=streamOptimized")
@@ -108,7 +110,7 @@ def test_needs_no_room_for_the_image_where_nothing_can_be_fetched_again(
 
 
 @pytest.mark.parametrize("way", ["made by qemu-img", "exported"])
-@pytest.mark.parametrize("at", [STEP + 5 * MIB, 2 * STEP + MIB, None], ids=["early", "late", "at its end"])
+@pytest.mark.parametrize("at", [PART + 5 * MIB, 2 * PART + MIB, None], ids=["early", "late", "at its end"])
 def test_an_interrupted_run_goes_on(tmp_path: Path, noise: bytes, way: str, at: int | None) -> None:
     image, plain = tmp_path / "image.vmdk", tmp_path / "noise.raw"
     plain.write_bytes(noise)
@@ -124,14 +126,14 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, noise: bytes, way: str, at: 
 
     result = ingest(source, Target(tmp_path / "disk.img"), expect=EXPECT)
 
-    assert result.resumed_at >= STEP // 2
+    assert result.resumed_at >= PART // 2
     assert source.read <= len(body) - result.resumed_at + 5 * MIB
     assert (tmp_path / "disk.img").read_bytes() == noise
 
 
 @pytest.fixture(scope="module")
 def noise() -> bytes:
-    return os.urandom(3 * STEP)
+    return os.urandom(3 * PART)
 
 
 def test_a_grain_that_is_there_twice_is_left_to_qemu_img(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from diskyard.disk.journal import STEP
+from diskyard.disk.checkpoint import STEP
 from tests.disk.images import MIB, converted, left_behind
 from tests.faults.kills import crash, crash_local
 from tests.importer.conftest import Pod
 
-LARGE = 2 * STEP + 8 * MIB
+PART = 2 * STEP
+
+LARGE = 2 * PART + 8 * MIB
 SMALL = 12 * MIB
 AGAIN = 64 * MIB
 TABLES = MIB

@@ -65,6 +65,7 @@ def test_another_pod_goes_on_from_what_was_reported_last(
 
     ended = pod.run(replace(job, journal=kept), **environment(device, tmp_path / "second"))
 
+    assert ended.code == 0, ended.log
     assert offset(kept) >= offset(journal)
     assert ended.message.bytes_fetched <= SIZE - offset(kept) + MIB
     assert ended.message.digest == checksum

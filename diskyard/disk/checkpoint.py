@@ -1,0 +1,81 @@
+"""When what was written is made durable: beside the copy, so often that a crash costs little."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from diskyard.disk.journal import Journal, Record
+from diskyard.disk.writer import DiskWriter
+from diskyard.errors import DiskyardError, Refused
+
+STEP: Final = 16 << 20
+"""Bytes of the source after which the next flush begins: the copy goes on meanwhile."""
+_LEAST: Final = 8 << 20
+_COST: Final = 40 << 20
+"""What a crash may cost, less what is on its way in the network: what is fetched ahead counts, too."""
+
+
+class Checkpoint:
+    """Makes a transfer durable in steps, and once more when it is interrupted."""
+
+    def __init__(
+        self, writer: DiskWriter, journal: Journal | None, begun: Record, mark: Callable[[], str]
+    ) -> None:
+        """`journal` None: nothing to resume by, so nothing is written down. `mark`: of what is flushed."""
+        self._writer = writer
+        self._mark = mark
+        self._journal = journal
+        self._record = begun
+        self._offset, self.digest = begun.offset, begun.digest
+        self._thread = ThreadPoolExecutor(1, "flush")
+        self._under_way: Future[Record] | None = None
+
+    def passed(self, offset: int, digest: str, ahead: int = 0) -> None:
+        """The source is written up to here; the state of its digest here; the bytes fetched beyond.
+
+        Raises what an earlier flush has raised. Waits for one where a crash would cost too much otherwise.
+        """
+        self._offset, self.digest = offset, digest
+        bound = max(_LEAST, _COST - ahead)
+        while self._journal and self._open() >= min(STEP, bound):
+            if self._under_way is None:
+                self._under_way = self._thread.submit(self._settled, self._journal, self._offset, self.digest)
+            elif self._under_way.done() or self._open() >= bound:
+                self._take_in(self._under_way)
+            else:
+                break
+
+    def __enter__(self) -> "Checkpoint":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._thread:
+            if kind is None:
+                self._settle()
+            elif not issubclass(kind, Refused):
+                with suppress(OSError, DiskyardError):
+                    self._settle()
+
+    def _open(self) -> int:
+        """Bytes that a crash would cost, of those that are written."""
+        return self._offset - self._record.offset
+
+    def _take_in(self, settled: "Future[Record]") -> None:
+        self._under_way = None
+        self._record = settled.result()
+
+    def _settle(self) -> None:
+        if self._under_way:
+            self._take_in(self._under_way)
+        if self._journal and self._open():
+            self._record = self._settled(self._journal, self._offset, self.digest)
+
+    def _settled(self, journal: Journal, offset: int, digest: str) -> Record:
+        """The record of what was written, when it is on the disk."""
+        self._writer.flush()
+        mark = self._mark() or self._record.mark
+        record = replace(self._record, offset=offset, digest=digest, mark=mark)
+        journal.write(record)
+        return record
