@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EVERY: Final = 2.0
 """Seconds between two lines where there is no terminal."""
 
-_LIMITS: Final = {"source": "source", "disk": "disk", "cpu": "processor"}
+_LIMITS: Final = {"source": "source", "network": "network", "disk": "disk", "cpu": "processor"}
 
 Show = Callable[["Progress"], None]
 

@@ -7,6 +7,7 @@ import base64
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
@@ -24,6 +25,8 @@ TIMEOUT: Final = 60.0
 """Seconds without a byte after which a connection is given up."""
 Origin = tuple[str, str, int]
 _LONG: Final = 64 << 10
+_LAST_RECEIVED: Final = 52
+"""Where `struct tcp_info` has tcpi_last_data_recv, milliseconds: include/uapi/linux/tcp.h."""
 
 
 def origin(parts: SplitResult) -> Origin:
@@ -46,6 +49,15 @@ def basic(user: str, password: str, name: str = "Authorization") -> dict[str, st
 def proxy_credentials(proxy: SplitResult) -> dict[str, str]:
     """The header that says who asks a proxy, as its URL names it."""
     return basic(unquote(proxy.username or ""), unquote(proxy.password or ""), "Proxy-Authorization")
+
+
+def silence(sock: socket.socket | None) -> float | None:
+    """Seconds since bytes last came to a TCP connection; None for what is none, or is closed."""
+    try:
+        found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_RECEIVED + 4) if sock else b""
+    except OSError:
+        return None
+    return int.from_bytes(found[_LAST_RECEIVED:], sys.byteorder) / 1000 if found else None
 
 
 class Whole(socket.socket):

@@ -101,6 +101,9 @@ class GcsSource:
                 raise
         return self._renewed(source).readinto(buf, offset)
 
+    def silence(self) -> float | None:
+        return self._bytes.silence() if self._bytes else None
+
     def close(self) -> None:
         self._open.close()
 

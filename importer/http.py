@@ -40,6 +40,9 @@ class HttpSource:
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         return self._streams.readinto(buf, offset)
 
+    def silence(self) -> float | None:
+        return self._streams.silence()
+
     def close(self) -> None:
         self._streams.close()
         self._client.close()
@@ -109,6 +112,9 @@ class _Body:
                 f"the connection to {shown(self._answer.url)} broke off at byte {self._position} of {self._stop}"
             )
         return count
+
+    def silence(self) -> float | None:
+        return self._answer.silence()
 
     def abort(self) -> None:
         self._answer.abort()

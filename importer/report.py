@@ -111,7 +111,7 @@ class Report:
         if figures.total is not None:
             rows.append((cdi.SOURCE_METRIC, "gauge", "Bytes of the source in all", figures.total))
         if figures.limit:
-            rows.append((cdi.LIMIT_METRIC, "gauge", "What limits the speed: source, disk or cpu", 1))
+            rows.append((cdi.LIMIT_METRIC, "gauge", "What limits the speed: source, network, disk or cpu", 1))
         return "".join(
             f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name}{{{self._labels(name)}}} {value}\n"
             for name, kind, text, value in rows

@@ -19,15 +19,9 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from diskyard import VERSION
-from diskyard.errors import (
-    AccessDenied,
-    DiskyardError,
-    InvalidRequest,
-    SourceMissing,
-    SourceUnavailable,
-)  # fmt: skip
+from diskyard.errors import AccessDenied, DiskyardError, InvalidRequest, SourceMissing, SourceUnavailable
 from importer.address import Network, Policy, within
-from importer.connection import TIMEOUT, Origin, basic, opened, origin, proxy_credentials
+from importer.connection import TIMEOUT, Origin, basic, opened, origin, proxy_credentials, silence
 
 MAX_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -175,6 +169,10 @@ class Answer:
             return
         self._response.close()
         self._connection.close()
+
+    def silence(self) -> float | None:
+        """As `connection.silence`."""
+        return silence(self._socket)
 
     def abort(self) -> None:
         """End a read that waits in another thread: it sees the end of the connection."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from diskyard.disk.source import Source
+from diskyard.disk.source import Source, silence
 from diskyard.errors import SourceUnavailable
 from diskyard.log import logger
 
@@ -79,6 +79,9 @@ class Retrying:
         finally:
             with self._lock:
                 self._active -= 1
+
+    def silence(self) -> float | None:
+        return silence(self._source)
 
     def close(self) -> None:
         self._closed.set()

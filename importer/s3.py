@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from diskyard import VERSION
 from diskyard.errors import InvalidRequest, SourceChanged, SourceUnavailable
+from importer.connection import silence
 from importer.foreign import authorities, check, proxies
 from importer.request import Access, parsed
 from importer.s3_errors import refusal, trouble
@@ -131,6 +132,9 @@ class S3Source:
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         return self._streams.readinto(buf, offset)
+
+    def silence(self) -> float | None:
+        return self._streams.silence()
 
     def close(self) -> None:
         self._open.close()
@@ -257,6 +261,9 @@ class _Body:
     def abort(self) -> None:
         with suppress(OSError, ValueError):
             self._raw.shutdown()
+
+    def silence(self) -> float | None:
+        return silence(getattr(getattr(self._raw, "connection", None), "sock", None))
 
     def close(self) -> None:
         self._open.close()

@@ -23,6 +23,9 @@ class Body(Protocol):
     def readinto(self, buf: memoryview, /) -> int:
         """Bytes put at the start of `buf`; 0 at the end. Raises SourceUnavailable where it breaks off."""
 
+    def silence(self) -> float | None:
+        """Seconds since its last byte came to this machine; None where that is not known."""
+
     def abort(self) -> None:
         """End a read that waits in another thread."""
 
@@ -84,6 +87,12 @@ class Streams:
         finally:
             with self._lock:
                 self._readers -= 1
+
+    def silence(self) -> float | None:
+        """Seconds since bytes last came for any of the reads that are under way; None where that is not known."""
+        with self._lock:
+            found = [stream.body.silence() for stream in self._reading]
+        return min((each for each in found if each is not None), default=None)
 
     def close(self) -> None:
         """End everything, also reads that wait in other threads."""

@@ -155,6 +155,7 @@ class _Threads:
         self._hashing = ThreadPoolExecutor(1, "digest")
         self._writing = ThreadPoolExecutor(_WORKERS, "write")
         self._buffers = [memoryview(aligned(CHUNK)) for _ in range(_BUFFERS)]
+        self._part = CHUNK
         self._own = local()
 
     def __enter__(self) -> "_Threads":
@@ -170,7 +171,7 @@ class _Threads:
 
     def bring(self, spans: Iterable[Range], digest: Digest | None, on_chunk: OnChunk) -> int:
         """Fetch and use each span, until the source ends; the offset of its end."""
-        todo = iter(spans)
+        todo = self._cut(spans)
         ahead = deque(self._more(self._buffers, todo))
         used: deque[_Chunk] = deque()
         while ahead or used:
@@ -193,21 +194,41 @@ class _Threads:
 
     def _more(self, buffers: Iterable[memoryview], todo: Iterator[Range]) -> Iterator[_Chunk]:
         """Buffers on their way, as far as there is something to fetch."""
-        for buf in buffers:
+        for part in self._parts(buffers):
             span = next(todo, None)
             if span and span.start < self._fetcher.end:
-                yield self._asked(buf, span)
+                yield self._asked(part, span)
+
+    def _parts(self, buffers: Iterable[memoryview]) -> Iterator[memoryview]:
+        """Buffers, each in as many as one has been divided into."""
+        for buf in buffers:
+            for start in range(0, len(buf), self._part):
+                yield buf[start : start + self._part]
+
+    def _cut(self, spans: Iterable[Range]) -> Iterator[Range]:
+        """Spans as a part of a buffer takes them."""
+        for span in spans:
+            end = span.start
+            while end < span.end:
+                start, end = end, min(end + self._part, span.end)
+                yield Range(start, end - start)
 
     def _widen(self, ahead: deque[_Chunk], todo: Iterator[Range]) -> None:
         """Over more connections, what has not begun to come and what comes next."""
         lanes = self._fetcher.widened()
         if not lanes:
             return
+        more = max(0, lanes + _SPARE - _BUFFERS)
+        if more and self._decoder.anywhere:
+            more, self._part = 0, CHUNK // 2
         room = max(0, _CEILING - linux.resident()) // CHUNK
-        fresh = [memoryview(aligned(CHUNK)) for _ in range(min(lanes + _SPARE - _BUFFERS, room))]
-        for chunk in ahead:
+        fresh = [memoryview(aligned(CHUNK)) for _ in range(min(more, room))]
+        for chunk in [ahead.popleft() for _ in range(len(ahead))]:
             if chunk.filled.cancel():
-                chunk.filled = self._fetcher.ask(chunk.buf[: chunk.span.length], chunk.span.start)
+                parts = zip(self._parts([chunk.buf]), self._cut([chunk.span]), strict=False)
+                ahead.extend(self._asked(part, span) for part, span in parts)
+            else:
+                ahead.append(chunk)
         ahead.extend(self._more(fresh, todo))
 
     def _use(self, chunk: _Chunk, count: int, digest: Digest | None) -> None:
@@ -217,7 +238,19 @@ class _Threads:
         if digest:
             chunk.hashed = self._hashing.submit(_hash, digest, view)
         for batch in _batches(self._decoder.feed(chunk.span.start, view)):
-            chunk.written.append(self._writing.submit(self._write, batch))
+            if not self._left_out(batch):
+                chunk.written.append(self._writing.submit(self._write, batch))
+
+    def _left_out(self, batch: list[Piece]) -> bool:
+        """Whether it was a long run of zeros, for which no worker is worth its while."""
+        piece = batch[0]
+        view = piece.view
+        if len(batch) > 1 or piece.codec or not isinstance(view, memoryview) or view.readonly:
+            return False
+        if piece.length < _DIRECT or not linux.is_zero(view):
+            return False
+        self._writer.zero(piece.start, piece.length)
+        return True
 
     def _write(self, pieces: list[Piece]) -> int:
         """Unpack and gather what follows on the disk into long runs; bytes written."""

@@ -31,6 +31,8 @@ class Decoder(Protocol):
 
     size: int
     """Bytes of the disk; of a raw stream, what has come so far."""
+    anywhere: bool
+    """Whether chunks may begin anywhere; else only at multiples of `copy.CHUNK`."""
 
     def feed(self, offset: int, chunk: memoryview) -> Iterable[Piece]:
         """The pieces that a chunk completes, in the disk's order. Their views live as long as the chunk.

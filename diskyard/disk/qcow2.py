@@ -32,6 +32,7 @@ class Qcow2Decoder:
     def __init__(self, header: Header, l1: bytes, length: int | None) -> None:
         """`l1`: the L1 table; `length`: of the image, None where nothing of it can be fetched again."""
         self.size = header.size
+        self.anywhere = False
         self._header = header
         self._length = length
         self._codec = unzstd if header.compression == ZSTD else inflate

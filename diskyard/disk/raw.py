@@ -13,6 +13,7 @@ class RawDecoder:
     def __init__(self, limit: int) -> None:
         """`limit`: bytes behind which the stream is refused."""
         self.size = 0
+        self.anywhere = True
         self._limit = limit
 
     def feed(self, offset: int, chunk: memoryview) -> Iterable[Piece]:

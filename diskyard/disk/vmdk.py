@@ -32,6 +32,7 @@ class VmdkDecoder:
 
     def __init__(self, head: Header) -> None:
         self.size = head.size
+        self.anywhere = False
         self._header = head
         self._grains: Grains = Following(head, {}, {})
         self._at = head.overhead

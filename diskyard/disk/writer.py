@@ -20,6 +20,7 @@ from diskyard.errors import ImageTooLarge, InvalidRequest
 
 ALIGNMENT: Final = 4096
 _BLOCK: Final = 64 << 10
+_MANY: Final = 1 << 20
 _ZEROS: Final = bytes(1 << 20)
 _ZERO_GRAINS: Final = tuple(bytearray(size) for size in (_BLOCK, ALIGNMENT))
 """Of what zeros are found by. A bytearray compares itself with a view in place; others copy, or are slow."""
@@ -184,9 +185,9 @@ def _runs(buf: memoryview) -> Iterator[Extent]:
 
 def _zeros_at(buf: memoryview, start: int) -> int:
     """Bytes from there that are known to be zero: many, a block, a page, or none."""
-    many = buf[start : start + linux.ZEROS]
-    if len(many) == linux.ZEROS and not many.readonly and linux.is_zero(many):
-        return linux.ZEROS
+    many = buf[start : start + _MANY]
+    if len(many) == _MANY and not many.readonly and linux.is_zero(many):
+        return _MANY
     for zeros in _ZERO_GRAINS:
         if zeros == buf[start : start + len(zeros)]:
             return len(zeros)

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from diskyard.disk.ingest import ingest
 from diskyard.disk.meter import Meter
 from diskyard.disk.target import Expect, Limit, Progress, Target
@@ -53,6 +55,15 @@ class SlowDisk:
         pass
 
 
+class Wired(Bytes):
+    """A source on a line that has been silent for so long."""
+
+    seconds = 0.0
+
+    def silence(self) -> float | None:
+        return self.seconds
+
+
 def limit(read: float, write: float, think: float) -> Limit:
     """Of a copy that takes so many seconds for each."""
     clock = Clock()
@@ -95,6 +106,41 @@ def test_a_read_that_gives_nothing_is_what_is_waited_for() -> None:
     assert found
     assert still == 73
     assert meter.still() == 0
+
+
+@pytest.mark.parametrize(("silence", "found"), [(0.01, Limit.NETWORK), (0.8, Limit.SOURCE)])
+def test_a_source_whose_bytes_come_all_the_time_is_limited_by_the_network(
+    silence: float, found: Limit
+) -> None:
+    clock = Clock()
+    meter = Meter(clock)
+
+    def before(_: int) -> None:
+        for _ in range(3):
+            clock.now += 1
+            meter.look()
+
+    source = Wired(b"12345678", before=before)
+    source.seconds = silence
+    meter.source(source).readinto(memoryview(bytearray(8)), 0)
+
+    assert meter.limit() is found
+
+
+def test_a_long_read_whose_bytes_come_does_not_stand_still() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    still = []
+
+    def before(_: int) -> None:
+        clock.now += 73
+        still.append(meter.still())
+
+    source = Wired(b"12345678", before=before)
+    source.seconds = 0.2
+    meter.source(source).readinto(memoryview(bytearray(8)), 0)
+
+    assert still == [0.2]
 
 
 def test_a_disk_that_takes_nothing_is_what_is_waited_for() -> None:
