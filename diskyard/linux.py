@@ -28,12 +28,12 @@ _zeros = bytearray(_PAGE)
 
 
 def is_zero(buf: memoryview) -> bool:
-    """Whether a buffer that can be written, of a page or more, is zero; other threads run meanwhile.
+    """Whether a buffer that can be written is zero; other threads run meanwhile.
 
     All of it is compared with itself one page on: what is read a second time is still in the fastest cache.
     """
-    if _zeros != buf[:_PAGE]:
-        return False
+    if len(buf) < _PAGE or _zeros != buf[:_PAGE]:
+        return len(buf) < _PAGE and bytearray(len(buf)) == buf
     start = ctypes.addressof(ctypes.c_char.from_buffer(buf))
     return int(_libc.memcmp(start, start + _PAGE, len(buf) - _PAGE)) == 0
 
