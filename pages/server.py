@@ -31,7 +31,7 @@ LINK_LIFE: Final = 3600.0
 SESSION_LIFE: Final = timedelta(hours=12)
 NAMESPACE: Final = "default"
 _OPERATION: Final = "Page"
-_SESSION: Final = Grant(_OPERATION, "page", NAMESPACE, resource="pages")
+SESSION: Final = Grant(_OPERATION, "page", NAMESPACE, resource="pages")
 _FOLDER: Final = Path(__file__).parent
 FILES: Final = {
     "/": ("index.html", "text/html"),
@@ -42,7 +42,8 @@ FILES: Final = {
     "/vendor/LICENSES.txt": ("vendor/LICENSES.txt", "text/plain"),
 }
 """Everything that is served as it lies here."""
-_HEADERS: Final = {
+SERVED: Final = frozenset(name for name, _ in FILES.values())
+HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -84,23 +85,25 @@ def add_routes(router: web.UrlDispatcher, client: Client, codes: Codes) -> None:
     """Serve the pages for whoever has a link."""
     pages = _Pages(client, codes)
     for path, (name, kind) in FILES.items():
-        router.add_get(path, _file(name, kind))
-    router.add_post("/page/session", _answered(pages.session))
-    router.add_post("/page/code", _answered(pages.code))
-    router.add_post("/page/uploads", _answered(pages.make))
-    router.add_get("/page/uploads/{name}", _answered(pages.state))
-    router.add_post("/page/uploads/{name}/token", _answered(pages.token))
+        router.add_get(path, file(name, kind))
+    router.add_post("/page/session", answered(pages.session))
+    router.add_post("/page/code", answered(pages.code))
+    router.add_post("/page/uploads", answered(pages.make))
+    router.add_get("/page/uploads/{name}", answered(pages.state))
+    router.add_post("/page/uploads/{name}/token", answered(pages.token))
 
 
-def _file(name: str, kind: str) -> Handler:
+def file(name: str, kind: str, headers: Mapping[str, str] = HEADERS) -> Handler:
+    """Answers with a file of ours."""
+
     async def found(_: web.Request) -> web.StreamResponse:
         content = await call((_FOLDER / name).read_bytes)
-        return web.Response(body=content, content_type=kind, charset="utf-8", headers=_HEADERS)
+        return web.Response(body=content, content_type=kind, charset="utf-8", headers=headers)
 
     return found
 
 
-def _answered(handler: Callable[[web.Request], Awaitable[Any]]) -> Handler:
+def answered(handler: Callable[[web.Request], Awaitable[Any]]) -> Handler:
     """JSON, errors too."""
 
     async def answered(request: web.Request) -> web.StreamResponse:
@@ -125,23 +128,23 @@ class _Pages:
         if code and not self._codes.redeemed(code):
             raise Unauthorized("this link has been used already, or is older than an hour")
         if not code:
-            await self._admit(request)
+            await admit(self._client, request)
         classes = await call(self._client.list, STORAGE_CLASS)
         found = [storage_class(each) for each in classes.items]
         return {
-            "token": await call(_granted, self._client, _SESSION, SESSION_LIFE),
+            "token": await call(granted, self._client, SESSION, SESSION_LIFE),
             "namespace": NAMESPACE,
             "classes": [{"name": each.name, "default": each.default} for each in found],
         }
 
     async def code(self, request: web.Request) -> Obj:
         """A code for a link that opens the page in another browser."""
-        await self._admit(request)
+        await admit(self._client, request)
         return {"code": self._codes.made()}
 
     async def make(self, request: web.Request) -> Obj:
         """A DataVolume that waits for an upload; one that is there already and waits for the same is as good."""
-        await self._admit(request)
+        await admit(self._client, request)
         said = await _said(request)
         name, size, chosen = (str(said.get(field) or "") for field in ("name", "size", "storageClass"))
         quantity.parse(size)
@@ -156,7 +159,7 @@ class _Pages:
 
     async def state(self, request: web.Request) -> Obj:
         """Where it stands."""
-        await self._admit(request)
+        await admit(self._client, request)
         key = Key(request.match_info["name"], NAMESPACE)
         dv = await call(self._client.get, DATA_VOLUME, key)
         claim = await call(find, self._client, CLAIM, key) or {}
@@ -173,16 +176,21 @@ class _Pages:
 
     async def token(self, request: web.Request) -> Obj:
         """A token for the upload itself, for five minutes."""
-        await self._admit(request)
+        await admit(self._client, request)
         grant = Grant(token.UPLOAD, request.match_info["name"], NAMESPACE)
-        return {"token": await call(_granted, self._client, grant, token.LIFE)}
+        return {"token": await call(granted, self._client, grant, token.LIFE)}
 
-    async def _admit(self, request: web.Request) -> None:
-        """Nothing for who has no session. Raises Unauthorized."""
-        _, _, said = request.headers.get("Authorization", "").partition(" ")
-        public = _entry(await call(_keys, self._client), upload.PUBLIC_KEY)
-        if token.verified(said, public).operation != _OPERATION:
-            raise Unauthorized("this token is for something else")
+
+async def admit(client: Client, request: web.Request) -> None:
+    """Nothing for who has no session. Raises Unauthorized."""
+    _, _, said = request.headers.get("Authorization", "").partition(" ")
+    if (await call(verified, client, said)).operation != _OPERATION:
+        raise Unauthorized("this token is for something else")
+
+
+def verified(client: Client, text: str) -> Grant:
+    """What a token that we have signed says. Raises Unauthorized."""
+    return token.verified(text, _entry(_keys(client), upload.PUBLIC_KEY))
 
 
 def _failure(notes: Mapping[str, str]) -> str:
@@ -232,7 +240,8 @@ async def _said(request: web.Request) -> Obj:
     return found
 
 
-def _granted(client: Client, grant: Grant, life: timedelta) -> str:
+def granted(client: Client, grant: Grant, life: timedelta) -> str:
+    """A token that says so, for so long."""
     return token.signed(grant, _entry(_keys(client), upload.PRIVATE_KEY), datetime.now(UTC), life)
 
 

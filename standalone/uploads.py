@@ -1,11 +1,13 @@
 """The yard's upload proxy: at an address of its own, on the port of all uploads, where that can be had."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final
+
+from aiohttp import web
 
 from datavolume_controller import authorities
 from diskyard.api import meta
@@ -16,6 +18,7 @@ from diskyard.kube.client import Client
 from diskyard.kube.reconcile import find
 from diskyard.web import server, tls
 from diskyard.web.server import Running
+from pages import guests
 from pages import server as pages
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from uploadproxy import proxy
@@ -28,14 +31,24 @@ ADDRESSES: Final = tuple(f"127.32.0.{number}" for number in range(10, 18))
 """Loopback addresses of which one becomes the Service's: several yards on one machine each find one."""
 NAMES: Final = tuple(f"{upload.PROXY}{rest}" for rest in ("", f".{cdi.NAMESPACE}", f".{cdi.NAMESPACE}.svc"))
 
+Further = Callable[[web.UrlDispatcher], None]
+"""What is served beside uploads."""
 
-def start(client: Client, pki: Path, authority: tls.Pair, reach: Reach) -> tuple[Running, str]:
+
+def start(
+    client: Client, pki: Path, authority: tls.Pair, reach: Reach, ways: guests.Guests
+) -> tuple[Running, str]:
     """Serve, and tell everybody where; with the link to the page. Raises Busy, InvalidRequest."""
     places = tuple(_places(find(client, SERVICE, KEY)))
     names = dict.fromkeys((*reach.names, *(host for host, _ in places), *NAMES))
     pair = tls.server(authority, pki / upload.PROXY, tuple(names), datetime.now(UTC))
     codes = pages.Codes()
-    running = _listening(client, tls.context(pair), places, reach, codes)
+
+    def further(router: web.UrlDispatcher) -> None:
+        pages.add_routes(router, client, codes)
+        guests.add_routes(router, client, ways)
+
+    running = _listening(client, tls.context(pair), places, reach, further)
     _trusted(client, authority.certificate.read_text())
     host = reach.address or running.host
     where = running.at(host).removesuffix(f":{PORT}")
@@ -49,14 +62,14 @@ def start(client: Client, pki: Path, authority: tls.Pair, reach: Reach) -> tuple
 
 
 def _listening(
-    client: Client, context: SSLContext, places: Iterable[tuple[str, int]], reach: Reach, codes: pages.Codes
+    client: Client, context: SSLContext, places: Iterable[tuple[str, int]], reach: Reach, further: Further
 ) -> Running:
     """At the first place that can be had; the last is any free port."""
     refusal: Exception | None = None
     for host, port in places:
         try:
             app = proxy.application(Trust(client), Limits.from_env(os.environ))
-            pages.add_routes(app.router, client, codes)
+            further(app.router)
             return server.start(app, server.Place(host, port, context, reach.further, lends=True))
         except (Busy, InvalidRequest) as error:
             refusal = error

@@ -120,7 +120,7 @@ class Yard(AbstractContextManager["Yard"]):
             path, url = self._directory.kubeconfig_at(address), running.at(address)
             write_kubeconfig(path, url, authority.certificate, door.admin)
         publish(objects, Published(KUBERNETES, running.port), reach)
-        proxy, self.page = uploads.start(objects, pki, authority, reach)
+        proxy, self.page = uploads.start(objects, pki, authority, reach, self._crew.agent.doors)
         self._stack.callback(proxy.stop)
 
     def _warn(self, reach: Reach, say: Say) -> None:
