@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -16,6 +17,8 @@ def _named(command: Command) -> Command:
 
 
 Names = tuple[str, ...]
+WAIT: Final = 300.0
+"""Seconds to wait for a guest to run."""
 
 
 @click.command("start")
@@ -105,3 +108,30 @@ def domain_command(name: str, kubeconfig: Path | None, namespace: str) -> None:
     from diskyard.api.meta import Key
 
     click.echo(guests.domain(client_of(kubeconfig), Key(name, namespace)), nl=False)
+
+
+@click.command("vnc")
+@click.argument("name")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
+              help="Port on this machine's loopback for viewers; 0: any free one.")  # fmt: skip
+@click.option("--proxy-only", is_flag=True, help="Start no viewer: say where the screen is, until Ctrl-C.")
+@reaching
+def vnc_command(name: str, port: int, proxy_only: bool, kubeconfig: Path | None, namespace: str) -> None:
+    """Show a guest's screen, beside others who look."""
+    import threading
+
+    from cli import guests, screen
+    from diskyard.api.meta import Key
+
+    client, key = client_of(kubeconfig), Key(name, namespace)
+    guests.opened(client, key, "vnc", WAIT).close(timeout=1)
+    with screen.served(port, lambda: guests.opened(client, key, "vnc", 0)) as listening:
+        number = listening.getsockname()[1]
+        started = None if proxy_only else screen.viewer(number)
+        if started is None:
+            click.echo(
+                f"The screen of {name} is at vnc://127.0.0.1:{number} until Ctrl-C, for any viewer.", err=True
+            )
+            threading.Event().wait()
+        else:
+            started.wait()

@@ -46,10 +46,15 @@ def ordered(client: HttpClient, key: Key, verb: str) -> str:
 
 def console(client: HttpClient, key: Key, patience: float) -> "WebSocket":
     """The guest's console, as soon as it runs. Raises ApiError."""
+    return opened(client, key, "console", patience)
+
+
+def opened(client: HttpClient, key: Key, door: str, patience: float) -> "WebSocket":
+    """The guest's `console` or `vnc`, as soon as it runs. Raises ApiError."""
     deadline = time.monotonic() + patience
     while True:
         try:
-            return client.stream(_path(INSTANCE, key, "console"), kubevirt.STREAM_PROTOCOL)
+            return client.stream(_path(INSTANCE, key, door), kubevirt.STREAM_PROTOCOL)
         except (BadRequest, NotFound):
             if time.monotonic() > deadline:
                 raise

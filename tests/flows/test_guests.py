@@ -1,10 +1,11 @@
 """A guest's life as its user commands it: by the command line, and by virtctl's wire."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,33 @@ def test_a_guest_is_started_joined_paused_and_stopped(
     assert guest.get("virtualmachines", "worker")["spec"]["running"] is False
 
 
+def test_several_viewers_see_one_screen(guest: Yard) -> None:
+    started = diskyard(guest, "start", "worker")
+    assert started.returncode == 0, started.stderr
+    becomes(guest, "Running")
+    with proxied(guest) as port:
+        viewers = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(2)]
+        for viewer in viewers:
+            with viewer:
+                assert viewer.recv(12, socket.MSG_WAITALL) == b"RFB 003.008\n"
+    assert diskyard(guest, "stop", "worker").returncode == 0
+    becomes(guest, "Stopped")
+
+
+@contextmanager
+def proxied(yard: Yard) -> Iterator[int]:
+    """The port at which `diskyard vnc` has the guest's screen."""
+    surroundings = {**os.environ, "KUBECONFIG": str(yard.directory / "kubeconfig")}
+    command = [sys.executable, "-m", "cli", "vnc", "worker", "--proxy-only"]
+    with subprocess.Popen(command, env=surroundings, stderr=subprocess.PIPE, text=True) as showing:
+        assert showing.stderr
+        line = showing.stderr.readline()
+        try:
+            yield int(line.split("vnc://127.0.0.1:")[1].split()[0])
+        finally:
+            showing.kill()
+
+
 def test_what_cannot_be_is_said_as_the_real_server_says_it(guest: Yard, server: HttpClient) -> None:
     becomes(guest, "Stopped")
     with pytest.raises(Conflict, match=r'on virtualmachine\.kubevirt\.io "worker": VM is not running'):
@@ -103,7 +131,7 @@ def test_what_cannot_be_is_said_as_the_real_server_says_it(guest: Yard, server: 
     with pytest.raises(NotFound, match=r'virtualmachineinstance\.kubevirt\.io "worker" not found'):
         server.stream(f"{DOORS}/virtualmachineinstances/worker/console", PLAIN)
     with pytest.raises(
-        NotFound, match=r"virtualmachines/migrate is not supported yet: start, stop, restart are"
+        NotFound, match=r"virtualmachines/migrate is not supported yet: start, stop, restart, portforward are"
     ):
         server.order(f"{DOORS}/virtualmachines/worker/migrate", {})
     with pytest.raises(BadRequest, match="the options in the body are not an object"):
