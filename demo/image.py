@@ -11,11 +11,12 @@ import struct
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from demo.command import run
-from demo.initramfs import HEAD, SCRIPT, initramfs
+from demo.initramfs import HEAD, NO_FILES, SCRIPT, initramfs
 from demo.kernel import Kernel, kernel
 from diskyard.errors import Refused
 
@@ -43,18 +44,21 @@ LABEL linux
 """
 
 
-def build(directory: Path, *, init_extra: str = "", payload: int = 0) -> Path:
+def build(
+    directory: Path, *, init_extra: str = "", payload: int = 0, files: Mapping[str, Path] = NO_FILES
+) -> Path:
     """The image, a compressed qcow2 of 1 GiB, made once for each content and kept in `directory`.
 
-    `init_extra` are lines of shell for the guest; `payload` bytes of noise make it larger to fetch.
+    `init_extra` are lines of shell for the guest; `payload` bytes of noise make it larger to fetch; `files` are in
+    its root file system, by their names there.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         system = kernel(directory)
-        image = directory / f"guest-{_digest(system, init_extra, payload)}.qcow2"
+        image = directory / f"guest-{_digest(system, init_extra, payload, files)}.qcow2"
         if not image.exists():
-            _make(image, system, init_extra, payload)
+            _make(image, initramfs(system, init_extra, files), system, payload)
         image.touch()
         _forget_unused(directory)
         return image
@@ -75,11 +79,11 @@ def _sum_file(image: Path) -> Path:
     return image.with_suffix(".sha256")
 
 
-def _make(image: Path, system: Kernel, extra: str, payload: int) -> None:
+def _make(image: Path, initrd: bytes, system: Kernel, payload: int) -> None:
     with tempfile.TemporaryDirectory(dir=image.parent, prefix=".image-") as work:
         disk, made = Path(work, "disk.img"), Path(work, image.name)
         _partition(disk)
-        _fill(disk, system, extra, payload)
+        _fill(disk, initrd, system, payload)
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", disk, made)
         _sum_file(image).write_text(head_sum(disk))
         made.rename(image)
@@ -92,13 +96,18 @@ def _forget_unused(directory: Path) -> None:
             _sum_file(image).unlink(missing_ok=True)
 
 
-def _digest(system: Kernel, extra: str, payload: int) -> str:
+def _digest(system: Kernel, extra: str, payload: int, files: Mapping[str, Path]) -> str:
     recipe = [
         SCRIPT.read_bytes(),
         Path(__file__).read_bytes(),
         Path(__file__).with_name("initramfs.py").read_bytes(),
     ]
-    recipe += [system.version.encode(), extra.encode(), str(payload).encode()]
+    recipe += [
+        system.version.encode(),
+        extra.encode(),
+        str(payload).encode(),
+        *(name.encode() for name in files),
+    ]
     return hashlib.sha256(b"\0".join(recipe)).hexdigest()[:12]
 
 
@@ -113,7 +122,7 @@ def _partition(disk: Path) -> None:
         file.truncate(SIZE)
 
 
-def _fill(disk: Path, system: Kernel, extra: str, payload: int) -> None:
+def _fill(disk: Path, initrd: bytes, system: Kernel, payload: int) -> None:
     volume = f"{disk}@@{PARTITION}"
     sectors = (SIZE - PARTITION) // SECTOR
     run(
@@ -121,7 +130,7 @@ def _fill(disk: Path, system: Kernel, extra: str, payload: int) -> None:
         "-H", str(PARTITION // SECTOR), "-N", "59415244", "-v", "DISKYARD", "::",
     )  # fmt: skip
     run("syslinux", "--install", "--offset", str(PARTITION), disk)
-    files = {"syslinux.cfg": BOOT_MENU.encode(), "initrd": initramfs(system, extra)}
+    files = {"syslinux.cfg": BOOT_MENU.encode(), "initrd": initrd}
     run("mcopy", "-i", volume, system.image, "::vmlinuz")
     for name, content in files.items():
         run("mcopy", "-i", volume, "-", f"::{name}", given=content)

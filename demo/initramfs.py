@@ -3,6 +3,7 @@
 import gzip
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +17,12 @@ HEAD: Final = 8 << 20
 SCRIPT: Final = Path(__file__).with_name("init.sh")
 BLOCK_MODULES: Final = ("virtio_pci", "virtio_blk", "ata_piix", "ahci", "sd_mod")
 LATER_MODULES: Final = ("button", "evdev", "virtio_net", "virtio_console", "isofs")
+NO_FILES: Final[Mapping[str, Path]] = {}
 FOLDERS: Final = ("bin", "dev", "etc", "modules", "proc", "sys", "tmp")
 
 
-def initramfs(kernel: Kernel, extra: str = "") -> bytes:
-    """The compressed archive; `extra` are lines of shell that run after the banner."""
+def initramfs(kernel: Kernel, extra: str = "", files: Mapping[str, Path] = NO_FILES) -> bytes:
+    """The compressed archive; `extra` are lines of shell that run after the banner, `files` what else is in it."""
     block = kernel.modules(BLOCK_MODULES)
     later = [module for module in kernel.modules(LATER_MODULES) if module not in block]
     with tempfile.TemporaryDirectory() as work:
@@ -33,6 +35,9 @@ def initramfs(kernel: Kernel, extra: str = "") -> bytes:
         for applet in run(root / "bin/busybox", "--list").split():
             if applet != "busybox":
                 root.joinpath("bin", applet).symlink_to("busybox")
+        for name, file in files.items():
+            root.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, root / name)
         root.joinpath("init").write_text(_script(block, later, extra))
         root.joinpath("init").chmod(0o755)
         return gzip.compress(_archive(root), 9, mtime=0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from demo import image
+from demo.agent import agent
 
 GREETING = b"Hello from a guest of Diskyard."
 """The guest's first words on its serial console."""
@@ -27,6 +28,7 @@ ip link set eth0 up
   echo "$(hostname) $place $(cat /sys/class/net/eth0/mtu)" > /www/index.html
   httpd -p 80 -h /www
   httpd -p 8080 -h /www
+  qemu-ga -d -m virtio-serial -p /dev/vport1p1 -f /tmp/qemu-ga.pid -t /tmp > /dev/null 2>&1
   echo "network: $(cat /www/index.html)"
 ) &
 """
@@ -41,5 +43,5 @@ def guest_image() -> Path:
 
 @pytest.fixture(scope="session")
 def networked_image() -> Path:
-    """The same, on a network."""
-    return image.build(image.CACHE, init_extra=NETWORKED)
+    """The same, on a network and with qemu's agent."""
+    return image.build(image.CACHE, init_extra=NETWORKED, files=agent(image.CACHE))

@@ -13,6 +13,7 @@ from diskyard.api.names import kubevirt
 
 DEFAULT_GRACE: Final = 30
 """Seconds that a guest gets to shut down when its spec does not say."""
+PROBES: Final = ("readinessProbe", "livenessProbe")
 FINAL_PHASES: Final = ("Succeeded", "Failed")
 CLAIM_KINDS: Final = ("persistentVolumeClaim", "dataVolume")
 """The kinds of volume that are a claim."""
@@ -147,6 +148,8 @@ class Instance:
     credentials: tuple[Credential, ...] = ()
     begins_paused: bool = False
     """Whether it stays halted before its first instruction until someone lets it go."""
+    probes: Mapping[str, Obj] = field(default_factory=dict)
+    """readinessProbe and livenessProbe, where they are said."""
     domain: Obj = field(default_factory=dict)
     """spec.domain as it stands, for the many small wishes in it."""
 
@@ -201,6 +204,7 @@ def instance(obj: Obj) -> Instance:
         hostname=hostname(obj),
         type_name=next((notes[key] for key in kubevirt.INSTANCE_TYPES if notes.get(key)), ""),
         credentials=tuple(credentials(spec)),
+        probes={name: part(spec, name) for name in PROBES if part(spec, name)},
         begins_paused=spec.get("startStrategy") == "Paused",
         domain=domain,
     )

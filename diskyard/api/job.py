@@ -6,7 +6,7 @@ the end as the container's termination message.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from diskyard.api.names import cdi, kubevirt
@@ -219,11 +219,12 @@ class Report:
     message: str = ""
     since: str = ""
     """When the state began, RFC 3339."""
+    agent: bool = False
+    """Whether the agent inside the guest answers."""
 
     def to_text(self) -> str:
         """JSON without line breaks; what is empty is left out."""
-        said = {"state": self.state, "reason": self.reason, "message": self.message, "since": self.since}
-        return json.dumps({key: text for key, text in said.items() if text})
+        return json.dumps({key: value for key, value in asdict(self).items() if value})
 
     @classmethod
     def from_text(cls, text: str | bytes) -> "Report | None":
@@ -234,7 +235,8 @@ class Report:
             return None
         if not isinstance(said, dict) or not isinstance(said.get("state"), str):
             return None
-        return cls(*(str(said.get(name) or "")[:1024] for name in ("state", "reason", "message", "since")))
+        texts = {name: str(said.get(name) or "")[:1024] for name in ("state", "reason", "message", "since")}
+        return cls(**texts, agent=said.get("agent") is True)
 
 
 @dataclass(frozen=True)

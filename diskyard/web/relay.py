@@ -9,41 +9,41 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from diskyard.web import websocket
 
-CHUNK: Final = 32 << 10
+CHUNK: Final = 64 << 10
+"""Bytes of a message at most; the longest datagram fits."""
 
 
 async def relay(request: web.Request, stream: socket.socket, protocol: str) -> web.StreamResponse:
-    """Carry bytes both ways in that subprotocol, until one side ends; the stream is closed then."""
-    stream.setblocking(False)
-    reader, writer = await asyncio.open_connection(sock=stream)
-    try:
+    """Carry bytes both ways in that subprotocol, until one side ends; the stream is closed then.
+
+    What comes as a datagram goes as a message, and the other way round.
+    """
+    with stream:
+        stream.setblocking(False)
         client = await websocket.opened(request, (protocol,))
-        out = asyncio.create_task(_out(reader, client))
+        out = asyncio.create_task(_out(stream, client))
         try:
-            await _in(client, writer)
+            await _in(client, stream)
         finally:
             out.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError):
+            with suppress(asyncio.CancelledError, OSError):
                 await out
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
     return client
 
 
-async def _out(reader: asyncio.StreamReader, client: web.WebSocketResponse) -> None:
-    with suppress(ConnectionError):
-        while chunk := await reader.read(CHUNK):
+async def _out(stream: socket.socket, client: web.WebSocketResponse) -> None:
+    loop = asyncio.get_running_loop()
+    with suppress(OSError):
+        while chunk := await loop.sock_recv(stream, CHUNK):
             await client.send_bytes(chunk)
     await client.close(code=WSCloseCode.OK)
 
 
-async def _in(client: web.WebSocketResponse, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
+async def _in(client: web.WebSocketResponse, stream: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    with suppress(OSError):
         async for message in client:
             if message.type is WSMsgType.BINARY:
-                writer.write(message.data)
+                await loop.sock_sendall(stream, message.data)
             elif message.type is WSMsgType.TEXT:
-                writer.write(message.data.encode())
-            await writer.drain()
+                await loop.sock_sendall(stream, message.data.encode())

@@ -24,8 +24,10 @@ from diskyard.kube.reconcile import find
 from diskyard.web import websocket
 from diskyard.web.bridge import call
 from diskyard.web.relay import relay
+from standalone.wire import ports
 from standalone.wire.answer import reply
 from standalone.wire.catalogue import missing, not_allowed
+from standalone.wire.ports import PORTFORWARD
 from standalone.wire.target import Target
 from vm_runtime.controller import subresources
 
@@ -33,12 +35,18 @@ TRIES: Final = 5
 """How often a change is tried on an object that changes meanwhile."""
 ORDERS: Final = ("pause", "unpause", "softreboot", "reset")
 STREAMS: Final = ("console", "vnc")
+FREEZING: Final = ("freeze", "unfreeze")
+LOOKS: Final = ("guestosinfo", "userlist", "filesystemlist")
+"""What the agent inside a guest is asked."""
 DOMAIN: Final = "domain"
 """Ours: the libvirt XML that runs."""
 ACCEPTED: Final = 202
 PARTS: Final[Mapping[Kind, Mapping[str, str]]] = {
-    MACHINE: dict.fromkeys(subresources.VERBS, "update"),
-    INSTANCE: {**dict.fromkeys(ORDERS, "update"), **dict.fromkeys((*STREAMS, DOMAIN), "get")},
+    MACHINE: {**dict.fromkeys(subresources.VERBS, "update"), PORTFORWARD: "get"},
+    INSTANCE: {
+        **dict.fromkeys((*ORDERS, *FREEZING), "update"),
+        **dict.fromkeys((*STREAMS, *LOOKS, DOMAIN, PORTFORWARD), "get"),
+    },
 }
 """What can be done to each kind, and the verb that one needs leave for."""
 
@@ -49,7 +57,7 @@ T = TypeVar("T")
 class Guests(Protocol):
     """The ways to guests, by the uid of their launcher's pod; vm_runtime.agent.doors is one."""
 
-    def order(self, pod: str, verb: str) -> Any: ...
+    def order(self, pod: str, verb: str, **wishes: object) -> Any: ...
     def stream(self, pod: str, door: str) -> socket.socket: ...
 
 
@@ -72,6 +80,8 @@ class Doors:
 
     async def answer(self, request: web.Request, wanted: Target) -> web.StreamResponse:
         """The answer to a request that leads here. Raises ApiError."""
+        if wanted.tail and wanted.subresource != PORTFORWARD:
+            raise missing()
         match wanted.plural, wanted.subresource:
             case "version", "":
                 _only(request, "GET")
@@ -79,6 +89,13 @@ class Doors:
             case MACHINE.plural, verb if verb in subresources.VERBS:
                 return await self._changed(request, wanted)
             case INSTANCE.plural, verb if verb in ORDERS:
+                return await self._ordered(request, wanted)
+            case ((MACHINE.plural | INSTANCE.plural), part) if part == PORTFORWARD:
+                return await self._streamed(request, wanted)
+            case INSTANCE.plural, part if part in LOOKS:
+                _only(request, "GET")
+                return reply(await call(self._look, wanted))
+            case INSTANCE.plural, verb if verb in FREEZING:
                 return await self._ordered(request, wanted)
             case INSTANCE.plural, door if door in STREAMS:
                 return await self._streamed(request, wanted)
@@ -122,8 +139,15 @@ class Doors:
     def _order(self, wanted: Target, options: Obj) -> None:
         obj = _found(self._client, INSTANCE, wanted.key)
         subresources.check_order(obj, wanted.subresource)
+        wishes = subresources.wishes(wanted.subresource, options)
         if not options.get("dryRun"):
-            _told(lambda: self._guests.order(self._launcher(obj), wanted.subresource))
+            _told(lambda: self._guests.order(self._launcher(obj), wanted.subresource, **wishes))
+
+    def _look(self, wanted: Target) -> Obj:
+        obj = _found(self._client, INSTANCE, wanted.key)
+        subresources.check_order(obj, wanted.subresource)
+        said = _told(lambda: self._guests.order(self._launcher(obj), wanted.subresource))
+        return subresources.shown(wanted.subresource, said)
 
     def _domain(self, wanted: Target) -> str:
         obj = _found(self._client, INSTANCE, wanted.key)
@@ -148,6 +172,8 @@ class Doors:
             raise BadRequest(
                 f"Unable to connect to {wanted.subresource} because phase is {phase} instead of Running"
             )
+        if wanted.subresource == PORTFORWARD:
+            return ports.connected(obj, wanted.tail)
         _check_attached(obj, wanted.subresource)
         return _told(lambda: self._guests.stream(self._launcher(obj), wanted.subresource))
 

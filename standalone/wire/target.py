@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from diskyard.api.meta import Key
+from diskyard.api.names.kubevirt import DOORS
 
+_LONGEST_DOOR = 5
 _OF_NAMESPACES = ("status", "finalize")
 
 
@@ -18,6 +20,8 @@ class Target:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    tail: tuple[str, ...] = ()
+    """What follows a subresource of guests, such as a port."""
 
     @property
     def key(self) -> Key:
@@ -37,6 +41,8 @@ def target(path: str) -> Target | None:
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2 and not (len(rest) == 3 and rest[2] in _OF_NAMESPACES):
         namespace, rest = rest[1], rest[2:]
-    if not all(parts) or len(rest) > 3:
+    longest = _LONGEST_DOOR if group == DOORS else 3
+    if not all(parts) or len(rest) > longest:
         return None
-    return Target(group, version, rest[0], namespace, *rest[1:])
+    name, subresource = (*rest[1:3], "", "")[:2]
+    return Target(group, version, rest[0], namespace, name, subresource, tuple(rest[3:]))

@@ -1,6 +1,7 @@
 """Guests on a network: found at their pods' addresses, with the network of the machine left alone."""
 
 import http.client
+import json
 import shutil
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from diskyard.errors import BadRequest, ServerError
 from diskyard.kube.http import connect
 from tests.builders import eventually
 from tests.flows.yard import Yard, data_volume, disconnect, machine, running
@@ -18,7 +20,8 @@ from tests.outer import PAGE, WORLD, guarded, outer, run
 
 pytestmark = pytest.mark.xdist_group("networks")
 
-CONSOLE = "/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachineinstances/{}/console"
+DOORS = "/apis/subresources.kubevirt.io/v1/namespaces/default"
+PLAIN = "plain.kubevirt.io"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +41,15 @@ def networked(tmp_path_factory: pytest.TempPathFactory, networked_image: Path) -
         yard = stack.enter_context(running(directory))
         for name, binding in (("one", {"masquerade": {}, "ports": [{"port": 80}]}), ("two", {"bridge": {}})):
             yard.create(data_volume(name, {"http": {"url": images.url("guest.qcow2")}}, "1Gi"))
-            yard.create(with_card(machine(name, name), binding))
+            yard.create(probed(with_card(machine(name, name), binding)))
         yield yard
+
+
+def probed(vm: dict[str, Any]) -> dict[str, Any]:
+    """Have it be ready when its page is there, and its agent answers."""
+    way = {"one": {"httpGet": {"port": 80}}, "two": {"guestAgentPing": {}}}[vm["metadata"]["name"]]
+    vm["spec"]["template"]["spec"]["readinessProbe"] = {**way, "periodSeconds": 1, "timeoutSeconds": 20}
+    return vm
 
 
 def with_card(vm: dict[str, Any], binding: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +84,7 @@ def page(place: str, port: int = 80) -> str:
 def typed(yard: Yard, name: str, keys: str, until: str) -> None:
     """Type into a guest's console until it has said something."""
     client = connect(yard.kubeconfig)
-    stream = client.stream(CONSOLE.format(name), "plain.kubevirt.io")
+    stream = client.stream(f"{DOORS}/virtualmachineinstances/{name}/console", PLAIN)
     try:
         stream.settimeout(90)
         stream.send_binary(f"{keys}\n".encode())
@@ -123,6 +133,64 @@ def test_guests_reach_each_other_and_the_world_though_docker_drops_what_is_forwa
 
     typed(networked, "one", rf"printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 30 {other} 80", f"two {other}/22")
     typed(networked, "one", rf"printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 30 {WORLD} 80", PAGE.strip())
+
+
+def test_a_port_of_a_guest_is_a_stream_as_virtctl_opens_it(networked: Yard) -> None:
+    page(address(networked, "one"))
+    client = connect(networked.kubeconfig)
+    for kind in ("virtualmachines", "virtualmachineinstances"):
+        for tail in ("80", "80/tcp"):
+            stream = client.stream(f"{DOORS}/{kind}/one/portforward/{tail}", PLAIN)
+            stream.settimeout(60)
+            stream.send_binary(b"GET / HTTP/1.0\r\n\r\n")
+            heard = b""
+            while b"one 10.0.2.2" not in heard:
+                heard += stream.recv()
+            stream.close()
+    with pytest.raises(ServerError, match=r"dialing VM: dial tcp .*:81: Connection refused"):
+        client.stream(f"{DOORS}/virtualmachineinstances/one/portforward/81", PLAIN)
+    with pytest.raises(BadRequest, match="expected a port from 1 to 65535, found '0'"):
+        client.stream(f"{DOORS}/virtualmachineinstances/one/portforward/0", PLAIN)
+    with pytest.raises(BadRequest, match="expected protocol tcp or udp, found 'icmp'"):
+        client.stream(f"{DOORS}/virtualmachineinstances/one/portforward/80/icmp", PLAIN)
+    client.close()
+
+
+def test_a_guest_is_ready_when_it_answers_its_probe_and_its_agent_is_heard(networked: Yard) -> None:
+    for name in ("one", "two"):
+        found = networked.until("virtualmachineinstances", name, is_well, 180)
+        assert found["status"]["interfaces"][0]["infoSource"] == "domain, guest-agent"
+
+
+def is_well(instance: dict[str, Any]) -> bool:
+    said = {each["type"]: each["status"] for each in instance["status"].get("conditions", ())}
+    return said.get("AgentConnected") == said.get("Ready") == "True"
+
+
+def test_the_agent_says_what_runs_and_freezes_its_file_systems(networked: Yard) -> None:
+    networked.until("virtualmachineinstances", "one", is_well, 180)
+    one, client = f"{DOORS}/virtualmachineinstances/one", connect(networked.kubeconfig)
+
+    assert json.loads(client.text(f"{one}/guestosinfo"))["guestAgentVersion"]
+    for verb in ("freeze", "unfreeze"):
+        client.order(f"{one}/{verb}", {"unfreezeTimeout": "1m0s"})
+    assert json.loads(client.text(f"{one}/userlist"))["items"] == []
+    assert json.loads(client.text(f"{one}/filesystemlist"))["kind"] == "VirtualMachineInstanceFileSystemList"
+    client.close()
+
+
+def test_a_service_leads_to_the_ports_of_guests(networked: Yard) -> None:
+    page(address(networked, "one"))
+    wanted = {
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"vm.kubevirt.io/name": "one"}, "ports": [{"port": 8000, "targetPort": 80}]},
+    }
+    networked.core().create_namespaced_service("default", wanted)
+
+    def place() -> str:
+        return str(networked.core().read_namespaced_service("web", "default").spec.cluster_ip or "")
+
+    assert page(eventually(place, 60), 8000) == "one 10.0.2.2/24 1500\n"
 
 
 def test_a_guest_is_still_there_after_a_crash_of_the_yard_and_gone_with_its_pod(networked: Yard) -> None:

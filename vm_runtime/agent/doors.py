@@ -24,12 +24,12 @@ class Doors:
     def __init__(self, pods: Path) -> None:
         self._pods = pods
 
-    def order(self, pod: str, verb: str) -> Any:
-        """Have the launcher of the pod with that uid do something; what it answers. Raises GuestFailed, Passing."""
+    def order(self, pod: str, verb: str, **wishes: object) -> Any:
+        """Have the launcher of the pod with that uid do something; its answer. Raises GuestFailed, Passing."""
         try:
             with closing(mailbox(self._pods, pod).connect()) as connection:
                 connection.settimeout(PATIENCE)
-                connection.sendall(json.dumps({"do": verb}).encode() + b"\n")
+                connection.sendall(json.dumps({"do": verb, "with": wishes}).encode() + b"\n")
                 with connection.makefile("rb") as lines:
                     answer = json.loads(lines.readline(LINE_LIMIT) or b"{}")
         except (OSError, ValueError) as failure:

@@ -177,9 +177,16 @@ def _conditions(subject: Subject, stage: Stage) -> list[Condition]:
         )
         reason = "AllDVsReady" if ready else "NotAllDVsReady"
         found.append(Condition("DataVolumesReady", str(ready), reason, text))
+    if subject.pod is not None and stage.phase == "Running" and _agent(subject.pod):
+        found.append(Condition("AgentConnected", "True"))
     if subject.pod is not None:
         found += _surroundings(subject.pod, subject)
     return found
+
+
+def _agent(pod: Obj) -> bool:
+    report = report_of(pod)
+    return report is not None and report.agent
 
 
 def _ready(subject: Subject, stage: Stage) -> Condition:
@@ -191,6 +198,10 @@ def _ready(subject: Subject, stage: Stage) -> Condition:
         return Condition("Ready", "False", "GuestNotRunning", "Guest VM is not reported as running")
     if any(each.type == "Paused" for each in stage.conditions):
         return Condition("Ready", "False", "GuestNotRunning", "Guest VM is paused")
+    pod = meta.condition(subject.pod, "Ready") or {}
+    if subject.instance and subject.instance.probes.get("readinessProbe") and pod.get("status") != "True":
+        return Condition("Ready", "False", str(pod.get("reason") or "ContainersNotReady"),
+                         str(pod.get("message") or "the guest has not answered its readiness probe"))  # fmt: skip
     return Condition("Ready", "True")
 
 
@@ -246,7 +257,12 @@ def _shape(instance: Instance, supplies: Sequence[Supply], pod: Obj) -> Obj:
 def _interface(instance: Instance, interface: Interface, pod: Obj) -> Obj:
     """The guest is at its pod's address, whichever it has itself."""
     mac = instances.mac(instance, interface)
-    said: Obj = {"name": interface.name, "infoSource": "domain", "mac": mac, "queueCount": 1}
+    said: Obj = {
+        "name": interface.name,
+        "infoSource": "domain, guest-agent" if _agent(pod) else "domain",
+        "mac": mac,
+        "queueCount": 1,
+    }
     address = meta.status(pod).get("podIP")
     if address and networked(pod):
         said |= {

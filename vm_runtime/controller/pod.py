@@ -4,11 +4,11 @@ from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.config import Config
-from diskyard.api.instance import Instance
+from diskyard.api.instance import Instance, part
 from diskyard.api.job import LaunchJob
 from diskyard.api.meta import INSTANCE, Obj
 from diskyard.api.names import derived, kubevirt
-from diskyard.api.pod import Worker, pod
+from diskyard.api.pod import Worker, container, pod
 from diskyard.api.quantity import MIB
 from vm_runtime.controller.luggage import (
     claim_pieces,
@@ -20,6 +20,7 @@ from vm_runtime.controller.luggage import (
 
 LAUNCHER: Final = "diskyard-launcher"
 CONSUME: Final = "--consume"
+ASK: Final = "--ask"
 EXTRA_GRACE: Final = 30
 """Seconds that the launcher gets beside the guest's own time to shut down."""
 CPU_RATIO: Final = 10
@@ -52,7 +53,20 @@ def launcher_pod(
     name = derived.launcher_pod(instance.name, instance.uid)
     init = fetches(instance, config)
     first = {"initContainers": init} if init else {}
-    return pod(worker, _metadata(obj, name), **first, **_placement(obj, instance))
+    asked = [{**container(worker), **{name: _probe(said) for name, said in instance.probes.items()}}]
+    return pod(worker, _metadata(obj, name), **first, **_placement(obj, instance), containers=asked)
+
+
+def _probe(said: Obj) -> Obj:
+    """A guest's probe as one of its launcher's container, which asks the agent for what happens inside."""
+    others = {name: value for name, value in said.items() if name not in ("exec", "guestAgentPing")}
+    if said.get("guestAgentPing") is not None:
+        return {**others, "exec": {"command": [LAUNCHER, ASK, "ping"]}}
+    if said.get("exec") is not None:
+        patience = str(said.get("timeoutSeconds") or 1)
+        inside = [str(each) for each in part(said, "exec").get("command") or ()]
+        return {**others, "exec": {"command": [LAUNCHER, ASK, "exec", patience, *inside]}}
+    return others
 
 
 def consumer_pod(obj: Obj, instance: Instance) -> Obj:

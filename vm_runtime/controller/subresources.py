@@ -3,9 +3,10 @@
 Rules and words are KubeVirt's (virt-api, lifecycle subresources), so that virtctl and its scripts read them.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from diskyard.api import machine as machines
 from diskyard.api import meta
@@ -99,6 +100,36 @@ VERBS: Final[Mapping[str, Callable[[World, Obj], tuple[Action, ...]]]] = {
 }
 
 
+OF_AGENT: Final = ("freeze", "unfreeze", "guestosinfo", "userlist", "filesystemlist")
+"""What only the agent inside a guest can do."""
+_LISTS: Final = {
+    "userlist": "VirtualMachineInstanceGuestOSUserList",
+    "filesystemlist": "VirtualMachineInstanceFileSystemList",
+}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def wishes(verb: str, options: Obj) -> Mapping[str, object]:
+    """How an order is to be carried out. Raises BadRequest."""
+    said = options.get("unfreezeTimeout") if verb == "freeze" else None
+    if not said:
+        return {}
+    parts = _DURATION.findall(str(said))
+    if not parts or "".join(number + unit for number, unit in parts) != said:
+        raise BadRequest(f"unfreezeTimeout must be a duration such as 5m0s, found {str(said)[:32]!r}")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return {"seconds": seconds} if seconds else {}
+
+
+def shown(part: str, said: Any) -> Obj:
+    """What a guest's agent said, as on the wire."""
+    kind = _LISTS.get(part)
+    if kind is None:
+        return {"kind": "VirtualMachineInstanceGuestAgentInfo", "apiVersion": "kubevirt.io/v1", **said}
+    return {"kind": kind, "apiVersion": "kubevirt.io/v1", "metadata": {}, "items": said}
+
+
 def check_order(obj: Obj, verb: str) -> None:
     """Whether an instance can be paused, unpaused, rebooted or reset now. Raises Conflict."""
     paused = (meta.condition(obj, "Paused") or {}).get("status") == "True"
@@ -111,6 +142,8 @@ def check_order(obj: Obj, verb: str) -> None:
         wrong = "VMI is not paused"
     elif verb == "softreboot" and paused:
         wrong = "VMI is paused"
+    elif verb in OF_AGENT and (meta.condition(obj, "AgentConnected") or {}).get("status") != "True":
+        wrong = "VMI does not have guest agent connected"
     if wrong:
         raise refused(INSTANCE, meta.key(obj), wrong)
 

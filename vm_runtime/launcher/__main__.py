@@ -7,9 +7,13 @@ from pathlib import Path
 from diskyard import log
 from diskyard.api.job import LaunchJob, TerminationMessage
 from diskyard.api.names.cdi import TERMINATION_LOG
+from diskyard.api.names.kubevirt import CONTROL_SOCKET
 from diskyard.errors import DiskyardError, InvalidRequest
+from vm_runtime.launcher import question
 from vm_runtime.launcher.place import Place
 
+ASK = "--ask"
+"""Ask the launcher beside us how its guest is: what probes do."""
 CONSUME = "--consume"
 """Only be there, so that claims that wait for their first consumer bind."""
 
@@ -20,6 +24,8 @@ def main() -> int:
     """Run the guest; 0 when it powered off, 1 when it could not run or crashed."""
     if CONSUME in sys.argv[1:]:
         return 0
+    if sys.argv[1:2] == [ASK]:
+        return question.asked(sys.argv[2:], Place().private / CONTROL_SOCKET)
     log.start(os.environ.get("LOG_LEVEL", "INFO"))
     try:
         end = _launch()

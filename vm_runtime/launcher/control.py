@@ -2,8 +2,8 @@
 
 {"do": "observe"}   answered by the present report, and by each one that follows
 {"do": "stop"}      shuts the guest down gracefully, as SIGTERM does
-{"do": ORDER}       something else that can be done to the guest, or asked of it; answered by {"done": ORDER}, with
-                    {"said": ANSWER} where there is one, or by {"error": TEXT}
+{"do": ORDER, "with": WISHES}   something else that can be done to the guest, or asked of it; answered by
+                    {"done": ORDER}, with {"said": ANSWER} where there is one, or by {"error": TEXT}
 """
 
 import json
@@ -11,13 +11,14 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
 from diskyard.api.job import Report
 from diskyard.errors import GuestFailed
 
-Orders = Mapping[str, Callable[[], object]]
+Orders = Mapping[str, Callable[..., object]]
 
 LINE_LIMIT: Final = 4096
 SEND_TIMEOUT: Final = 2.0
@@ -60,8 +61,18 @@ class Control:
     def publish(self, report: Report) -> None:
         """Say it to every observer, and to those to come; on return the present ones have been sent it."""
         with self._lock:
-            self._report = report
-            self._observers[:] = [client for client in self._observers if _sent(client, report.to_text())]
+            self._report = replace(report, agent=self._report.agent)
+            self._tell()
+
+    def tell_agent(self, *, connected: bool) -> None:
+        """Say that the agent inside the guest has come, or gone; the rest is as it was."""
+        with self._lock:
+            self._report = replace(self._report, agent=connected)
+            self._tell()
+
+    def _tell(self) -> None:
+        text = self._report.to_text()
+        self._observers[:] = [client for client in self._observers if _sent(client, text)]
 
     def _accept(self) -> None:
         while True:
@@ -82,36 +93,40 @@ class Control:
             client.close()
 
     def _answer(self, client: socket.socket, line: bytes) -> None:
-        match _verb(line):
+        verb, wishes = _said(line)
+        match verb:
             case "observe":
                 with self._lock:
                     if _sent(client, self._report.to_text()):
                         self._observers.append(client)
             case "stop":
                 self._on_stop()
-            case verb:
-                answer = self._obeyed(verb)
+            case _:
+                answer = self._obeyed(verb, wishes)
                 with self._lock:
                     _sent(client, json.dumps(answer))
 
-    def _obeyed(self, verb: str) -> Mapping[str, object]:
+    def _obeyed(self, verb: str, wishes: Mapping[str, object]) -> Mapping[str, object]:
         order = self._orders.get(verb)
         if order is None:
             known = ", ".join(["observe", "stop", *self._orders])
             return {"error": f"unknown request {verb!r}: expected one of {known}"}
         try:
-            said = order()
-        except GuestFailed as failure:
+            said = order(**wishes)
+        except (GuestFailed, TypeError, ValueError) as failure:
             return {"error": str(failure)}
         return {"done": verb} if said is None else {"done": verb, "said": said}
 
 
-def _verb(line: bytes) -> str:
+def _said(line: bytes) -> tuple[str, Mapping[str, object]]:
     try:
         said = json.loads(line)
     except ValueError:
-        return ""
-    return str(said.get("do", "")) if isinstance(said, dict) else ""
+        return "", {}
+    if not isinstance(said, dict):
+        return "", {}
+    wishes = said.get("with")
+    return str(said.get("do", "")), wishes if isinstance(wishes, dict) else {}
 
 
 def _sent(client: socket.socket, text: str) -> bool:

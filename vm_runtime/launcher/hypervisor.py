@@ -1,21 +1,32 @@
 """The one place that speaks with libvirt: start a domain, hear what becomes of it, stop it."""
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import libvirt
+import libvirt_qemu
 
 from diskyard.errors import GuestFailed
 from vm_runtime.domain.guest import aliases
 
+AGENT_PATIENCE: Final = 8
+"""Seconds that the agent inside the guest has to answer."""
 KEEPALIVE: Final = (5, 5)
 """Seconds between questions, and how many may stay unanswered."""
 
 OFF: Final = "Off"
 RUNNING: Final = "Running"
 PAUSED: Final = "Paused"
+
+
+@dataclass(frozen=True)
+class AgentTurn:
+    """The agent inside the guest has come, or gone."""
+
+    connected: bool
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ _SUSPENDED: Final = {
 class Hypervisor:
     """A connection to the guest's own libvirt, and the one domain on it."""
 
-    def __init__(self, uri: str, on_turn: Callable[[Turn], None]) -> None:
+    def __init__(self, uri: str, on_turn: Callable[[Turn | AgentTurn], None]) -> None:
         self._uri = uri
         self._on_turn = on_turn
         self._connection: Any = None
@@ -70,6 +81,9 @@ class Hypervisor:
             self._connection.setKeepAlive(*KEEPALIVE)
             self._connection.domainEventRegisterAny(
                 None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+            )
+            self._connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, self._agent, None
             )
 
     def start(self, xml: str) -> None:
@@ -121,6 +135,28 @@ class Hypervisor:
             ((_, found),) = self._connection.domainListGetStats([self._domain])
         return {**found, **aliases(self.xml())}
 
+    def ask_agent(self, command: str, **arguments: object) -> Any:
+        """What the agent inside the guest answers. Raises GuestFailed."""
+        said = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
+        with _Spoken(f"the guest's agent did not do {command}"):
+            return json.loads(libvirt_qemu.qemuAgentCommand(self._domain, said, AGENT_PATIENCE, 0))["return"]
+
+    def guest(self) -> dict[str, Any]:
+        """What the agent knows of its system, by the names of virDomainGetGuestInfo. Raises GuestFailed."""
+        with _Spoken("the guest's agent did not say what runs there"):
+            found: dict[str, Any] = self._domain.guestInfo(0)
+            return found
+
+    def freeze(self) -> None:
+        """Have the guest's file systems whole on their disks, and stand still. Raises GuestFailed."""
+        with _Spoken("the guest's agent did not freeze its file systems"):
+            self._domain.fsFreeze()
+
+    def thaw(self) -> None:
+        """Let them go on. Raises GuestFailed."""
+        with _Spoken("the guest's agent did not thaw its file systems"):
+            self._domain.fsThaw()
+
     def shutdown(self) -> None:
         """Ask the guest to power off; whether it listens shows later. A guest that is gone already is fine."""
         _tried(self._domain.shutdown)
@@ -132,6 +168,10 @@ class Hypervisor:
     def _run(self) -> None:
         while not self._stopped.is_set():
             libvirt.virEventRunDefaultImpl()
+
+    def _agent(self, _connection: Any, _domain: Any, state: int, _reason: int, _opaque: Any) -> None:
+        connected = state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
+        self._on_turn(AgentTurn(connected))
 
     def _lifecycle(self, _connection: Any, _domain: Any, event: int, detail: int, _opaque: Any) -> None:
         if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +24,8 @@ from vm_runtime.launcher.console import Console
 from vm_runtime.launcher.control import Control
 from vm_runtime.launcher.daemon import Daemon
 from vm_runtime.launcher.dhcp import DhcpServer
-from vm_runtime.launcher.hypervisor import OFF, RUNNING, Hypervisor, Turn
+from vm_runtime.launcher.hypervisor import OFF, RUNNING, AgentTurn, Hypervisor, Turn
+from vm_runtime.launcher.insider import Insider
 from vm_runtime.launcher.place import Place
 from vm_runtime.network.plan import Lease
 
@@ -51,7 +53,7 @@ class DaemonEnded:
     """libvirt's daemon is gone; the emulator may still run."""
 
 
-Happening = Turn | Stop | DaemonEnded
+Happening = Turn | AgentTurn | Stop | DaemonEnded
 
 
 @dataclass
@@ -107,6 +109,7 @@ class Launcher:
                 "reset": hypervisor.reset,
                 "domain": hypervisor.xml,
                 "figures": hypervisor.figures,
+                **_inside(Insider(hypervisor)),
             })  # fmt: skip
             end = self._follow(control, daemon, hypervisor)
             if console:
@@ -182,6 +185,8 @@ class Launcher:
                     self._ran = True
                     _log.info("the guest's state", state=state, **({"reason": reason} if reason else {}))
                     control.publish(_report("ShuttingDown" if self._ending else state, reason))
+                case AgentTurn(connected=connected):
+                    control.tell_agent(connected=connected)
                 case Stop() if self._ending is None:
                     self._ending = Ending(time.monotonic() + self._grace())
                     control.publish(_report("ShuttingDown"))
@@ -248,6 +253,18 @@ class Launcher:
                 "GracePeriodExpired",
             )
         return TerminationMessage("the guest powered off")
+
+
+def _inside(insider: Insider) -> dict[str, Callable[..., object]]:
+    return {
+        "guestosinfo": insider.system,
+        "userlist": insider.users,
+        "filesystemlist": insider.filesystems,
+        "ping": insider.ping,
+        "run": insider.run,
+        "freeze": insider.freeze,
+        "unfreeze": insider.unfreeze,
+    }
 
 
 def _report(state: str, reason: str = "", message: str = "") -> Report:

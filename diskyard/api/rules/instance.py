@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from diskyard.api import meta, quantity
-from diskyard.api.instance import part, parts
+from diskyard.api.instance import PROBES, part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.rules.board import board_causes
 from diskyard.api.rules.disks import disk_causes
@@ -23,8 +23,10 @@ NO_MEMORY: Final = (
 MACHINES: Final = ("q35*", "pc-q35*")
 MOST_PROCESSORS: Final = 288
 """What q35 takes without an emulated interrupt remapper (qemu's pc_q35_machine_options)."""
+WAYS: Final = ("exec", "guestAgentPing", "httpGet", "tcpSocket")
+"""How a guest can be asked whether it is well."""
 NOT_YET: Final = (
-    "livenessProbe", "readinessProbe", "resourceClaims",
+    "resourceClaims",
     "domain.cpu.dedicatedCpuPlacement", "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime",
     "domain.features.hypervPassthrough", "domain.firmware.acpi", "domain.firmware.bootloader.efi.persistent",
     "domain.firmware.kernelBoot", "domain.ioThreads", "domain.launchSecurity",
@@ -153,6 +155,19 @@ def _grace(spec: Obj, at: str) -> Iterator[Cause]:
         yield Cause(f"{field} must be greater than or equal to 0", field)
 
 
+def _probes(spec: Obj, at: str) -> Iterator[Cause]:
+    for name in PROBES:
+        if spec.get(name) is None:
+            continue
+        asked = [way for way in WAYS if part(spec, name).get(way) is not None]
+        if not asked:
+            ways = ", ".join(f".{way}" for way in WAYS)
+            text = f"{at}.{name}: one of {ways} must be set"
+            yield Cause(text, f"{at}.{name}", "FieldValueRequired")
+        if len(asked) > 1:
+            yield Cause(f"{at}.{name} must have exactly one probe type set", f"{at}.{name}")
+
+
 _RULES: Final[tuple[Callable[[Obj, str], Iterator[Cause]], ...]] = (
-    disk_causes, _memory, _processors, _machine, board_causes, _grace, _strategy, network_causes, _unsupported,
+    disk_causes, _memory, _processors, _machine, board_causes, _grace, _strategy, network_causes, _probes, _unsupported,
 )  # fmt: skip
