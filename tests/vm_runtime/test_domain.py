@@ -220,6 +220,17 @@ def test_a_guest_keeps_its_network_card_from_life_to_life() -> None:
     assert mac(first, first.interfaces[0]).startswith("02:")
 
 
+def test_a_guest_on_a_network_uses_the_device_that_its_node_has_made() -> None:
+    asked = with_devices(interfaces=[{"name": "default", "masquerade": {}, "model": "e1000", "bootOrder": 2}])
+
+    found = domain(asked, Host(True, PRIVATE, {"root": FILE}, mtu=1400))
+
+    assert complaints(found) == ""
+    assert '<interface type="ethernet">' in found
+    assert '<target dev="tap0" managed="no"/>' in found
+    assert '<mtu size="1400"/>' in found
+
+
 @pytest.mark.parametrize(("number", "text"), [(0, "a"), (25, "z"), (26, "aa"), (701, "zz"), (702, "aaa")])
 def test_disks_are_lettered_as_linux_does(number: int, text: str) -> None:
     assert letters(number) == text
