@@ -29,7 +29,7 @@ from standalone.wire.answer import reply
 from standalone.wire.catalogue import missing, not_allowed
 from standalone.wire.ports import PORTFORWARD
 from standalone.wire.target import Target
-from vm_runtime.controller import subresources
+from vm_runtime.controller import hotplug, subresources
 
 TRIES: Final = 5
 """How often a change is tried on an object that changes meanwhile."""
@@ -41,8 +41,9 @@ LOOKS: Final = ("guestosinfo", "userlist", "filesystemlist")
 DOMAIN: Final = "domain"
 """Ours: the libvirt XML that runs."""
 ACCEPTED: Final = 202
+CHANGES: Final = {**subresources.VERBS, "addvolume": hotplug.add, "removevolume": hotplug.remove}
 PARTS: Final[Mapping[Kind, Mapping[str, str]]] = {
-    MACHINE: {**dict.fromkeys(subresources.VERBS, "update"), PORTFORWARD: "get"},
+    MACHINE: {**dict.fromkeys(CHANGES, "update"), PORTFORWARD: "get"},
     INSTANCE: {
         **dict.fromkeys((*ORDERS, *FREEZING), "update"),
         **dict.fromkeys((*STREAMS, *LOOKS, DOMAIN, PORTFORWARD), "get"),
@@ -86,7 +87,7 @@ class Doors:
             case "version", "":
                 _only(request, "GET")
                 return reply({"gitVersion": f"v{VERSION}", "platform": "linux/amd64"})
-            case MACHINE.plural, verb if verb in subresources.VERBS:
+            case MACHINE.plural, verb if verb in CHANGES:
                 return await self._changed(request, wanted)
             case INSTANCE.plural, verb if verb in ORDERS:
                 return await self._ordered(request, wanted)
@@ -118,7 +119,7 @@ class Doors:
             obj = _found(self._client, MACHINE, wanted.key)
             instance = find(self._client, INSTANCE, wanted.key)
             mine = instance if instance is not None and meta.owned_by(instance, obj) else None
-            actions = subresources.VERBS[wanted.subresource](subresources.world(obj, mine), options)
+            actions = CHANGES[wanted.subresource](subresources.world(obj, mine), options)
             if options.get("dryRun"):
                 return
             try:

@@ -131,7 +131,8 @@ def test_what_cannot_be_is_said_as_the_real_server_says_it(guest: Yard, server: 
     with pytest.raises(NotFound, match=r'virtualmachineinstance\.kubevirt\.io "worker" not found'):
         server.stream(f"{DOORS}/virtualmachineinstances/worker/console", PLAIN)
     with pytest.raises(
-        NotFound, match=r"virtualmachines/migrate is not supported yet: start, stop, restart, portforward are"
+        NotFound,
+        match=r"virtualmachines/migrate is not supported yet: start, stop, restart, addvolume, removevolume, portforward are",
     ):
         server.order(f"{DOORS}/virtualmachines/worker/migrate", {})
     with pytest.raises(BadRequest, match="the options in the body are not an object"):
