@@ -1,4 +1,4 @@
-"""addvolume and removevolume of a machine that is stopped: its template's volumes and disks. Words are KubeVirt's. Pure.
+"""addvolume and removevolume of a machine that is stopped: volumes and disks of its template. Pure; KubeVirt's words.
 
 A guest that runs takes and gives no volume yet: it is refused, with what to do.
 """
