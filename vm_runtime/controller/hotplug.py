@@ -10,7 +10,7 @@ from diskyard.api.instance import part, parts
 from diskyard.api.meta import MACHINE, Obj
 from diskyard.errors import BadRequest
 from diskyard.kube.reconcile import Action, Merge
-from vm_runtime.controller.subresources import World, as_read, refused
+from vm_runtime.controller.subresources import World, fitting, refused
 
 SOURCES: Final = ("persistentVolumeClaim", "dataVolume")
 
@@ -62,5 +62,5 @@ def _template(world: World) -> tuple[list[Obj], list[Obj]]:
 
 def _changed(world: World, volumes: list[Obj], disks: list[Obj]) -> Merge:
     spec: Obj = {"volumes": volumes, "domain": {"devices": {"disks": disks}}}
-    change = {**as_read(world.obj), "spec": {"template": {"spec": spec}}}
+    change = {**fitting(world.obj), "spec": {"template": {"spec": spec}}}
     return Merge(MACHINE, world.machine.key, change)

@@ -160,17 +160,17 @@ def _run(world: World, *, running: bool, as_read: bool = True) -> Merge:
         change: Obj = {"running": running}
     else:
         change = {"runStrategy": str(Strategy.ALWAYS if running else Strategy.HALTED)}
-    same = as_read(world.obj) if as_read else {"metadata": {"uid": meta.uid(world.obj)}}
+    same = fitting(world.obj) if as_read else {"metadata": {"uid": meta.uid(world.obj)}}
     return Merge(MACHINE, world.machine.key, {**same, "spec": change})
 
 
 def _request(world: World, *wanted: Request, stop: bool) -> Merge:
     requests = [Request("Stop", meta.uid(world.instance)), *wanted] if stop and world.instance else [*wanted]
-    change = {**as_read(world.obj), "status": {"stateChangeRequests": machines.wire(requests)}}
+    change = {**fitting(world.obj), "status": {"stateChangeRequests": machines.wire(requests)}}
     return Merge(MACHINE, world.machine.key, change, "status")
 
 
-def as_read(obj: Obj) -> Obj:
+def fitting(obj: Obj) -> Obj:
     """A patch that only fits the object that was read."""
     return {"metadata": {"resourceVersion": meta.meta(obj).get("resourceVersion"), "uid": meta.uid(obj)}}
 
