@@ -57,7 +57,7 @@ class Place:
 
     def get(self, plural: str, name: str) -> dict[str, Any]:
         """One of our objects, by plural and name."""
-        group, version = CDI if plural == "datavolumes" else KUBEVIRT
+        group, version = CDI if plural in ("datavolumes", "datasources") else KUBEVIRT
         api = client.CustomObjectsApi(self.api())
         return dict(api.get_namespaced_custom_object(group, version, "default", plural, name))
 

@@ -157,6 +157,36 @@ def test_what_cannot_work_is_said_before_anything_is_made(
     assert "never" not in names
 
 
+def test_what_is_made_is_bound_pointed_to_and_labelled_as_asked_for(yard: Yard, image: Path) -> None:
+    done = uploaded(
+        yard, "dv", "pointed", f"--image-path={image}", "--size=64Mi", "--storage-class=local-wait", "--force-bind",
+        "--datasource", "--default-instancetype=u1.medium", "--default-preference=fedora",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    labels = {
+        "instancetype.kubevirt.io/default-instancetype": "u1.medium",
+        "instancetype.kubevirt.io/default-preference": "fedora",
+    }
+    assert yard.get("datavolumes", "pointed")["metadata"]["labels"].items() >= labels.items()
+    source = yard.get("datasources", "pointed")
+    assert source["spec"] == {"source": {"pvc": {"name": "pointed", "namespace": "default"}}}
+    assert source["metadata"]["labels"].items() >= labels.items()
+
+
+@pytest.mark.parametrize("kind", ["dv", "pvc"])
+def test_a_quota_is_told_at_once(yard: Yard, image: Path, kind: str) -> None:
+    place = f"full-{kind}"
+    yard.core().create_namespace({"metadata": {"name": place}})
+    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"persistentvolumeclaims": "0"}}}
+    yard.core().create_namespaced_resource_quota(place, quota)
+
+    done = uploaded(yard, kind, "more", f"--image-path={image}", "--size=64Mi", "--namespace", place)
+
+    assert done.returncode in (1, 3), done.stderr
+    assert "exceeded quota: q" in done.stderr
+
+
 @pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
 def test_old_and_new_clients_requests_are_served(
     yard: Yard, proxy: Reached, image: Path, version: str
