@@ -256,8 +256,6 @@ class TerminationMessage:
     """CamelCase class of the failure; empty on success."""
     fatal: bool = False
     """No retry helps."""
-    phase: str = ""
-    """Of a failure: what was being done."""
     preallocation_applied: bool = False
     bytes_fetched: int = 0
     bytes_written: int = 0
@@ -267,6 +265,8 @@ class TerminationMessage:
     """For the claim."""
     journal: str = ""
     """Of a block device that is not complete: for the next worker, which may have another pod."""
+    phase: str = ""
+    """Of a failure: what was being done."""
 
     def to_text(self) -> str:
         """JSON of at most MESSAGE_LIMIT bytes; a long message is cut in its middle."""
