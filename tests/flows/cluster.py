@@ -69,7 +69,7 @@ def installed(real: Cluster, folder: Path) -> Iterator[Clustered]:
         yield place
         for log in (folder / "cdi-sa.log", folder / "cdi-apiserver.log"):
             denied = [line for line in log.read_text().splitlines() if "forbidden" in line]
-            assert not denied, "the chart's roles lack something"
+            assert not denied, "\n".join(["the chart's roles lack something:", *denied[-5:]])
 
 
 def apply(real: Cluster, objects: list[dict[str, Any]]) -> None:
