@@ -9,7 +9,7 @@ import pytest
 
 from diskyard.api import meta
 from diskyard.api.meta import CRD, Key, Kind, Obj
-from diskyard.errors import Invalid, NotFound
+from diskyard.errors import Invalid, NotFound, TooManyRequests
 from diskyard.kube.client import Client
 from tests import builders
 from tests.builders import eventually
@@ -91,7 +91,7 @@ def ruled(line: Line) -> Iterator[Kind]:
     kind = Kind("rules.example", "v1", name.capitalize(), f"{name}s")
 
     def served() -> bool:
-        with suppress(NotFound):
+        with suppress(NotFound, TooManyRequests):  # a new kind is not there at once, nor its storage
             client.list(kind)
             return True
         return False
