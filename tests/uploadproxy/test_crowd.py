@@ -63,7 +63,8 @@ def url(store: Objects, tmp_path: Path) -> Iterator[str]:
         app, server.Place(address, upload.PORT, trusting(pair, clients.certificate.decode()))
     )
     before = server.start(
-        proxy.application(Trust(store), Limits(one_client=2 * MANY)), server.Place("127.0.0.1", lends=True)
+        proxy.application(Trust(store), Limits(one_client=2 * MANY, idle=600.0)),
+        server.Place("127.0.0.1", lends=True),
     )
     yield before.url
     before.stop()

@@ -21,7 +21,7 @@ from diskyard.web.connection import borrowed
 from diskyard.web.server import Place, Running, start
 
 LOCALHOST = "127.0.0.1"
-IDLE = 1.0
+PATIENT, IMPATIENT = 120.0, 0.5
 
 
 def summed(first: bytes, channel: Channel) -> str:
@@ -33,7 +33,7 @@ def summed(first: bytes, channel: Channel) -> str:
 
 async def take(request: web.Request) -> web.StreamResponse:
     """Answers with the body's digest, and says who has read it."""
-    with borrowed(request, IDLE) as loan:
+    with borrowed(request, float(request.query.get("idle", PATIENT))) as loan:
         if loan is None:
             return web.Response(text=f"loop {hashlib.sha256(await request.read()).hexdigest()}")
         try:
@@ -44,7 +44,7 @@ async def take(request: web.Request) -> web.StreamResponse:
 
 
 async def refuse(request: web.Request) -> web.StreamResponse:
-    with borrowed(request, IDLE) as loan:
+    with borrowed(request, PATIENT) as loan:
         return web.Response(status=400, text="thread" if loan else "loop")
 
 
@@ -102,25 +102,26 @@ def test_who_is_refused_can_read_why(running: Running, client: requests.Session)
     assert (answer.status_code, answer.text) == (400, "thread")
 
 
-def begun(running: Running, folder: Path) -> socket.socket:
+def begun(running: Running, folder: Path, idle: float) -> socket.socket:
     """A connection on which a part of a large body has been sent."""
     sock = socket.create_connection((LOCALHOST, running.port), 60)
     if running.url.startswith("https"):
         context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
         sock = context.wrap_socket(sock, server_hostname=LOCALHOST)
-    sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n" + bytes(1_000_000))
+    head = f"POST /?idle={idle} HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n"
+    sock.sendall(head.encode() + bytes(1_000_000))
     return sock
 
 
 def test_who_falls_silent_is_given_up(running: Running, tmp_path: Path) -> None:
-    with begun(running, tmp_path) as sock:
+    with begun(running, tmp_path, IMPATIENT) as sock:
         answer = sock.recv(4096)
 
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_server_that_stops_waits_for_nobody(running: Running, tmp_path: Path) -> None:
-    with begun(running, tmp_path) as sock:
+    with begun(running, tmp_path, PATIENT) as sock:
         sending = threading.Thread(target=send_on, args=(sock,))
         sending.start()
 
