@@ -33,8 +33,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     env = os.environ
     keys = Path(env.get(clone.ENV_KEYS, clone.KEYS_DIR))
-    with suppress(SystemExit), listening(env) as listener:
-        serve(listener, volume(env), context(keys))
+    with suppress(SystemExit):
+        tls = context(keys)
+        with listening(env) as listener:
+            serve(listener, volume(env), tls)
     return STOPPED
 
 

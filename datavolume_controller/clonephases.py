@@ -203,8 +203,20 @@ def _preparer(world: World) -> Obj:
 _HOST: Final = ("HostClone", _host_clone)
 _PREP: Final = ("PrepClaim", _prepared)
 _RESTORED: Final = ("SnapshotClone", _snapshot_clone)
+
+
+def _not_served(world: World) -> Plan | None:
+    """A snapshot of one storage for a claim of another one."""
+    message = (
+        "a snapshot is restored by its own storage, and the claim asks for another one: give it a storage class of the "
+        "snapshot's driver. Copying a snapshot to other storage is not supported yet"
+    )
+    return Plan(said(world, "Pending", running("false", "CloneNotSupported", message)))
+
+
 PHASES: Final[Mapping[tuple[str, str], tuple[tuple[str, Phase], ...]]] = {
     (COPY, "pvc"): (_HOST,),
+    (COPY, "snapshot"): (("Pending", _not_served),),
     (SNAPSHOT, "pvc"): (("Snapshot", _snapshot), _RESTORED, _PREP),
     (SNAPSHOT, "snapshot"): (_RESTORED, _PREP),
     (CSI_CLONE, "pvc"): (("CSIClone", _csi_clone), _PREP),

@@ -277,6 +277,8 @@ class _Visit:
             self._said(replace(self._progress, percent=whole))
 
         log.info("converting", format=kind, virtual_size=size)
+        if kind is not Format.QCOW2:
+            qemu.check_whole(spool, kind)
         qemu.convert(spool, kind, disk, room=self._room, on_percent=on_percent)
         size = self._spot.converted(size)
         if held := self._journal.read():

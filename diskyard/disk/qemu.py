@@ -23,6 +23,10 @@ _SLOWEST: Final = 2 << 20
 """Seconds of processor time that any image may cost, and bytes of it that must be done in each further one."""
 _PERCENT: Final = re.compile(r"\((\d{1,3}\.\d{2})/100%\)")
 logging.getLogger("sh").setLevel(logging.WARNING)
+_EXTENT: Final = re.compile(r'"length": (?P<length>\d+),.*"data": true,.*"offset": (?P<offset>\d+)')
+_SECTOR: Final = 512
+_SOUND: Final = (0, 3, 63)
+"""What `qemu-img check` ends with: all is well, something is lost room, or this kind cannot be checked."""
 _HEARD: Final = 64
 """Characters of progress that come at once; qemu-img writes 17 for each step."""
 
@@ -41,7 +45,7 @@ def convert(
     process = sh.Command("prlimit")(
         *_limits(image, disk, room), "qemu-img", *_arguments(image, kind, disk),
         _bg=True, _bg_exc=False, _out=_Ear(on_percent).hear, _out_bufsize=_HEARD, _decode_errors="replace",
-        _env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"},
+        _env=_surroundings(),
     )  # fmt: skip
     try:
         process.wait()
@@ -50,6 +54,32 @@ def convert(
     finally:
         if process.is_alive():
             process.kill()
+
+
+def check_whole(image: Path, kind: Format) -> None:
+    """Whether all that the image speaks of lies in it: qemu-img converts what is cut off as zeros.
+
+    Raises UnsupportedImage, Passing.
+    """
+    import sh
+
+    limits, named, reach = _limits(image, image, None), ("-f", str(kind), f"file:{image}"), _Reach()
+    try:
+        sh.Command("prlimit")(
+            *limits, "qemu-img", "check", "-q", *named, _ok_code=_SOUND, _env=_surroundings()
+        )
+        sh.Command("prlimit")(
+            *limits, "qemu-img", "map", "--output=json", *named,
+            _out=reach.hear, _out_bufsize=1, _decode_errors="replace", _env=_surroundings(),
+        )  # fmt: skip
+    except sh.ErrorReturnCode as error:
+        raise _refusal(error, image, kind, image) from error
+    size = image.stat().st_size
+    if reach.end > -(-size // _SECTOR) * _SECTOR:
+        raise UnsupportedImage(
+            f"the {kind} image is cut off: it speaks of data up to its byte {reach.end}, and ends at {size}. "
+            "Fetch or export it again"
+        )
 
 
 def create(path: Path, size: int) -> None:
@@ -74,6 +104,17 @@ def _make(path: Path, *arguments: str) -> None:
         raise Passing(f"qemu-img could not make {path}: {said}") from error
 
 
+class _Reach:
+    """Takes the lines of `qemu-img map`; how far into the file they reach."""
+
+    def __init__(self) -> None:
+        self.end = 0
+
+    def hear(self, line: str) -> None:
+        if found := _EXTENT.search(line):
+            self.end = max(self.end, int(found["length"]) + int(found["offset"]))
+
+
 class _Ear:
     """Takes qemu-img's progress in pieces of any size, says each percentage once."""
 
@@ -96,6 +137,10 @@ def _arguments(image: Path, kind: Format, disk: Path) -> list[str]:
         *(["-t", "none"] if takes_direct(disk) else []),
         *(["-n", f"file:{image}", f"host_device:{disk}"] if device else [f"file:{image}", f"file:{disk}"]),
     ]  # fmt: skip
+
+
+def _surroundings() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"}
 
 
 def _limits(image: Path, disk: Path, room: int | None) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from datavolume_controller import cloneright, strategy
+from datavolume_controller import clonephases, cloneright, strategy
 from datavolume_controller.claim import Refusal
 from datavolume_controller.cloneright import Wish
 from datavolume_controller.cloning import Cloning, sized
@@ -78,6 +78,7 @@ CHOICES = {
 @pytest.mark.parametrize(("given", "chosen"), CHOICES.values(), ids=CHOICES.keys())
 def test_a_strategy_is_chosen_and_a_copy_explained(given: Case, chosen: Choice) -> None:
     assert strategy.choice(given) == chosen
+    assert (chosen.strategy, "snapshot" if given.of_snapshot else "pvc") in clonephases.PHASES
 
 
 def held(capacity: str, mode: str = "Filesystem", storage_class: str = "local") -> Obj:

@@ -366,6 +366,18 @@ def test_a_disk_that_fills_up_in_conversion_is_said_with_the_numbers(tmp_path: P
     assert "disk.img" not in left_behind(small)
 
 
+@pytest.mark.parametrize("name", ["disk.vmdk", "disk.vdi", "disk.vhd", "disk.vhdx"])
+def test_an_image_whose_end_is_missing_is_no_disk_with_zeros_at_its_end(
+    gallery: Path, volume: Path, name: str
+) -> None:
+    body = (gallery / name).read_bytes()
+
+    with pytest.raises(UnsupportedImage):
+        ingest(Bytes(body[: len(body) - 3 * MIB // 2]), Target(volume / "disk.img"))
+
+    assert "disk.img" not in left_behind(volume)
+
+
 def test_an_image_larger_than_the_free_room_is_not_fetched(gallery: Path, small: Path) -> None:
     source = Bytes((gallery / "disk.vhdx").read_bytes())
 
