@@ -52,7 +52,8 @@ def add_routes(router: web.UrlDispatcher, client: Client, guests: Guests) -> Non
     """Serve the page beside the others, for who has a session of theirs."""
     pages = _Pages(client, guests)
     router.add_get("/guests", file("guests.html", "text/html", HEADERS))
-    router.add_get("/guests.js", file("guests.js", "text/javascript", HEADERS))
+    for name in ("boot.js", "guests.js"):
+        router.add_get(f"/{name}", file(name, "text/javascript", HEADERS))
     for path in sorted(_VENDOR.rglob("*")):
         name = str(path.relative_to(_VENDOR.parent))
         if path.suffix in _KINDS and name not in server.SERVED:
