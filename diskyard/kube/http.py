@@ -6,6 +6,7 @@ dicts that orjson reads.
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -52,6 +53,8 @@ _ONCE: Final = urllib3.Retry(
 )
 """Try again only what the server cannot have seen."""
 
+_loading: Final = threading.Lock()
+"""The package gives one thread the name of a file that another one has not filled yet."""
 _from_file: Final[Callable[..., None]] = config.load_kube_config
 _from_surroundings: Final[Callable[..., None]] = config.load_config
 
@@ -90,10 +93,11 @@ def connect(kubeconfig: Path | None = None, patience: float = _ANSWER) -> "HttpC
     """
     settings = Configuration()
     try:
-        if kubeconfig is not None:
-            _from_file(str(kubeconfig), client_configuration=settings)
-        else:
-            _from_surroundings(client_configuration=settings)
+        with _loading:
+            if kubeconfig is not None:
+                _from_file(str(kubeconfig), client_configuration=settings)
+            else:
+                _from_surroundings(client_configuration=settings)
     except (config.ConfigException, OSError, ValueError) as error:
         where = kubeconfig or "$KUBECONFIG, ~/.kube/config or a service account"
         raise InvalidRequest(f"no API server can be told from {where}: {error}") from error

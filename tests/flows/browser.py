@@ -63,6 +63,14 @@ class Page:
         self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
 
 
+def _port(file: Path) -> str:
+    """What a browser has written there; empty as long as it has not."""
+    try:
+        return (file.read_text().split() or [""])[0]
+    except FileNotFoundError:
+        return ""
+
+
 @contextlib.contextmanager
 def browser(folder: Path) -> Iterator[Page]:
     """A browser with one empty tab; it ends with the test."""
@@ -72,14 +80,7 @@ def browser(folder: Path) -> Iterator[Page]:
             ["chromium", *OPTIONS, f"--user-data-dir={folder}", "about:blank"], stdout=log, stderr=log
         )
     try:
-        port = eventually(
-            lambda: (
-                (folder / "DevToolsActivePort").read_text().split()[0]
-                if (folder / "DevToolsActivePort").exists()
-                else ""
-            ),
-            120,
-        )
+        port = eventually(lambda: _port(folder / "DevToolsActivePort"), 120)
         with requests.Session() as session:
             session.trust_env = False
             tabs = eventually(
