@@ -83,19 +83,20 @@ async def secured(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket
             try:
                 found.do_handshake()
             except ssl.SSLWantReadError:
-                await _ready(found, loop.add_reader, loop.remove_reader)
+                await ready(found, loop.add_reader, loop.remove_reader)
             except ssl.SSLWantWriteError:
-                await _ready(found, loop.add_writer, loop.remove_writer)
+                await ready(found, loop.add_writer, loop.remove_writer)
             else:
                 stack.pop_all()
                 return found
 
 
-async def _ready(sock: socket.socket, add: Callable[..., Any], remove: Callable[..., Any]) -> None:
-    ready = asyncio.Event()
-    add(sock, ready.set)
+async def ready(sock: socket.socket, add: Callable[..., Any], remove: Callable[..., Any]) -> None:
+    """Return when the loop's `add_reader` or `add_writer` says so."""
+    told = asyncio.Event()
+    add(sock, told.set)
     try:
-        await ready.wait()
+        await told.wait()
     finally:
         remove(sock)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from diskyard.web.connection import Connection, secured
+from diskyard.web.connection import Connection, ready, secured
 from diskyard.web.patience import Limits
 
 _BACKLOG: Final = 1024
@@ -67,10 +67,16 @@ class Entrance:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listening)
+                connection, _ = (
+                    listening.accept()
+                )  # not sock_accept: who is cancelled there loses a connection
+            except BlockingIOError:
+                await ready(listening, loop.add_reader, loop.remove_reader)
+                continue
             except OSError:
                 await asyncio.sleep(_PAUSE)
                 continue
+            connection.setblocking(False)
             if len(self._greeted) >= self._limits.handshakes:
                 longest = next(iter(self._greeted))
                 self._greeted.pop(longest)
@@ -90,7 +96,6 @@ class Entrance:
         )
 
     async def _take_in(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
         if self._tls is None:
             Connection(connection, self._server(), asyncio.get_running_loop())
             return
