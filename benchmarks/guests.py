@@ -12,6 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from statistics import median
 
+from mainline import GREETING, plain_boot
+
 from demo import image
 from demo.yard import yard
 from diskyard.api import meta
@@ -27,7 +29,8 @@ STOPPED = 1000
 IDLE = 30.0
 PATIENCE = 600
 MIB = 1 << 20
-GREETING = b"Hello from a guest"
+MEMORY = 128
+"""MiB of a guest."""
 DISK = Key("disk", "default")
 TICKS = 100
 
@@ -42,7 +45,7 @@ def main(rounds: int) -> None:
             _import(running.kubeconfig, served)
             plain, ours, memory = [], [], []
             for _ in range(rounds):
-                plain.append(_plain(disk))
+                plain.append(plain_boot(disk, MEMORY))
                 seconds, held = _started(client)
                 ours.append(seconds)
                 memory.append(held / MIB)
@@ -72,7 +75,7 @@ def machine(name: str, *, on: bool) -> Obj:
                     "terminationGracePeriodSeconds": 0,
                     "domain": {
                         "devices": {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]},
-                        "memory": {"guest": "128Mi"},
+                        "memory": {"guest": f"{MEMORY}Mi"},
                     },
                     "volumes": [
                         {"name": "root", "ephemeral": {"persistentVolumeClaim": {"claimName": DISK.name}}}
@@ -88,28 +91,6 @@ def _import(kubeconfig: Path, served: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "cli", *command, "--kubeconfig", kubeconfig], check=True, capture_output=True
     )
-
-
-def _plain(disk: Path) -> float:
-    accelerator = "kvm" if acceleration().kvm else "tcg"
-    command = ["qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-m", "128", "-nodefaults"]
-    command += [
-        "-display",
-        "none",
-        "-serial",
-        "stdio",
-        "-snapshot",
-        "-drive",
-        f"file={disk},format=raw,if=virtio",
-    ]
-    begun = time.monotonic()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert any(GREETING in line for line in process.stdout), "the guest ended without a word"
-            return time.monotonic() - begun
-        finally:
-            process.kill()
 
 
 def _started(client: HttpClient) -> tuple[float, int]:

@@ -63,10 +63,19 @@ def line(yard: Directory, image: Path) -> Line:
         return Line(requests[0] - begun, greeting)
 
 
-def plain_boot(disk: Path) -> float:
-    """Seconds from the start of a plain qemu to the guest's first words."""
+def plain_boot(disk: Path, mebibytes: int = 256) -> float:
+    """Seconds from the start of a plain qemu with so much memory to the guest's first words."""
     accelerator = "kvm" if acceleration().kvm else "tcg"
-    command = ["qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-m", "256", "-nodefaults"]
+    command = [
+        "qemu-system-x86_64",
+        "-machine",
+        "q35",
+        "-accel",
+        accelerator,
+        "-m",
+        str(mebibytes),
+        "-nodefaults",
+    ]
     command += [
         "-display",
         "none",

@@ -19,10 +19,10 @@ _MOST: Final = 2000
 
 
 @contextmanager
-def own_yard(directory: Path, port: int = 0) -> Iterator[Directory]:
+def own_yard(directory: Path) -> Iterator[Directory]:
     """A yard on the directory that is ready; afterwards it and its pods have ended. Raises DiskyardError."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), "--port", str(port)]
+    command = [sys.executable, "-m", "cli", "up", "--data-dir", str(directory), "--port", "0"]
     with tempfile.TemporaryFile("w+") as log:
         child = subprocess.Popen(
             command,

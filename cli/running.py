@@ -34,7 +34,6 @@ STOPPED: Final = 130
 _MADE_WITHIN: Final = 60
 _FILLED_WITHIN: Final = 7 * 24 * 3600
 _RUNS_WITHIN: Final = 300
-_FINAL: Final = ("Succeeded", "Failed")
 
 
 def run(wish: Wish) -> None:

@@ -1,6 +1,5 @@
 """One claim that is to be a clone and what surrounds it, as they stand; and the claims that stand in for it. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,8 +46,6 @@ class World:
     """The claim that is filled in its place, beside the source."""
     volume: Obj | None
     """The volume of that."""
-    middle_obj: Obj | None = None
-    """A claim restored from a snapshot that is copied."""
     snapshot: Obj | None = None
     """Made for this clone."""
     pod: Obj | None = None
@@ -70,14 +67,6 @@ class World:
     def filled(self) -> bool:
         """Whether the stand-in is said to hold everything."""
         return self.claim.pod_phase == "Succeeded"
-
-    @property
-    def temporary(self) -> Mapping[str, Obj | None]:
-        """What is there for a while only."""
-        return {
-            "stand-in": self.stand_in_obj, "middle": self.middle_obj, "snapshot": self.snapshot,
-            "preparer": self.preparer,
-        }  # fmt: skip
 
     @property
     def strategy(self) -> Choice:

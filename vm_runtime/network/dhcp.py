@@ -24,7 +24,6 @@ SMALLEST: Final = 576
 _UDP: Final = 28
 _COOKIE: Final = b"\x63\x82\x53\x63"
 _HEADER: Final = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
-_BROADCAST: Final = 0x8000
 _NOBODY: Final = IPv4Address(0)
 
 

@@ -59,11 +59,6 @@ def clone_claim(target_uid: str) -> str:
     return f"tmp-pvc-{target_uid}"
 
 
-def clone_middle(target_uid: str) -> str:
-    """`tmp-source-pvc-<uid>`: the claim restored from a snapshot that is copied then."""
-    return f"tmp-source-pvc-{target_uid}"
-
-
 def clone_snapshot(target_uid: str) -> str:
     """`tmp-snapshot-<uid>`: the snapshot that a clone is made of."""
     return f"tmp-snapshot-{target_uid}"
