@@ -29,7 +29,7 @@ from diskyard.api.meta import (
     Key,
 )
 from diskyard.api.names import upload
-from diskyard.errors import Forbidden, NotFound
+from diskyard.errors import ApiError, Forbidden, NotFound
 from diskyard.kube import access, aggregated, webhook
 from diskyard.kube.aggregated import Resource
 from diskyard.kube.cache import Cache, CachedClient
@@ -37,8 +37,10 @@ from diskyard.kube.certificates import Certificates, Place
 from diskyard.kube.client import Client
 from diskyard.kube.controller import Controllers
 from diskyard.kube.figures import Counted, Figures
+from diskyard.kube.guard import Guard
 from diskyard.kube.leader import TERMS, Leader, Terms
 from diskyard.web import issue, server, tls
+from diskyard.web.bridge import call
 from diskyard.web.issue import Life
 
 LEASE: Final = "cdi-controller-leader-election-helper"
@@ -92,6 +94,7 @@ class Program(AbstractContextManager["Program"]):
         self.figures = Figures()
         self.url = ""
         self._client = client
+        self._guard = Guard(Counted(client, self.figures))
         self._settings = settings
         self._stack = ExitStack()
 
@@ -182,8 +185,13 @@ class Program(AbstractContextManager["Program"]):
         ]
         aggregated.serve(app, tokens, lambda: proxy, access.asked_of(client))
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.figures.text(), content_type="text/plain", charset="utf-8")
+    async def _metrics(self, request: web.Request) -> web.Response:
+        """For those who may: it names classes, and tells what goes on."""
+        try:
+            await call(self._guard.admit, request.headers.get("Authorization", ""), request.path)
+        except ApiError as error:
+            return web.json_response(error.status(), status=error.code)
+        return web.Response(body=await call(self.figures.text), content_type="text/plain", charset="utf-8")
 
 
 async def _healthy(_: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Whether somebody may do something, asked of the API server: SubjectAccessReviews."""
+"""Who somebody is, and whether they may do something, asked of the API server: TokenReviews, SubjectAccessReviews."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from diskyard.kube.client import Client
 REVIEW: Final = Kind(
     "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
 )
+TOKEN: Final = Kind("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,18 @@ class Access:
         return {field: text for field, text in said.items() if text}
 
 
+@dataclass(frozen=True)
+class PathAccess:
+    """What is to be done with a path that is no object's, such as `/metrics`."""
+
+    verb: str
+    path: str
+
+    def wire(self) -> Obj:
+        """`nonResourceAttributes`."""
+        return {"verb": self.verb, "path": self.path}
+
+
 May = Callable[[User, Access], bool]
 """Whether that user may. Raises ApiError where it cannot be told."""
 
@@ -46,13 +59,29 @@ def asked_of(client: Client) -> May:
     """The API server's own word."""
 
     def may(user: User, access: Access) -> bool:
-        who = user.wire()
-        spec = {
-            "user": who.pop("username"),
-            **who,
-            "resourceAttributes": access.wire(),
-        }
-        review = {"apiVersion": REVIEW.api_version, "kind": REVIEW.kind, "metadata": {}, "spec": spec}
-        return meta.status(client.create(REVIEW, review)).get("allowed") is True
+        return _allowed(client, user, {"resourceAttributes": access.wire()})
 
     return may
+
+
+def may_path(client: Client, user: User, access: PathAccess) -> bool:
+    """Whether that user may do that with a path. Raises ApiError where it cannot be told."""
+    return _allowed(client, user, {"nonResourceAttributes": access.wire()})
+
+
+def bearer(client: Client, token: str) -> User | None:
+    """Whose token it is, as the API server says; None: nobody's. Raises ApiError where it cannot be told."""
+    review = {"apiVersion": TOKEN.api_version, "kind": TOKEN.kind, "metadata": {}, "spec": {"token": token}}
+    said = meta.status(client.create(TOKEN, review))
+    who = said.get("user") or {}
+    if said.get("authenticated") is not True or not who.get("username"):
+        return None
+    extra = {name: tuple(texts) for name, texts in (who.get("extra") or {}).items()}
+    return User(who["username"], tuple(who.get("groups") or ()), who.get("uid") or "", extra)
+
+
+def _allowed(client: Client, user: User, attributes: Obj) -> bool:
+    who = user.wire()
+    spec = {"user": who.pop("username"), **who, **attributes}
+    review = {"apiVersion": REVIEW.api_version, "kind": REVIEW.kind, "metadata": {}, "spec": spec}
+    return meta.status(client.create(REVIEW, review)).get("allowed") is True

@@ -61,6 +61,21 @@ def test_every_alert_has_its_name_and_says_what_is_wrong() -> None:
     assert "{{ $labels.storageclass }}" in incomplete["annotations"]["summary"]
 
 
+def test_prometheus_shows_the_token_of_an_account_that_may_read_metrics_and_nothing_else() -> None:
+    objects = rendered(*EVERYTHING)
+    shown = named(objects, "ServiceMonitor")["service-monitor-cdi"]["spec"]["endpoints"][0]["authorization"]
+    token = named(objects, "Secret")[shown["credentials"]["name"]]
+    account = token["metadata"]["annotations"]["kubernetes.io/service-account.name"]
+    holds = [
+        each["roleRef"]["name"]
+        for each in objects
+        if each["kind"].endswith("Binding") and any(one["name"] == account for one in each["subjects"])
+    ]
+    assert [named(objects, "ClusterRole")[each]["rules"] for each in holds] == [
+        [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
+    ]
+
+
 def test_alerts_ask_for_metrics_that_there_are() -> None:
     known = (CHART.parents[1] / "datavolume_controller" / "metrics.py").read_text()
     asked = set(re.findall(r"\bkubevirt_cdi_\w+", (CHART / "alerts.yaml").read_text()))
@@ -80,7 +95,9 @@ def test_no_account_may_do_everything_with_anything() -> None:
     for kind in ("ClusterRole", "Role"):
         for name, role in named(rendered(), kind).items():
             if not name.startswith("cdi.kubevirt.io:"):
-                assert all("*" not in rule["verbs"] + rule["resources"] for rule in role["rules"]), name
+                assert all("*" not in rule["verbs"] + rule.get("resources", []) for rule in role["rules"]), (
+                    name
+                )
 
 
 def test_people_get_the_roles_that_the_yard_gives_them() -> None:

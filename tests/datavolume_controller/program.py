@@ -23,8 +23,13 @@ class Controller:
     url: str
     log: Path
 
-    def page(self, path: str, bundle: Path | bool) -> str:
-        answer = requests.get(f"{self.url}{path}", verify=str(bundle) if bundle else False, timeout=60)
+    def answer(self, path: str, bundle: Path | bool, token: str = "") -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        verify = str(bundle) if bundle else False
+        return requests.get(f"{self.url}{path}", headers=headers, verify=verify, timeout=60)
+
+    def page(self, path: str, bundle: Path | bool, token: str = "") -> str:
+        answer = self.answer(path, bundle, token)
         assert answer.status_code == 200, answer.text
         return answer.text
 

@@ -10,7 +10,17 @@ import pytest
 import requests
 
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, CONFIG_MAP, DATA_VOLUME, LEASE, NAMESPACE, Key
+from diskyard.api.meta import (
+    CLAIM,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    CONFIG_MAP,
+    DATA_VOLUME,
+    LEASE,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    Key,
+)
 from tests import builders
 from tests.builders import eventually
 from tests.datavolume_controller.conftest import prepared
@@ -19,6 +29,7 @@ from tests.served import Yard, served
 
 LEASE_KEY = Key("cdi-controller-leader-election-helper", "cdi")
 BUNDLE = Key("cdi-apiserver-signer-bundle", "cdi")
+READING = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +70,7 @@ def test_what_it_does_is_counted(yard: Yard, program: Controller, bundle: Path) 
     yard.store.create(DATA_VOLUME, builders.data_volume("counted"))
 
     def told() -> bool:
-        page = program.page("/metrics", bundle)
+        page = program.page("/metrics", bundle, yard.token)
         assert 'kubevirt_cdi_storageprofile_info{complete="true",default="true"' in page, page
         assert (
             'diskyard_api_requests_total{code="200",resource="persistentvolumeclaims",verb="create"}' in page
@@ -69,6 +80,34 @@ def test_what_it_does_is_counted(yard: Yard, program: Controller, bundle: Path) 
         return "diskyard_leader 1.0" in page
 
     assert eventually(told, 60)
+
+
+def test_its_figures_are_for_those_who_may_read_them(yard: Yard, program: Controller, bundle: Path) -> None:
+    said = program.answer("/metrics", bundle)
+    assert (said.status_code, said.json()["message"]) == (
+        401, "/metrics: expected the header `Authorization: Bearer TOKEN`, with a token of the API server",
+    )  # fmt: skip
+    assert program.answer("/metrics", bundle, "made-up").status_code == 401
+
+    token = account(yard, "reader")
+    said = program.answer("/metrics", bundle, token)
+    assert said.status_code == 403
+    assert 'User "system:serviceaccount:cdi:reader" may not get it' in said.json()["message"]
+
+    token, role = account(yard, "scraper"), "cdi-metrics-reader"
+    yard.store.create(CLUSTER_ROLE, builders.some(CLUSTER_ROLE, role, rules=[READING]))
+    to = {"apiGroup": CLUSTER_ROLE.group, "kind": "ClusterRole", "name": role}
+    whom = {"kind": "ServiceAccount", "name": "scraper", "namespace": "cdi"}
+    bound = builders.some(CLUSTER_ROLE_BINDING, role, roleRef=to, subjects=[whom])
+    yard.store.create(CLUSTER_ROLE_BINDING, bound)
+    assert "diskyard_leader" in program.page("/metrics", bundle, token)
+
+
+def account(yard: Yard, name: str) -> str:
+    """A token of a new ServiceAccount."""
+    yard.store.create(SERVICE_ACCOUNT, builders.some(SERVICE_ACCOUNT, name, "cdi"))
+    asked = {"metadata": {"name": name, "namespace": "cdi"}, "spec": {}}
+    return str(meta.status(yard.client.create(SERVICE_ACCOUNT, asked, "token"))["token"])
 
 
 def test_says_that_it_is_well(program: Controller, bundle: Path) -> None:
