@@ -18,6 +18,7 @@ from diskyard.kube.client import Client
 from standalone.access import grants
 from standalone.access.policy import Policy
 from standalone.access.rbac import Question
+from standalone.store import answers
 from vm_runtime.controller.configuration import settings_of
 
 Defaults = Callable[[Client, Obj], Obj]
@@ -73,8 +74,11 @@ def _claim_defaults(client: Client, obj: Obj) -> Obj:
     return claim.defaults(cdi.rendered(client, obj), _claim_facts(client))
 
 
-def _claim_causes(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:  # noqa: ARG001 - as all
-    return claim.causes(obj, old)
+def _claim_causes(client: Client, obj: Obj, old: Obj | None) -> Sequence[Cause]:
+    found = claim.causes(obj, old)
+    if old is not None and not found and (why := claim.stays(obj, old, _claim_facts(client))):
+        raise answers.forbidden(CLAIM, meta.name(obj), why)
+    return found
 
 
 _DEFAULTS: Final[Mapping[Kind, Defaults]] = {

@@ -4,7 +4,7 @@ import pytest
 
 from diskyard.api import meta
 from diskyard.api.meta import Obj
-from diskyard.api.rules.claim import Facts, causes, defaults
+from diskyard.api.rules.claim import Facts, causes, defaults, stays
 from diskyard.api.storage import StorageClass
 from tests import builders
 
@@ -76,3 +76,20 @@ def test_a_bound_claim_may_grow_to_no_less_than_it_has(size: str, status: Obj, f
 
 def test_a_claim_may_be_bound() -> None:
     assert causes(builders.claim("disk", volumeName="v"), builders.claim("disk")) == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "class_", "grows"),
+    [
+        ("2Gi", "elastic", True),
+        ("2Gi", "local", False),
+        ("1Gi", "local", True),
+        ("2Gi", "gone", False),
+        ("2Gi", "", False),
+    ],
+)
+def test_a_claim_grows_where_its_class_lets_it(size: str, class_: str, grows: bool) -> None:
+    facts = Facts((StorageClass("local"), StorageClass("elastic", expands=True)))
+    old, later = (builders.claim("disk", asked, storageClassName=class_) for asked in ("1Gi", size))
+
+    assert (stays(later, old, facts) == "") is grows

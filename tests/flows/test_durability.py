@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Watcher(threading.Thread):
         super().__init__(daemon=True)
         self._kubeconfig = kubeconfig
         self._chance = random.Random(seed)
-        self._pause = threading.Event()
+        self._over = threading.Event()
         self.listed: dict[str, str] = {}
         """Names and revisions at the beginning."""
         self.since = ""
@@ -70,13 +70,18 @@ class Watcher(threading.Thread):
         """Type, name, revision."""
 
     def run(self) -> None:
-        """Follow until the last change."""
+        """Follow until the last change, or until it is told that none will come."""
         with closing(connect(self._kubeconfig)) as client:
             listing = client.list(CONFIG_MAP, IN_DEFAULT)
         self.since = listing.resource_version
         self.listed = {meta.name(one): meta.meta(one)["resourceVersion"] for one in listing.items}
-        while not any(name == LAST for _, name, _ in self.changes):
+        while not self._over.is_set() and not any(name == LAST for _, name, _ in self.changes):
             self._look(self._chance.randrange(1, 60_000))
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        self._over.set()
+        self.join(120)
 
     def _look(self, most: int) -> None:
         """One watch, until so many bytes have come or nothing more does."""
@@ -91,7 +96,7 @@ class Watcher(threading.Thread):
                 if come >= most or (lines and self.changes and self.changes[-1][1] == LAST):
                     break
         except (urllib3.exceptions.HTTPError, OSError):
-            self._pause.wait(0.1)  # the server is dead: it will come again, perhaps elsewhere
+            self._over.wait(0.1)  # the server is dead: it will come again, perhaps elsewhere
         self.cuts += 1
 
     def _take(self, event: Any) -> None:
@@ -143,46 +148,59 @@ def write(client: Client, who: str, written: Written) -> None:
 def until_killed(yard: Yard, life: int, written: Written) -> None:
     """Sixteen write; the server is killed among them."""
     enough = len(written.acknowledged) + ENOUGH
-    clients = [connect(yard.directory / "kubeconfig") for _ in range(WRITERS)]
-    writers = [
-        threading.Thread(target=write, args=(client, f"w{life}-{number}", written), daemon=True)
-        for number, client in enumerate(clients)
-    ]
-    for writer in writers:
-        writer.start()
-    eventually(lambda: len(written.acknowledged) >= enough, 120)
-    yard.kill()
-    for writer, client in zip(writers, clients, strict=True):
-        writer.join()
-        client.close()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(closing(connect(yard.kubeconfig))) for _ in range(WRITERS)]
+        for number, client in enumerate(clients):
+            writer = threading.Thread(target=write, args=(client, f"w{life}-{number}", written), daemon=True)
+            writer.start()
+            stack.callback(writer.join)
+        stack.callback(yard.kill)
+        eventually(lambda: len(written.acknowledged) >= enough, 120)
+
+
+def reap(yard: Yard) -> None:
+    """Kill a yard that a test has left when it failed."""
+    if yard.process.poll() is None:
+        yard.kill()
+
+
+def lived(directory: Path, stack: ExitStack) -> History:
+    """Two lives of a server that end by kill -9, and a third with the last change; `stack` ends what began."""
+
+    def up() -> Yard:
+        yard = Yard.up(directory)
+        stack.callback(reap, yard)
+        return yard
+
+    stack.callback(sweep, directory)
+    yard, written = up(), Written()
+    watchers = [Watcher(yard.kubeconfig, seed) for seed in range(WATCHERS)]
+    for watcher in watchers:
+        watcher.start()
+        stack.callback(watcher.stop)
+    eventually(lambda: all(watcher.since for watcher in watchers), 60)
+    until_killed(yard, 1, written)
+    until_killed(up(), 2, written)
+    last = up()
+    with closing(connect(last.kubeconfig)) as client:
+        written.note(client.create(CONFIG_MAP, builders.some(CONFIG_MAP, LAST)))
+        found = client.list(CONFIG_MAP, IN_DEFAULT).items
+    for watcher in watchers:
+        watcher.join(120)
+    assert last.stop() == 0
+    with closing(sqlite3.connect(directory / "store.db")) as store:
+        log = store.execute(_LOGGED).fetchall()
+    there = {meta.name(one): meta.meta(one)["resourceVersion"] for one in found}
+    return History(written, log, there, watchers)
 
 
 @pytest.fixture(scope="module")
 def history() -> Iterator[History]:
-    """Two lives of a server that end by kill -9, and the beginning of a third."""
+    """What two deaths of a server left; nothing of it runs on, however that went."""
     with tempfile.TemporaryDirectory() as folder:
-        directory, written = Path(folder) / "yard", Written()
-        try:
-            yard = Yard.up(directory)
-            watchers = [Watcher(yard.kubeconfig, seed) for seed in range(WATCHERS)]
-            for watcher in watchers:
-                watcher.start()
-            eventually(lambda: all(watcher.since for watcher in watchers), 60)
-            until_killed(yard, 1, written)
-            until_killed(Yard.up(directory), 2, written)
-            last = Yard.up(directory)
-            with closing(connect(last.kubeconfig)) as client:
-                written.note(client.create(CONFIG_MAP, builders.some(CONFIG_MAP, LAST)))
-                found = client.list(CONFIG_MAP, IN_DEFAULT).items
-            for watcher in watchers:
-                watcher.join(120)
-            assert last.stop() == 0
-            with closing(sqlite3.connect(directory / "store.db")) as store:
-                log = store.execute(_LOGGED).fetchall()
-        finally:
-            sweep(directory)
-        there = {meta.name(one): meta.meta(one)["resourceVersion"] for one in found}
-        yield History(written, log, there, watchers)
+        with ExitStack() as stack:
+            found = lived(Path(folder) / "yard", stack)
+        yield found
 
 
 def test_what_was_acknowledged_is_there_after_kill_9(history: History) -> None:

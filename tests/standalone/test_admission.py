@@ -8,7 +8,7 @@ import pytest
 from diskyard.api import meta
 from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, STORAGE_CLASS, Key
 from diskyard.api.names import cdi
-from diskyard.errors import Invalid
+from diskyard.errors import Forbidden, Invalid
 from standalone.admission import Rules
 from standalone.store.objects import Objects
 from tests import builders
@@ -60,6 +60,20 @@ def test_a_claim_in_the_way_is_looked_up_and_so_is_the_gate(yard: Objects) -> No
 
 def test_a_claim_gets_the_default_class(yard: Objects) -> None:
     assert meta.spec(yard.create(CLAIM, builders.claim("disk")))["storageClassName"] == "local"
+
+
+def test_a_claim_of_a_class_that_does_not_expand_asks_for_more_in_vain(yard: Objects) -> None:
+    key = Key("disk", "default")
+    yard.create(CLAIM, builders.claim("disk", "1Gi"))
+    yard.patch(CLAIM, key, {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}, "status")
+
+    with pytest.raises(Forbidden) as refusal:
+        yard.patch(CLAIM, key, {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
+
+    assert str(refusal.value) == (
+        'persistentvolumeclaims "disk" is forbidden: only dynamically provisioned pvc can be resized and the '
+        "storageclass that provisions the pvc must support resize"
+    )
 
 
 def test_what_is_leaving_is_let_go(yard: Objects) -> None:

@@ -38,6 +38,30 @@ def causes(obj: Obj, old: Obj | None) -> Sequence[Cause]:
     return (*_shape(meta.spec(obj)), *kept)
 
 
+def stays(obj: Obj, old: Obj, facts: Facts) -> str:
+    """Why a bound claim does not get more than it has; empty: it may. Kubernetes' PersistentVolumeClaimResize."""
+    if _requested(obj) <= _requested(old):
+        return ""
+    name, before = _class_name(obj), _class_name(old)
+    if name and name == before and any(one.expands for one in facts.classes if one.name == name):
+        return ""
+    return (
+        "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support "
+        "resize"
+    )
+
+
+def _class_name(obj: Obj) -> str:
+    """The class that a claim asks for, in either of the two places for it; empty: none."""
+    old = meta.annotations(obj).get(kubernetes.CLASS_ANNOTATION)
+    return str(meta.spec(obj).get("storageClassName") or old or "")
+
+
+def _requested(obj: Obj) -> int:
+    wanted = ((meta.spec(obj).get("resources") or {}).get("requests") or {}).get("storage", 0)
+    return quantity.parse(wanted)
+
+
 def _shape(spec: Obj) -> Iterable[Cause]:
     modes = spec.get("accessModes") or ()
     if not modes:
