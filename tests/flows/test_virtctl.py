@@ -80,10 +80,10 @@ def test_an_archive_is_unpacked_and_the_proxy_found(place: Place, folder: Path, 
     with tarfile.open(packed, "w") as tar:
         tar.add(iso, "inside.iso")
 
-    said = ran(place, "v1.6", "dv", "files", "--size=64Mi", f"--archive-path={packed}", "--insecure")
+    said = ran(place, "v1.6", "dv", "packed", "--size=64Mi", f"--archive-path={packed}", "--insecure")
 
     assert said.endswith("exit 0"), said
-    assert (place.volume("files") / "inside.iso").read_bytes() == iso.read_bytes()
+    assert (place.volume("packed") / "inside.iso").read_bytes() == iso.read_bytes()
 
 
 def test_a_claim_that_is_there_is_uploaded_into(place: Place, iso: Path) -> None:
@@ -108,9 +108,9 @@ def test_what_cannot_fit_is_said_by_the_server(place: Place, folder: Path) -> No
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", large, "40G"], check=True)
 
     said = ran(
-        place, "v1.6", "dv", "small", "--size=64Mi", f"--image-path={large}", "--insecure", "--retry=1"
+        place, "v1.6", "dv", "cramped", "--size=64Mi", f"--image-path={large}", "--insecure", "--retry=1"
     )
 
     assert "unexpected return value 400" in said
     assert "is larger than the reported available storage" in said
-    place.until("datavolumes", "small", lambda dv: "larger" in str(dv["status"].get("conditions")), 60)
+    place.until("datavolumes", "cramped", lambda dv: "larger" in str(dv["status"].get("conditions")), 60)
