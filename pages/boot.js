@@ -1,10 +1,4 @@
-// Loads the page's modules. Browsers give up a file whose line breaks: then, and where one never comes, begin anew.
-const PATIENCE = 15000; // milliseconds
-const AGAIN = 1500;
-const anew = () => location.reload();
-const late = setTimeout(anew, PATIENCE);
-
-import("./guests.js").then(
-  () => (window.Terminal && window.FitAddon ? clearTimeout(late) : setTimeout(anew, AGAIN)),
-  () => setTimeout(anew, AGAIN),
-);
+// Begins anew where a file of the page does not come: browsers give up what they load whenever a network of the machine
+// changes, and each guest that starts changes one. This stands in the page itself, so that it is there before all others.
+const loads = (element) => element.matches?.("script, link[rel=stylesheet]");
+addEventListener("error", ({ target }) => loads(target) && setTimeout(() => location.reload(), 1000), true);

@@ -37,8 +37,7 @@ _KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".txt": "text/pla
 HEADERS: Final = {
     **server.HEADERS,
     # The terminal writes its own styles, the screen its own cursors.
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": f"{server.POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:",
 }
 
 
@@ -52,8 +51,7 @@ def add_routes(router: web.UrlDispatcher, client: Client, guests: Guests) -> Non
     """Serve the page beside the others, for who has a session of theirs."""
     pages = _Pages(client, guests)
     router.add_get("/guests", file("guests.html", "text/html", HEADERS))
-    for name in ("boot.js", "guests.js"):
-        router.add_get(f"/{name}", file(name, "text/javascript", HEADERS))
+    router.add_get("/guests.js", file("guests.js", "text/javascript", HEADERS))
     for path in sorted(_VENDOR.rglob("*")):
         name = str(path.relative_to(_VENDOR.parent))
         if path.suffix in _KINDS and name not in server.SERVED:

@@ -18,8 +18,19 @@ function show(card) {
   for (const each of ["form", "running", "done"]) at(each).hidden = each !== card;
 }
 
+// Asks up to three times: browsers give up what is on its way whenever a network of the machine changes.
+async function fetched(path, options, left = 2) {
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    if (!left) throw error;
+    await pause(300);
+    return fetched(path, options, left - 1);
+  }
+}
+
 async function ask(method, path, body) {
-  const answer = await fetch(path, {
+  const answer = await fetched(path, {
     method,
     headers: { Authorization: `Bearer ${localStorage.getItem(KEY)}`, "Content-Type": "application/json" },
     body: body && JSON.stringify(body),
@@ -227,9 +238,10 @@ async function other() {
 async function enter() {
   const code = location.hash.slice(1);
   if (code) history.replaceState(null, "", location.pathname);
+  const opener = crypto.randomUUID();
   let session;
   try {
-    session = await ask("POST", "page/session", { code }).catch((error) => {
+    session = await ask("POST", "page/session", { code, opener }).catch((error) => {
       if (code && localStorage.getItem(KEY)) return ask("POST", "page/session", {});
       throw error;
     });

@@ -29,6 +29,8 @@ from diskyard.web.bridge import call
 LINK_LIFE: Final = 3600.0
 """Seconds."""
 SESSION_LIFE: Final = timedelta(hours=12)
+_AGAIN: Final = 60.0
+"""Seconds in which who has opened a link may ask again."""
 NAMESPACE: Final = "default"
 _OPERATION: Final = "Page"
 SESSION: Final = Grant(_OPERATION, "page", NAMESPACE, resource="pages")
@@ -43,8 +45,15 @@ FILES: Final = {
 }
 """Everything that is served as it lies here."""
 SERVED: Final = frozenset(name for name, _ in FILES.values())
+_BOOT: Final = (_FOLDER / "boot.js").read_bytes()
+_CALL: Final = b'<script src="boot.js"></script>'
+"""Where a page wants it."""
+POLICY: Final = (
+    f"default-src 'self'; script-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(_BOOT).digest()).decode()}'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -54,22 +63,27 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Codes:
-    """What links carry: 96 bits of chance, of which only the digest is kept, for an hour and one use."""
+    """What links carry: 96 bits of chance, of which only the digest is kept, for an hour and one opener."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[bytes, float] = {}
+        self._known: dict[bytes, tuple[float, str]] = {}
 
     def made(self) -> str:
         """Another one."""
         now, code = self._clock(), secrets.token_urlsafe(12)
-        self._known = {each: end for each, end in self._known.items() if end > now}
-        self._known[_digest(code)] = now + LINK_LIFE
+        self._known = {each: (end, opener) for each, (end, opener) in self._known.items() if end > now}
+        self._known[_digest(code)] = now + LINK_LIFE, ""
         return code
 
-    def redeemed(self, code: str) -> bool:
-        """Whether that is one that is good; it is not any more then."""
-        return self._known.pop(_digest(code), 0.0) > self._clock()
+    def redeemed(self, code: str, opener: str = "") -> bool:
+        """Whether that is one that is good; then it is not any more, but for its opener, who may not hear of it."""
+        now = self._clock()
+        end, first = self._known.pop(_digest(code), (0.0, ""))
+        good = end > now and first in ("", opener)
+        if good and opener:
+            self._known[_digest(code)] = min(end, now + _AGAIN), opener
+        return good
 
 
 def _digest(code: str) -> bytes:
@@ -94,10 +108,11 @@ def add_routes(router: web.UrlDispatcher, client: Client, codes: Codes) -> None:
 
 
 def file(name: str, kind: str, headers: Mapping[str, str] = HEADERS) -> Handler:
-    """Answers with a file of ours."""
+    """Answers with a file of ours, and in it what begins the page."""
 
     async def found(_: web.Request) -> web.StreamResponse:
         content = await call((_FOLDER / name).read_bytes)
+        content = content.replace(_CALL, b"<script>%s</script>" % _BOOT)
         return web.Response(body=content, content_type=kind, charset="utf-8", headers=headers)
 
     return found
@@ -124,8 +139,9 @@ class _Pages:
 
     async def session(self, request: web.Request) -> Obj:
         """A token for the day, and what there is to choose from; for a code, or for such a token."""
-        code = str((await _said(request)).get("code") or "")
-        if code and not self._codes.redeemed(code):
+        said = await _said(request)
+        code, opener = (str(said.get(field) or "") for field in ("code", "opener"))
+        if code and not self._codes.redeemed(code, opener):
             raise Unauthorized("this link has been used already, or is older than an hour")
         if not code:
             await admit(self._client, request)

@@ -17,7 +17,7 @@ from tests.builders import eventually
 OPTIONS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
     "--ignore-certificate-errors", "--remote-debugging-port=0", "--disable-extensions", "--mute-audio",
-    "--disable-background-networking", "--disable-component-update", "--no-proxy-server",
+    "--disable-background-networking", "--disable-component-update", "--no-proxy-server", "--enable-auto-reload",
 )  # fmt: skip
 
 
@@ -39,7 +39,8 @@ class Page:
                 return dict(said["result"])
 
     def open(self, url: str) -> None:
-        self.ask("Page.navigate", url=url)
+        """Go there; again where a network of this machine has changed meanwhile, which ends all that is loading."""
+        eventually(lambda: "errorText" not in self.ask("Page.navigate", url=url))
 
     def run(self, script: str) -> Any:
         """What a script is worth in the page."""

@@ -90,6 +90,20 @@ def test_a_browser_types_into_a_guests_console(page: Page) -> None:
     page.until(f"({TEXT}).includes('x7y')")
 
 
+@pytest.mark.parametrize("file", ["guests.js", "core/util/browser.js", "xterm.js"])
+def test_a_file_that_does_not_come_is_asked_for_again(page: Page, proxy: Reached, file: str) -> None:
+    page.ask("Network.enable")
+    page.ask("Network.setCacheDisabled", cacheDisabled=True)
+    page.ask("Network.setBlockedURLs", urls=[f"*/{file}"])
+    page.open(f"{proxy.url}/guests?again")
+    page.until("document.title && document.readyState === 'complete'")
+
+    page.ask("Network.setBlockedURLs", urls=[])
+
+    page.until("document.querySelector('[data-door=\"default/seen/console\"]:enabled') !== null")
+    page.until("window.Terminal && window.FitAddon")
+
+
 def test_a_browser_sees_a_guests_screen_change_and_comes_back_after_a_broken_line(
     page: Page, seen: Yard
 ) -> None:

@@ -118,6 +118,20 @@ def test_what_is_refused_is_told_and_another_file_can_be_given(link: str, page: 
     assert not page.run("document.getElementById('form').hidden")
 
 
+@pytest.mark.parametrize("file", ["page.css", "vendor/tus.min.js", "page.js"])
+def test_a_file_that_does_not_come_is_asked_for_again(link: str, page: Page, file: str) -> None:
+    page.ask("Network.enable")
+    page.ask("Network.setBlockedURLs", urls=[f"*/{file}"])
+    page.open(link)
+    page.until("document.title && document.readyState === 'complete'")
+
+    page.ask("Network.setBlockedURLs", urls=[])
+
+    page.until(
+        "!document.getElementById('form').hidden && window.tus && document.styleSheets[0].cssRules.length"
+    )
+
+
 @pytest.mark.parametrize("fragment", ["", "#0123456789abcdef"], ids=["none", "a code that was used"])
 def test_who_has_no_link_is_told_where_it_is(link: str, page: Page, fragment: str) -> None:
     page.open(link.split("#", maxsplit=1)[0] + fragment)

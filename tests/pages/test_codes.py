@@ -11,6 +11,28 @@ def test_a_code_opens_once() -> None:
     assert not codes.redeemed(code)
 
 
+def test_who_opened_may_ask_again_for_a_minute_where_the_answer_did_not_come() -> None:
+    now = 0.0
+    codes = Codes(lambda: now)
+    code = codes.made()
+    assert codes.redeemed(code, "one page")
+    assert codes.redeemed(code, "one page")
+
+    now += 61
+
+    assert not codes.redeemed(code, "one page")
+
+
+def test_nobody_else_opens_with_a_code_that_was_used() -> None:
+    codes = Codes()
+    code, other = codes.made(), codes.made()
+    assert codes.redeemed(code, "one page")
+    assert codes.redeemed(other, "one page")
+
+    assert not codes.redeemed(code, "another page")
+    assert not codes.redeemed(other)
+
+
 def test_a_code_is_good_for_an_hour() -> None:
     now = 100.0
     codes = Codes(lambda: now)
