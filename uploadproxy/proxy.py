@@ -200,9 +200,8 @@ class _Proxy:
 
     async def _carried(self, request: web.Request, server: Server, path: str) -> web.StreamResponse:
         """The same of a large body."""
-        context = await call(self._trust.context)
         headers = {**_kept(request.headers), "Host": server.host, **told(self._limits)}
-        async with forward.opened(Where(server.address, upload.PORT, server.host, context)) as channel:
+        async with forward.opened(Where(server.address, upload.PORT, server.host, server.context)) as channel:
             head = forward.head(request.method, path, headers)
             found = await forward.carried(request, head, channel, self._limits)
         return web.Response(status=found.status, headers=_kept(found.headers), body=found.body)
@@ -210,7 +209,7 @@ class _Proxy:
     async def _once(
         self, request: web.Request, server: Server, path: str, body: "_Body"
     ) -> web.StreamResponse:
-        session, context = self._session, await call(self._trust.context)
+        session = self._session
         if session is None:
             raise OSError("the proxy is not started")
         headers = _kept(request.headers)
@@ -219,7 +218,7 @@ class _Proxy:
         url = f"https://{address}:{upload.PORT}{path}"
         async with session.request(
             request.method, url, data=body.chunks() if request.body_exists else None,
-            headers=headers, ssl=context, server_hostname=server.host, allow_redirects=False,
+            headers=headers, ssl=server.context, server_hostname=server.host, allow_redirects=False,
         ) as found:  # fmt: skip
             answer = web.StreamResponse(status=found.status, headers=_kept(found.headers))
             _allow(answer)

@@ -42,6 +42,8 @@ class Server:
     host: str
     """The name in its certificate."""
     archive: bool
+    context: ssl.SSLContext
+    """TLS towards it: ours for it, its for us."""
 
 
 class Trust:
@@ -59,15 +61,8 @@ class Trust:
         self._refresh()
         return token.verified(text, self._key)
 
-    def context(self) -> ssl.SSLContext:
-        """TLS towards upload servers: ours for them, theirs for us. Raises SourceUnavailable."""
-        self._refresh()
-        if self._context is None:
-            raise SourceUnavailable("the certificates for upload servers are not made yet: try again")
-        return self._context
-
     def server(self, grant: Grant) -> Server:
-        """The server of the claim that a token is for. Raises NotReady, Finished."""
+        """The server of the claim that a token is for. Raises NotReady, Finished, SourceUnavailable."""
         obj = self._claim(grant.name, grant.namespace)
         prime = meta.annotations(obj).get(cdi.PRIME)
         if prime:
@@ -89,7 +84,10 @@ class Trust:
         address = pods.facts(pod).ip if pod else ""
         if said.get(cdi.POD_READY) != "true" or not address:
             raise NotReady(_waiting(name, said))
-        return Server(address, upload.host(claim, grant.namespace), content == "archive")
+        self._refresh()
+        if self._context is None:
+            raise SourceUnavailable("the certificates for upload servers are not made yet: try again")
+        return Server(address, upload.host(claim, grant.namespace), content == "archive", self._context)
 
     def _claim(self, name: str, namespace: str) -> Obj:
         found = find(self._client, CLAIM, Key(name, namespace))

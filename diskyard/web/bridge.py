@@ -2,32 +2,39 @@
 
 import asyncio
 import threading
+from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 from diskyard.web.channel import Channel
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_THREADS = 32
-"""How many blocking calls run at once; further ones wait their turn."""
+_THREADS: Final = 32
+"""How many blocking calls of one loop run at once; further ones wait their turn."""
 _ROOM: Final = 4 << 20
 """Bytes that a pipe holds before who writes has to wait; it goes on when half of them are read."""
 
-_LASTING = 1024
+_LASTING: Final = 1024
 """How many long ones."""
 
-_pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="call")
+_pools: WeakKeyDictionary[AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
+"""A pool for each loop: a call that waits for another server of this process cannot take the threads it needs."""
 _lasting = ThreadPoolExecutor(_LASTING, thread_name_prefix="lasting")
 
 
 async def call(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `fn` returns or raises, run in a thread while the loop serves others."""
-    return await asyncio.get_running_loop().run_in_executor(_pool, lambda: fn(*args, **kwargs))
+    loop = asyncio.get_running_loop()
+    pool = _pools.get(loop)
+    if pool is None:
+        pool = _pools[loop] = ThreadPoolExecutor(_THREADS, thread_name_prefix="call")
+    return await loop.run_in_executor(pool, lambda: fn(*args, **kwargs))
 
 
 async def lasting(fn: Callable[[], T], stop: Callable[[], None]) -> T:

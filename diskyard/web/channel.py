@@ -1,6 +1,7 @@
 """A connected socket in the hands of one thread: large reads and writes, with no event loop between.
 
-What it waits for, it waits for no longer than it may, and not at all once it is cancelled by another thread.
+What it waits for, it waits for no longer than it may, and not at all once it is cancelled by another thread. However
+many there are, only a few move bytes at once, by turns: the loop beside them finds the interpreter free.
 """
 
 import os
@@ -11,9 +12,12 @@ import threading
 import time
 from typing import Final
 
+from diskyard.web.turns import Turns
+
 _IN: Final = select.POLLIN | select.POLLHUP | select.POLLERR
 _OUT: Final = _IN | select.POLLOUT
 _PART: Final = 64 << 10
+_turns = Turns(os.cpu_count() or 1)
 
 
 class Cancelled(ConnectionAbortedError):
@@ -52,23 +56,8 @@ class Channel:
             raise Cancelled
         room = min(len(buf), self.left)
         done = self._remembered(buf[:room])
-        while done < room:
-            try:
-                count = self._sock.recv_into(buf[done:room])
-            except (BlockingIOError, ssl.SSLWantReadError):
-                if done:
-                    break
-                self._wait_for_bytes()
-                continue
-            except OSError as error:
-                raise ConnectionResetError(
-                    f"the connection broke {self.left} bytes too early: {error}"
-                ) from error
-            if not count:
-                if done:
-                    break
-                raise ConnectionResetError(f"the connection ended {self.left} bytes too early")
-            done += count
+        while room and not (done := self._read(buf[:room], done)):
+            self._wait_for_bytes()
         self.left -= done
         self.heard = time.monotonic()
         return done
@@ -79,7 +68,8 @@ class Channel:
         while done < len(view):
             self._listen()
             try:
-                done += self._sock.send(view[done:])
+                with _turns:
+                    done += self._sock.send(view[done:])
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 self._wait(_OUT, None)
 
@@ -96,6 +86,25 @@ class Channel:
             if not self._closed:
                 self._closed = True
                 os.close(self._woken)
+
+    def _read(self, buf: memoryview, done: int) -> int:
+        """How much of `buf` is filled, once all that is here has been read."""
+        try:
+            with _turns:
+                while done < len(buf):
+                    count = self._sock.recv_into(buf[done:])
+                    if not count:
+                        break
+                    done += count
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return done
+        except OSError as error:
+            raise ConnectionResetError(
+                f"the connection broke {self.left} bytes too early: {error}"
+            ) from error
+        if not done:
+            raise ConnectionResetError(f"the connection ended {self.left} bytes too early")
+        return done
 
     def _remembered(self, buf: memoryview) -> int:
         """Bytes that were heard while it was our turn to speak."""

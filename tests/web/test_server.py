@@ -25,7 +25,7 @@ def application() -> web.Application:
 
 
 def said(running: Running) -> str:
-    with urllib.request.urlopen(running.url, timeout=10) as answer:
+    with urllib.request.urlopen(running.url, timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -97,3 +97,24 @@ def test_a_request_that_runs_is_answered_before_the_server_ends() -> None:
         stopped.result(10)
 
     assert answer.result() == "done"
+
+
+def test_calls_that_wait_for_another_server_of_the_process_leave_it_its_threads() -> None:
+    inner, here = start(application(), Place(LOCALHOST)), threading.Barrier(32)
+
+    def both() -> str:
+        here.wait(60)  # as many as there are threads wait for the other server at once
+        return said(inner)
+
+    async def asked(_: web.Request) -> web.Response:
+        return web.Response(text=await call(both))
+
+    app = web.Application()
+    app.router.add_get("/", asked)
+    outer = start(app, Place(LOCALHOST))
+    with ThreadPoolExecutor(32) as clients:
+        answers = list(clients.map(lambda _: said(outer), range(32)))
+    outer.stop()
+    inner.stop()
+
+    assert all(answer.startswith("call") for answer in answers)
