@@ -9,6 +9,7 @@ import pytest
 from importer.connection import TIMEOUT, Whole
 
 LONG = 1 << 20
+GATHERED = 256 << 10
 PIECE = bytes(range(250)) * 10
 
 
@@ -19,16 +20,19 @@ def pair() -> Iterator[tuple[Whole, socket.socket]]:
         yield whole, theirs
 
 
-def test_a_long_read_comes_back_full_however_small_the_packets_are(pair: tuple[Whole, socket.socket]) -> None:
+def test_a_long_read_comes_back_in_two_full_ones_however_small_the_packets_are(
+    pair: tuple[Whole, socket.socket],
+) -> None:
     whole, theirs = pair
-    buf = bytearray(LONG)
+    buf = memoryview(bytearray(LONG))
 
     with ThreadPoolExecutor(1) as sending:
         sending.submit(lambda: [theirs.sendall(PIECE) for _ in range(LONG // len(PIECE) + 1)])
-        count = whole.recv_into(buf)
+        first = whole.recv_into(buf)
+        second = whole.recv_into(buf[first:])
         whole.recv_into(bytearray(len(PIECE)))
 
-    assert count == LONG
+    assert (first, first + second) == (LONG - GATHERED, LONG)
     assert buf == (PIECE * (LONG // len(PIECE) + 1))[:LONG]
 
 
