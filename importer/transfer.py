@@ -1,4 +1,7 @@
-"""transfer(job, target): a source becomes a disk. The importer's pod and the command line both end here."""
+"""transfer(job, target): a source becomes a disk. The importer's pod and the command line both end here.
+
+What only some jobs need is imported where it is needed: a small import is over before the rest has been read.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +19,6 @@ from diskyard.api.job import BLANK, ImportJob
 from diskyard.api.names.clone import SOURCE as CLONE
 from diskyard.disk.digest import Expected
 from diskyard.disk.extent import Extent
-from diskyard.disk.extract import extract
 from diskyard.disk.image import Changes, Image
 from diskyard.disk.ingest import ingest
 from diskyard.disk.permission import check_writable
@@ -24,17 +26,17 @@ from diskyard.disk.probe import Format
 from diskyard.disk.source import Source
 from diskyard.disk.target import Expect, OnProgress, Result, Target, silent
 from diskyard.errors import InvalidRequest
-from importer import registry, stdin, sums
+from importer import stdin
 from importer.address import networks
 from importer.connection import same_origin
 from importer.file import FileSource
 from importer.http import HttpSource
-from importer.registry.layers import LayerDisk
 from importer.request import Access, header_lines, shown
 from importer.retry import Retrying, patiently
 
 DISK: Final = "kubevirt"
 ARCHIVE: Final = "archive"
+REGISTRY: Final = "registry"
 LOCAL: Final = "file"
 """The source that is a path on this machine; from the command line only."""
 STDIN: Final = "stdin"
@@ -52,11 +54,20 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
     with opened(job, patiently) as source:
         expect = Expect(_origin(job), name_of(job), expected, job.digest)
         if job.content_type == ARCHIVE and not isinstance(source, Image):
+            from diskyard.disk.extract import extract
+
             return extract(source, target, expect=expect, on_progress=on_progress)
         what = Changes(source) if job.previous and isinstance(source, Image) else source
         result = ingest(what, target, expect=expect, on_progress=on_progress)
-        labels = source.labels if isinstance(source, LayerDisk) else {}
+        labels = _labels(source) if job.source == REGISTRY else {}
         return replace(result, labels=labels, about=source.about if isinstance(source, Flat) else {})
+
+
+def _labels(source: Source | Image) -> Mapping[str, str]:
+    """What a container image says for its claim."""
+    from importer.registry.layers import LayerDisk
+
+    return source.labels if isinstance(source, LayerDisk) else {}
 
 
 def _origin(job: ImportJob) -> str:
@@ -122,6 +133,8 @@ def _expected(job: ImportJob) -> Expected | None:
 
 def _listed(job: ImportJob) -> Checksum:
     """What a file of checksums says; it is asked with the source's secrets where it lies beside it."""
+    from importer import sums
+
     access = _access(job)
     if not same_origin(job.endpoint, job.checksum_url):
         access = replace(access, user="", password="", headers=())
@@ -130,6 +143,12 @@ def _listed(job: ImportJob) -> Checksum:
 
 def _http(job: ImportJob) -> Source:
     return Retrying(HttpSource(job.endpoint, _access(job)))
+
+
+def _registry(job: ImportJob) -> Source:
+    from importer import registry
+
+    return registry.opened(job)
 
 
 def _s3(job: ImportJob) -> Source:
@@ -178,7 +197,7 @@ OPENERS: Final[Mapping[str, Callable[[ImportJob], Source]]] = {
     "http": _http,
     "s3": _s3,
     "gcs": _gcs,
-    "registry": registry.opened,
+    REGISTRY: _registry,
     LOCAL: _file,
     STDIN: _stdin,
 }

@@ -39,7 +39,7 @@ class Checkpoint:
         """
         self._offset, self.digest = offset, digest
         bound = max(_LEAST, _COST - ahead)
-        while self._journal and self._open() >= min(STEP, bound):
+        while self._journal and self._open() >= min(STEP, bound // 2):
             if self._under_way is None:
                 self._under_way = self._thread.submit(self._settled, self._journal, self._offset, self.digest)
             elif self._under_way.done() or self._open() >= bound:

@@ -11,12 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Final, Protocol
 
 from diskyard import linux
 from diskyard.disk import space
 from diskyard.disk.extent import Extent, coalesced
-from diskyard.errors import ImageTooLarge, InvalidRequest
+from diskyard.errors import ImageTooLarge, InvalidRequest, NoSpace
 
 ALIGNMENT: Final = 4096
 _BLOCK: Final = 64 << 10
@@ -55,23 +56,36 @@ class FileWriter:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.ftruncate(self._fd, keep)
         self._old = keep
+        self._changed = True
+        self._flushing = Lock()
         self._cached = _Cached(self._fd, path)
         if preallocate:
             self._preallocate(preallocate)
 
     def pwrite(self, buf: memoryview, offset: int) -> None:
         self._cached.pwrite(buf, offset)
+        self._changed = True  # once it is done: a flush that begins meanwhile may have missed it
 
     def zero(self, offset: int, length: int) -> None:
         stale = min(offset + length, self._old) - offset
         if stale > 0:
             linux.punch(self._fd, offset, stale)
+            self._changed = True
 
     def resize(self, size: int) -> None:
         os.ftruncate(self._fd, size)
+        self._changed = True
 
     def flush(self) -> None:
-        self._cached.flush()
+        """Where only holes have passed there is nothing that the disk must be asked."""
+        with self._flushing:
+            if self._changed:
+                self._changed = False
+                try:
+                    self._cached.flush()
+                except (OSError, NoSpace):
+                    self._changed = True
+                    raise
 
     def close(self) -> None:
         self._cached.close()
