@@ -165,8 +165,18 @@ class Instance:
         return part(bootloader, "efi") if bootloader.get("efi") is not None else None
 
     @property
+    def keeps_variables(self) -> bool:
+        """Whether the firmware's variables outlive the instance, in a claim of their own."""
+        return bool(self.efi and self.efi.get("persistent"))
+
+    @property
+    def keeps_tpm(self) -> bool:
+        """Whether what its TPM holds does."""
+        return self.tpm and bool(part(self.devices, "tpm").get("persistent"))
+
+    @property
     def tpm(self) -> bool:
-        """Whether it has a TPM, which forgets what it holds when the instance ends."""
+        """Whether it has a TPM."""
         said = self.devices.get("tpm")
         return isinstance(said, dict) and said.get("enabled") is not False
 

@@ -29,6 +29,8 @@ class Settings:
     cpu_model: str = ""
     binding: str = ""
     """How the interface is bound that a guest gets unasked."""
+    state_class: str = ""
+    """The storage class for what guests' firmware and TPMs remember; empty: the default one."""
 
 
 UNSET: Final = Settings()
@@ -52,6 +54,7 @@ def settings(cr: Obj | None, config_map: Obj | None) -> Settings:
         binding=_text(
             part(said, "network").get("defaultNetworkInterface"), old.get("default-network-interface")
         ),
+        state_class=_text(said.get("vmStateStorageClass")),
     )
 
 

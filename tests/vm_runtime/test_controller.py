@@ -112,6 +112,26 @@ def test_a_machine_comes_up_and_goes_down_wherever_its_plans_are_cut(ready: Obje
     assert [ready.list(kind).items for kind in (MACHINE, INSTANCE, POD)] == [(), (), ()]
 
 
+@pytest.mark.parametrize("cut", [1, 2, 10**9])
+@pytest.mark.parametrize(("name", "chosen"), [("", None), ("slow", "slow")])
+def test_a_guest_that_remembers_gets_a_claim_of_its_machine(
+    ready: Objects, cut: int, name: str, chosen: str | None
+) -> None:
+    change = {"spec": {"configuration": {"vmStateStorageClass": name}}}
+    ready.patch(KUBEVIRT, Key("kubevirt", "kubevirt"), change)
+    machine = builders.machine("vm")
+    machine["spec"]["template"]["spec"]["domain"]["devices"]["tpm"] = {"persistent": True}
+
+    ready.create(MACHINE, machine)
+    settled(ready, everything(), cut)
+
+    claim = ready.get(CLAIM, Key("persistent-state-for-vm", "default"))
+    assert (meta.controller_of(claim) or {})["kind"] == "VirtualMachine"
+    assert meta.labels(claim) == {"persistent-state-for": "vm"}
+    assert claim["spec"].get("storageClassName") == chosen
+    assert ready.get(POD, launcher(ready))
+
+
 def test_a_machine_makes_the_volumes_of_its_templates_and_waits_for_them(ready: Objects) -> None:
     template = {"metadata": {"name": "disk", "creationTimestamp": None}, "spec": {"source": {"blank": {}}}}
     ready.create(MACHINE, builders.machine("vm", runStrategy="Halted", dataVolumeTemplates=[template]))

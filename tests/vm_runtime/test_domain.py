@@ -117,6 +117,7 @@ CASES: dict[str, tuple[Instance, bool, Backing]] = {
         FILE,
     ),
     "tpm": (with_devices(tpm={}), True, FILE),
+    "tpm-kept": (with_devices(tpm={"persistent": True}), True, FILE),
     "io-threads": (
         guest({
             "ioThreadsPolicy": "auto",

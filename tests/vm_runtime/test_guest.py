@@ -179,6 +179,42 @@ def test_a_guest_boots_by_uefi_and_keeps_its_variables_apart(started: Line) -> N
     started.speaks("vm", "BdsDxe")
 
 
+@pytest.mark.skipif(
+    not any(Path(code).is_file() for code, _ in BUILDS[False]) or not shutil.which("swtpm"),
+    reason="needs UEFI for guests and swtpm",
+)
+def test_what_firmware_and_tpm_remember_stays_as_long_as_the_machine(started: Line) -> None:
+    started.claim("disk", disk("This is only for a BIOS", Then.HANG))
+    machine = builders.machine("vm")
+    spec = machine["spec"]["template"]["spec"]
+    spec["terminationGracePeriodSeconds"] = 0
+    spec["domain"]["devices"]["tpm"] = {"persistent": True}
+    spec["domain"]["firmware"] = {"bootloader": {"efi": {"secureBoot": False, "persistent": True}}}
+    spec["domain"]["resources"] = {"requests": {"memory": "256Mi"}}
+    started.objects.create(MACHINE, machine)
+    started.speaks("vm", "BdsDxe")
+    claim = started.found(CLAIM, "persistent-state-for-vm", "Bound")
+    kept = started.volumes / claim["spec"]["volumeName"]
+    before = remembered(kept)
+
+    started.objects.patch(MACHINE, Key("vm", "default"), {"spec": {"runStrategy": "Halted"}})
+    eventually(lambda: started.gone(INSTANCE, "vm"))
+    assert remembered(kept) == before
+    started.objects.patch(MACHINE, Key("vm", "default"), {"spec": {"runStrategy": "Always"}})
+    started.speaks("vm", "BdsDxe")
+
+    assert remembered(kept) == before
+    started.objects.delete(MACHINE, Key("vm", "default"))
+    eventually(lambda: started.gone(CLAIM, "persistent-state-for-vm"))
+
+
+def remembered(kept: Path) -> list[int]:
+    """Which file and which directory hold it: those of a first life, or others that look the same."""
+    (tpm,) = kept.glob("swtpm/*/tpm2")
+    assert (tpm / "tpm2-00.permall").stat().st_size > 0
+    return [each.stat().st_ino for each in (kept / "uefi-variables.fd", tpm)]
+
+
 def small(machine: Obj) -> Obj:
     """The machine with little memory."""
     domain = machine["spec"]["template"]["spec"]["domain"]

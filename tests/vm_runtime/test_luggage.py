@@ -63,6 +63,24 @@ def test_secrets_of_cloud_init_and_of_credentials_are_carried_beside() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("domain", "kept"),
+    [
+        ({"devices": {"tpm": {}}, "firmware": {"bootloader": {"efi": {}}}}, False),
+        ({"devices": {"tpm": {"enabled": False, "persistent": True}}}, False),
+        ({"devices": {"tpm": {"persistent": True}}}, True),
+        ({"firmware": {"bootloader": {"efi": {"persistent": True}}}}, True),
+    ],
+)
+def test_a_claim_for_what_firmware_and_tpm_remember_is_carried_where_they_do(domain: Obj, kept: bool) -> None:
+    asked = instance(builders.stored(builders.instance("vm", domain=domain), uid="vmi"))
+
+    found = [each.volume for each in pieces(asked) if each.path == "/var/run/kubevirt-private/vm-state"]
+
+    claim = {"claimName": "persistent-state-for-vm"}
+    assert found == ([{"name": "vm-state", "persistentVolumeClaim": claim}] if kept else [])
+
+
 def test_what_the_launcher_makes_itself_is_not_carried() -> None:
     made = guest(
         {"name": "v", "emptyDisk": {"capacity": "1Gi"}}, {"name": "w", "cloudInitNoCloud": {"userData": "x"}}

@@ -37,6 +37,8 @@ class World:
     config: Config
     """How importers reach what they fetch."""
     now: datetime
+    state: Obj | None = None
+    """The claim of what its firmware and TPM remember."""
     settings: Settings = UNSET
     networking: Networking = NOT_SAID
 

@@ -41,6 +41,7 @@ from vm_runtime.controller import admission, gate, phases, supply
 from vm_runtime.controller.configuration import acceleration, networking, of_settings, settings_of
 from vm_runtime.controller.gate import World
 from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
+from vm_runtime.controller.state import remembers, state_claim
 from vm_runtime.controller.supply import Supply
 
 
@@ -82,6 +83,7 @@ class Instances:
             pod=_owned(client, Key(derived.launcher_pod(key.name, uid), key.namespace), obj),
             consumer=_owned(client, Key(derived.consumer_pod(key.name, uid), key.namespace), obj),
             acceleration=acceleration(allowed, nodes),
+            state=find(client, CLAIM, Key(derived.state_claim(key.name), key.namespace)),
             settings=allowed,
             networking=networking(nodes),
             config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
@@ -149,6 +151,8 @@ def _admission(world: World) -> Plan:
             world.obj, world.instance, world.config,
             accelerated=world.acceleration.kvm, networked=world.networking.own,
         )  # fmt: skip
+        if remembers(world.instance) and world.state is None:
+            actions.append(Create(CLAIM, state_claim(world.obj, world.instance, world.settings)))
         actions += [
             Create(POD, pod),
             Tell(INSTANCE, world.obj, "SuccessfulCreate", f"Created virtual machine pod {meta.name(pod)}"),

@@ -9,8 +9,9 @@ from diskyard.api.config import Config
 from diskyard.api.instance import CONTAINER_DISK, EPHEMERAL, HOST_DISK, Instance, Volume, part
 from diskyard.api.job import ImportJob
 from diskyard.api.meta import Obj
-from diskyard.api.names import cdi, kubevirt
+from diskyard.api.names import cdi, derived, kubevirt
 from diskyard.api.pod import Worker, container
+from vm_runtime.controller.state import remembers
 
 _PULL_DIR: Final = str(PurePosixPath(cdi.PULL_SECRET).parent)
 FETCHES: Final = "volume"
@@ -36,10 +37,13 @@ class Piece:
 
 def pieces(instance: Instance) -> tuple[Piece, ...]:
     """All of them, the launcher's own first."""
-    own = (
+    own = [
         Piece(kubevirt.PRIVATE_VOLUME, {"emptyDir": {}}, kubevirt.PRIVATE_DIR),
         Piece(kubevirt.SCRATCH_VOLUME, {"emptyDir": {}}, kubevirt.SCRATCH_DIR),
-    )
+    ]
+    if remembers(instance):
+        kept = {"persistentVolumeClaim": {"claimName": derived.state_claim(instance.name)}}
+        own.append(Piece(kubevirt.STATE_VOLUME, kept, kubevirt.STATE_DIR))
     carried = [piece for volume in instance.volumes if not volume.claim for piece in _pieces(volume)]
     return (*own, *claim_pieces(instance), *carried, *_credentials(instance))
 

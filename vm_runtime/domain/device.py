@@ -35,7 +35,9 @@ def devices(instance: Instance, private_dir: str) -> Iterator[Element]:
     yield from _screen(instance, private_dir)
     yield from _sound(instance)
     yield from _watchdog(instance)
-    if instance.tpm:
+    if instance.keeps_tpm:
+        yield E.tpm(E.backend(type="emulator", version="2.0", persistent_state="yes"), model="tpm-crb")
+    elif instance.tpm:
         yield E.tpm(E.backend(type="emulator", version="2.0"), model="tpm-tis")
     for each in parts(instance.devices, "panicDevices"):
         yield E.panic(**({"model": str(each["model"])} if each.get("model") else {}))

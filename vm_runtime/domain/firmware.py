@@ -16,7 +16,7 @@ class Uefi:
     code: str
     variables: str
     kept: str
-    """Where this guest's own variables are, for as long as its pod lives."""
+    """Where this guest's own variables are."""
     secure: bool
 
 

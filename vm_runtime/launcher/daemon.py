@@ -48,6 +48,11 @@ class Daemon:
         """What libvirt's clients open."""
         return f"qemu+unix:///session?socket={self._socket}"
 
+    @property
+    def tpms(self) -> Path:
+        """The directory in which it keeps what emulated TPMs hold; made by the first of them."""
+        return self._directory / "etc/libvirt/qemu/swtpm"
+
     def start(self) -> None:
         """Begin to start it; `wait` says when it answers. Raises GuestFailed."""
         program = next((path for name in PROGRAMS if (path := shutil.which(name, path=PATH))), None)
@@ -55,7 +60,7 @@ class Daemon:
             raise GuestFailed(
                 f"none of {', '.join(PROGRAMS)} is installed here: install libvirt's daemon with its qemu driver"
             )
-        for part in ("etc/libvirt", "cache", "run", "lib"):
+        for part in ("etc/libvirt/qemu", "cache", "run", "lib"):
             (self._directory / part).mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._directory / "etc/libvirt/qemu.conf").write_text(QEMU_CONF)
         self._socket.unlink(missing_ok=True)

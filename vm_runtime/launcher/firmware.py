@@ -7,6 +7,7 @@ from typing import Final
 from diskyard.api.instance import Instance
 from diskyard.errors import InvalidRequest
 from vm_runtime.domain.firmware import Uefi
+from vm_runtime.launcher.place import Place
 
 BUILDS: Final = {
     False: (
@@ -23,25 +24,29 @@ BUILDS: Final = {
 """By whether they check signatures: (code, variables), Debian's first."""
 
 
-def uefi(instance: Instance, private: Path) -> Uefi | None:
+def uefi(instance: Instance, place: Place) -> Uefi | None:
     """The build for a guest, and where its variables are kept; None: it boots by BIOS. Raises InvalidRequest."""
     if instance.efi is None:
         return None
     secure = instance.efi.get("secureBoot") is not False
     for code, variables in BUILDS[secure]:
         if Path(code).is_file() and Path(variables).is_file():
-            return Uefi(code, variables, str(private / "uefi-variables.fd"), secure)
+            kept = place.state if instance.keeps_variables else place.private
+            return Uefi(code, variables, str(kept / "uefi-variables.fd"), secure)
     raise InvalidRequest(
         f"the guest boots by UEFI, and none is installed on its node: expected {BUILDS[secure][0][0]} "
         "(Debian: apt install ovmf; Fedora: dnf install edk2-ovmf)"
     )
 
 
-def check_tpm(instance: Instance) -> None:
-    """Whether what emulates a TPM is installed, where the guest has one. Raises InvalidRequest."""
+def tpm(instance: Instance, place: Place, kept_by_libvirt: Path) -> None:
+    """See that there is what emulates a TPM, where the guest has one, and that it remembers. Raises InvalidRequest."""
     missing = [name for name in ("swtpm", "swtpm_setup") if not shutil.which(name)]
     if instance.tpm and missing:
         raise InvalidRequest(
             f"the guest has a TPM, and its node has no {' and no '.join(missing)} "
             "(Debian: apt install swtpm swtpm-tools; Fedora: dnf install swtpm swtpm-tools)"
         )
+    if instance.keeps_tpm and not kept_by_libvirt.is_symlink():
+        (place.state / "swtpm").mkdir(exist_ok=True)
+        kept_by_libvirt.symlink_to(place.state / "swtpm")

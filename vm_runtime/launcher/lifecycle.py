@@ -156,8 +156,8 @@ class Launcher:
     ) -> Console | None:
         """The guest runs on return, unless it begins halted; its serial port is read from its first instruction on."""
         private = self.place.private
-        uefi = firmware.uefi(instance, private)
-        firmware.check_tpm(instance)
+        uefi = firmware.uefi(instance, self.place)
+        firmware.tpm(instance, self.place, daemon.tpms)
         behind = backings(instance, self.place)
         host = Host(self.job.accelerated, str(private), behind, uefi, lease.mtu if lease else 0)
         xml = domain(instance, host)

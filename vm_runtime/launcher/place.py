@@ -18,6 +18,8 @@ class Place:
     """Claims that are block devices."""
     scratch: Path = Path(kubevirt.SCRATCH_DIR)
     """What is lost with the pod: overlays and empty disks."""
+    state: Path = Path(kubevirt.STATE_DIR)
+    """What firmware and TPM remember from one life to the next, where they do."""
     images: Path = Path(kubevirt.CONTAINER_DISKS_DIR)
     """Disks out of container images."""
     service_account: Path = Path(kubevirt.SERVICE_ACCOUNT_DIR)

@@ -84,6 +84,11 @@ def consumer_pod(instance: str, uid: str) -> str:
     return f"{fitted('virt-launcher', instance, 55)}-c{_short(uid)}"
 
 
+def state_claim(instance: str) -> str:
+    """`persistent-state-for-<instance>`: the claim of what its firmware and TPM remember from one life to the next."""
+    return fitted("persistent-state-for", instance)
+
+
 def volume(claim_uid: str) -> str:
     """`pvc-<uid>`: the PersistentVolume provisioned for a claim."""
     return f"pvc-{claim_uid}"

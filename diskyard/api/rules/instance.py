@@ -28,12 +28,12 @@ WAYS: Final = ("exec", "guestAgentPing", "httpGet", "tcpSocket")
 NOT_YET: Final = (
     "resourceClaims",
     "domain.cpu.dedicatedCpuPlacement", "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime",
-    "domain.features.hypervPassthrough", "domain.firmware.acpi", "domain.firmware.bootloader.efi.persistent",
+    "domain.features.hypervPassthrough", "domain.firmware.acpi",
     "domain.firmware.kernelBoot", "domain.ioThreads", "domain.launchSecurity",
     "domain.memory.hugepages",
     "domain.devices.autoattachVSOCK", "domain.devices.clientPassthrough",
     "domain.devices.downwardMetrics", "domain.devices.filesystems", "domain.devices.gpus",
-    "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue", "domain.devices.tpm.persistent",
+    "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue",
 )  # fmt: skip
 """Fields that ask for what we cannot do yet: refused, never ignored."""
 DISK_NOT_YET: Final = (
