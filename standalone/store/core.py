@@ -29,7 +29,7 @@ from diskyard.api.names import kubernetes
 from diskyard.api.names.cdi import CLAIM_PROTECTION
 from diskyard.api.pod import quality
 from diskyard.errors import Cause, InvalidRequest
-from standalone.store import admitted, quota, rbac, rules, served
+from standalone.store import admitted, quota, rbac, rules, served, validations
 from standalone.store.shapes import SHAPES
 
 _DATA: Final = ("data", "binaryData")
@@ -284,7 +284,7 @@ def _entries(obj: Obj, old: Obj | None) -> Iterator[Cause]:
         yield Cause(f'Invalid value: "{obj.get("type")}": field is immutable', "type")
 
 
-def _definition(crd: Obj, _: Obj | None) -> Iterator[Cause]:
+def _definition(crd: Obj, old: Obj | None) -> Iterator[Cause]:
     spec = meta.spec(crd)
     if meta.name(crd) != f"{spec['names']['plural']}.{spec['group']}":
         told = f'Invalid value: "{meta.name(crd)}": must be spec.names.plural+"."+spec.group'
@@ -292,6 +292,18 @@ def _definition(crd: Obj, _: Obj | None) -> Iterator[Cause]:
     for index, version in enumerate(spec.get("versions") or ()):
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
             yield _required(f"spec.versions[{index}].schema.openAPIV3Schema")
+    yield from _unreadable(spec, meta.spec(old or {}))
+
+
+def _unreadable(spec: Obj, old: Obj) -> Iterator[Cause]:
+    """New rules that cannot be read; a schema that all versions share is named as such, as a real server does."""
+    known = [version.get("schema") for version in old.get("versions") or ()]
+    schemas = [version.get("schema") or {} for version in spec.get("versions") or ()]
+    shared = all(schema == schemas[0] for schema in schemas)
+    for index, schema in enumerate(schemas[:1] if shared else schemas):
+        place = "spec.validation" if shared else f"spec.versions[{index}].schema"
+        if schema not in known:
+            yield from validations.unreadable(schema.get("openAPIV3Schema") or {}, f"{place}.openAPIV3Schema")
 
 
 def _event(event: Obj, old: Obj | None) -> Iterator[Cause]:

@@ -5,7 +5,6 @@ A URL, an address, a network, a quantity and a version are maps that say what th
 ValueError: the rule that it stands in is then broken, as on a cluster.
 """
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -20,19 +19,9 @@ from diskyard.errors import InvalidRequest
 
 Value = dict[str, Any]
 _IS: Final = "is a"
-_LIBRARIES: Final = re.compile(r"\b(sets|strings|base64|lists|math)\.(\w+)\s*\(|\b(ip)\.(isCanonical)\s*\(")
 _SEMVER: Final = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([\w.-]+))?(?:\+[\w.-]+)?", re.ASCII
 )
-
-
-def plain(text: str) -> str:
-    """An expression with the functions of libraries called by names without dots, as FUNCTIONS knows them."""
-    pieces = re.split(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", text)
-    pieces[::2] = [
-        _LIBRARIES.sub(lambda match: "_".join(filter(None, match.groups())) + "(", one) for one in pieces[::2]
-    ]
-    return "".join(pieces)
 
 
 def _kind(value: Any) -> str:
@@ -81,7 +70,7 @@ def _split(text: str, by: str, most: int = -1) -> list[str]:
 
 def _format(target: Any, values: list[Any]) -> str:
     found = iter(values)
-    return re.sub(r"%(\.\d+)?([sdfexXob%])", lambda match: _shown(match, found), str(target))
+    return re.sub(r"%(\.\d{1,3})?([sdfexXob%])", lambda match: _shown(match, found), str(target))
 
 
 def _shown(match: "re.Match[str]", values: Any) -> str:
@@ -201,24 +190,17 @@ def _reads(read: Callable[[Any], Any]) -> Callable[[Any], bool]:
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "charAt": _char, "indexOf": _index, "lastIndexOf": _last, "lowerAscii": str.lower, "upperAscii": str.upper,
     "trim": str.strip, "substring": _substring, "replace": _replace, "split": _split, "format": _format,
-    "join": lambda items, by="": by.join(items), "strings_quote": lambda text: f'"{text}"',
-    "reverse": lambda target: target[::-1],
-    "isSorted": _sorted, "sum": sum, "min": min, "max": max, "slice": lambda items, a, b: items[a:b],
-    "distinct": lambda items: [one for i, one in enumerate(items) if one not in items[:i]], "sort": sorted,
-    "flatten": lambda items: [x for one in items for x in (one if isinstance(one, list) else [one])],
-    "lists_range": lambda most: list(range(most)),
-    "math_greatest": lambda *several: max(*several) if len(several) > 1 else max(several[0]),
-    "math_least": lambda *several: min(*several) if len(several) > 1 else min(several[0]),
+    "join": lambda items, by="": by.join(items), "strings.quote": lambda text: f'"{text}"',
+    "isSorted": _sorted, "sum": sum, "min": min, "max": max,
     "find": _find, "findAll": _find_all,
-    "sets_contains": _all_in, "sets_intersects": lambda a, b: any(one in a for one in b),
-    "sets_equivalent": lambda a, b: _all_in(a, b) and _all_in(b, a),
-    "base64_encode": lambda raw: base64.b64encode(raw).decode(), "base64_decode": base64.b64decode,
+    "sets.contains": _all_in, "sets.intersects": lambda a, b: any(one in a for one in b),
+    "sets.equivalent": lambda a, b: _all_in(a, b) and _all_in(b, a),
     "url": _url, "isURL": _reads(_url), "getScheme": _part(lambda url: url.scheme),
     "getHost": _part(lambda url: url.netloc.rpartition("@")[2]), "getHostname": _part(lambda url: url.hostname),
     "getPort": _part(lambda url: url.port and str(url.port)), "getEscapedPath": _part(lambda url: url.path),
     "getQuery": lambda url: parse_qs(urlsplit(url["text"]).query, keep_blank_values=True),
     "ip": _ip, "isIP": _reads(_ip), "family": lambda value: _address(value).version,
-    "ip_isCanonical": lambda text: str(ip_address(text)) == text, "isLoopback": _of_address("is_loopback"),
+    "ip.isCanonical": lambda text: str(ip_address(text)) == text, "isLoopback": _of_address("is_loopback"),
     "isUnspecified": _of_address("is_unspecified"), "isLinkLocalUnicast": _of_address("is_link_local"),
     "isGlobalUnicast": lambda value: not any(
         getattr(_address(value), name) for name in ("is_multicast", "is_loopback", "is_unspecified", "is_link_local")
@@ -234,4 +216,4 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "semver": _semver, "isSemver": _reads(_semver), "major": lambda one: one["numbers"][0],
     "minor": lambda one: one["numbers"][1], "patch": lambda one: one["numbers"][2],
 }  # fmt: skip
-"""By the name that an expression calls them by, after `plain`; a method's first argument is what stands before it."""
+"""By the name that an expression calls them by; a method's first argument is what stands before it."""

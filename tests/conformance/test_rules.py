@@ -57,6 +57,40 @@ RULES = {
         "no",
     ),
     "sets": ("sets.contains(['yes', 'well'], [self]) && sets.intersects([self], ['yes'])", "yes", "no"),
+    "optional elements": ("[self][?0].orValue('x') == 'yes' && ![self][?1].hasValue()", "yes", "no"),
+    "optional entries": (
+        "{'a': self}.?a.orValue('') == 'yes' && !{'a': self}.?b.hasValue() && {?'a': {'b': self}.?b}.size() == 1",
+        "yes",
+        "no",
+    ),
+    "optional values": (
+        "optional.of(self).optMap(x, x.size()).orValue(0) == 3 && optional.none().or(optional.of(1)).value() == 1",
+        "yes",
+        "no",
+    ),
+    "two variables": (
+        "[self].all(i, v, i == 0 && v == 'yes') && {'a': self}.exists(k, v, k == 'a' && v == 'yes')",
+        "yes",
+        "no",
+    ),
+    "transformed": (
+        "[self].transformList(i, v, v + 'x') == ['yesx'] && {'a': self}.transformMap(k, v, v + 'x')['a'] == 'yesx' && "
+        "{'a': self}.transformMapEntry(k, v, {v: k})['yes'] == 'a'",
+        "yes",
+        "no",
+    ),
+    "formats": (
+        "!format.dns1123Label().validate(self).hasValue() && format.named('uuid').value().validate(self).hasValue()",
+        "a-b",
+        "A_b",
+    ),
+    "whatever fails beside it": ("1 / int(self) == 1 || self == '0'", "0", "5"),
+    "overflow": ("int(self) + 9223372036854775807 > 0", "0", "5"),
+    "times": (
+        "timestamp(self).getHours('+02:00') == 5 && duration('90m').getMinutes() == 90",
+        "2024-01-02T03:04:05Z",
+        "2024-01-02T04:04:05Z",
+    ),
     "broken off": ("quantity(self).isGreaterThan(quantity('1'))", "2", "many"),
 }
 """By name: a rule of a text, one that keeps it and one that does not."""
@@ -123,3 +157,19 @@ def test_who_keeps_a_rule_comes_in_and_who_does_not_is_told(
     (cause,) = refused.value.causes
     assert cause.field == f"spec.rule{list(RULES).index(rule)}"
     assert cause.reason == "FieldValueInvalid"
+
+
+@pytest.mark.parametrize("rule", ["self +", "nobody == self", "cel.bind(x, self, x) == 'a'", "self == 'a' b"])
+def test_a_definition_with_a_rule_that_cannot_be_read_is_refused(line: Line, rule: str) -> None:
+    crd = definition(f"unread{os.getpid()}x{next(_numbers)}")
+    fields = meta.spec(crd)["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    fields["rule0"]["x-kubernetes-validations"] = [{"rule": rule}]
+
+    with pytest.raises(Invalid) as refused:
+        line.server.client.create(CRD, crd)
+
+    place = (
+        "spec.validation.openAPIV3Schema.properties[spec].properties[rule0].x-kubernetes-validations[0].rule"
+    )
+    assert [(cause.field, cause.reason) for cause in refused.value.causes] == [(place, "FieldValueInvalid")]
+    assert "compilation failed: ERROR: " in str(refused.value)

@@ -98,7 +98,7 @@ def test_a_rule_about_a_change_looks_at_what_was(store: Objects) -> None:
 
 
 def test_a_rule_that_meets_what_is_not_there_refuses_and_says_so(store: Objects) -> None:
-    with pytest.raises(Invalid, match=r"evaluating rule: self\.low <= self\.high"):
+    with pytest.raises(Invalid, match="no such key: high evaluating rule: low must not exceed high"):
         store.create(WIDGET, builders.some(WIDGET, "one", spec={"low": 1}))
 
 
@@ -111,10 +111,63 @@ def test_fields_that_cel_cannot_name_have_other_names_there() -> None:
     assert schema.broken({"dash-ed": "x", "namespace": "z"}, None)
 
 
-def test_a_rule_in_a_language_that_is_not_known_is_passed_over() -> None:
+def test_a_rule_that_cannot_be_read_and_was_stored_before_is_passed_over() -> None:
     schema = Schema({"type": "object", "x-kubernetes-validations": [{"rule": "self.?a +"}]})
 
     assert not schema.broken({}, None)
+
+
+@pytest.mark.parametrize(
+    "rule", ["self.low +", "self.low == nobody", "cel.bind(x, 1, x) == 1", "has(self)", "1 1"]
+)
+def test_a_definition_whose_rule_cannot_be_read_is_refused(store: Objects, rule: str) -> None:
+    spec = {**SPEC, "x-kubernetes-validations": [{"rule": rule}]}
+
+    with pytest.raises(Invalid, match="compilation failed") as refused:
+        store.patch(CRD, Key("widgets.tests.example"), {"spec": meta.spec(definition(spec))})
+
+    rules = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations"
+    assert [cause.field for cause in refused.value.causes] == [f"{rules}[0].rule"]
+
+
+def test_what_was_is_optional_where_the_rule_says_so() -> None:
+    rule = {"rule": "oldSelf.?low.orValue(0) <= self.low", "optionalOldSelf": True}
+    schema = Schema(
+        {"type": "object", "properties": {"low": {"type": "integer"}}, "x-kubernetes-validations": [rule]}
+    )
+
+    assert not schema.broken({"low": 1}, None)
+    assert not schema.broken({"low": 2}, {"low": 1})
+    assert schema.broken({"low": 1}, {"low": 2})
+
+
+def test_rules_see_texts_in_the_type_of_their_format() -> None:
+    rule = {"rule": "self.until > self.since && self.every < duration('1h') && self.ratio * 2.0 == 4.0"}
+    known = {"since": "date-time", "until": "date-time", "every": "duration"}
+    properties = {name: {"type": "string", "format": one} for name, one in known.items()} | {
+        "ratio": {"type": "number"}
+    }
+    schema = Schema({"type": "object", "properties": properties, "x-kubernetes-validations": [rule]})
+    right = {
+        "since": "2026-11-21T13:00:00+02:00",
+        "until": "2026-11-21T12:00:00Z",
+        "every": "30m",
+        "ratio": 2,
+    }
+
+    assert not schema.broken(right, None)
+    assert schema.broken({**right, "every": "90m"}, None)
+    assert schema.broken({**right, "until": "2026-11-21T10:00:00Z"}, None)
+
+
+def test_a_rule_that_costs_too_much_is_looked_at_no_further() -> None:
+    dear = {"rule": "self.list.all(a, !self.text.contains('b'))", "message": "too dear"}
+    schema = Schema({"type": "object", "x-kubernetes-validations": [dear]})
+    text = "a" * 100_000
+
+    assert not schema.broken({"list": [1] * 50, "text": text}, None)
+    (cause,) = schema.broken({"list": [1] * 150, "text": text}, None)
+    assert cause.message.endswith("due to call cost exceeds limit for rule: too dear")
 
 
 def test_a_profile_holds_to_the_access_modes_that_there_are(store: Objects) -> None:
