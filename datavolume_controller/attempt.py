@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from diskyard.api import meta
 from diskyard.api.job import TerminationMessage
-from diskyard.api.names import cdi
+from diskyard.api.names import cdi, clone
 from diskyard.api.progress import Failure
 
 KEPT: Final = 10
@@ -34,6 +34,13 @@ ADVICE: Final[Mapping[str, str]] = {
     "SourceChanged": "It starts over with the source as it is now.",
 }
 """Reason of a failure -> what a user can do; `{source}`: the kind of the source; `{retry}`: our annotation."""
+CLONE_ADVICE: Final[Mapping[str, str]] = {
+    "SourceMissing": "Look at what the source claim holds.",
+    "UnsupportedImage": "Look at what the source claim holds.",
+    "AccessDenied": "",
+    "InvalidRequest": "",
+}
+"""The same of what is cloned, where that is another: its source cannot be changed."""
 UPLOAD_ADVICE: Final[Mapping[str, str]] = {
     "ImageTooLarge": "Upload into another, larger one.",
     "ChecksumError": "Check the checksum that was promised, and send the image again.",
@@ -77,7 +84,8 @@ def attempt(run: str, time: str, ended: TerminationMessage, exit_code: int, sour
     """The try that ended so, at a source of that kind."""
     reason = SUCCEEDED if exit_code == 0 and not ended.fatal else ended.reason or FAILED
     message = ended.message or f"the importer ended with exit code {exit_code} and said nothing; see its log"
-    advice = ADVICE.get(reason, "").format(source=source, retry=cdi.RETRY)
+    advice = {**ADVICE, **(CLONE_ADVICE if source == clone.SOURCE else {})}.get(reason, "")
+    advice = advice.format(source=source, retry=cdi.RETRY)
     return Attempt(
         run, time, reason, message[:_MESSAGE_LIMIT], ended.bytes_fetched, advice, phase=ended.phase
     )

@@ -72,11 +72,10 @@ def _unfilled(world: World) -> Plan | None:
             world, "SnapshotNotReady", f"The source snapshot {name} is not ready to use; waits for it"
         )
         return Plan((*waits.actions, *_exchanged(world)), clonephases.PAUSE)
-    filling = bool(source.pod_phase) and not source.filled
-    unbound = not source.bound
-    if not (filling or unbound or source.deleting):
+    if source.bound and not source.unfilled and not source.deleting:
         return None
-    what = "is being deleted" if source.deleting else "is not fully imported" if filling else "is not bound"
+    unfilled = "is not fully imported" if source.unfilled else "is not bound"
+    what = "is being deleted" if source.deleting else unfilled
     waits = _refused(world, "CloneSourceNotReady", f"The source PVC {name} {what}; waits for it")
     return Plan((*waits.actions, *_exchanged(world)))
 

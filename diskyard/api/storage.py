@@ -123,6 +123,12 @@ class Claim:
         return self.pod_phase == "Succeeded" and not self.staged
 
     @property
+    def unfilled(self) -> bool:
+        """Whether we are to put something into it that is not all there: who reads it now reads half a disk."""
+        ours = self.pod_phase or any(each in self.annotations for each in cdi.FILLED_BY_US)
+        return bool(ours) and not self.filled and cdi.POPULATED_FOR not in self.annotations
+
+    @property
     def fatal(self) -> bool:
         """Whether it can never be filled as asked."""
         return self.annotations.get(cdi.IMPORT_FATAL) == "true"

@@ -116,6 +116,25 @@ REFUSED: dict[str, tuple[Obj, str, str]] = {
         "Required value: DataSourceRef apiGroup when kind is not 'PersistentVolumeClaim'",
         "spec.storage.dataSourceRef.apiGroup",
     ),
+    "a populator without a kind": (
+        populated(dataSource=foreign(kind="")), "Required value: DataSource kind", "spec.storage.dataSource.kind",
+    ),
+    "a populator of a group that is not said": (
+        populated(dataSource=foreign(apiGroup=None)),
+        "Required value: DataSource apiGroup when kind is not 'PersistentVolumeClaim'",
+        "spec.storage.dataSource.apiGroup",
+    ),
+    **{
+        f"a referred populator without a {entry}": (
+            populated(dataSourceRef=foreign(**{entry: ""})), f"Required value: DataSourceRef {entry}",
+            f"spec.storage.dataSourceRef.{entry}",
+        )
+        for entry in ("name", "kind")
+    },
+    "a populator in another namespace": (
+        populated(dataSourceRef=foreign(namespace="n")), "Invalid value: DataSourceRef namespace not supported",
+        "spec.storage.dataSourceRef.namespace",
+    ),
     "neither source nor sourceRef": (
         without("source"),
         "Data volume should have either Source or SourceRef, or be externally populated", "spec.source",
@@ -169,6 +188,11 @@ REFUSED: dict[str, tuple[Obj, str, str]] = {
     ),
     "a checksum that is too short": (
         summed("sha256:00"), "Invalid checksum format: invalid sha256 hash length: expected 64 hex characters, got 2",
+        "spec.source.http.checksum",
+    ),
+    "a checksum of other characters": (
+        summed(f"md5:{'z' * 32}"), "Invalid checksum format: checksum hash is not valid hexadecimal: "
+        "found 'z' at character 1",
         "spec.source.http.checksum",
     ),
     "a checksum without a hash": (

@@ -50,6 +50,11 @@ def test_advice_names_the_field_of_the_source() -> None:
     )
 
 
+def test_nobody_is_told_to_correct_what_a_clone_cannot_change() -> None:
+    said = TerminationMessage("no disk.img", "SourceMissing", fatal=True)
+    assert attempt.attempt("a", NOW, said, 3, "clone").advice == "Look at what the source claim holds."
+
+
 def test_success_is_recorded_too() -> None:
     found = attempt.attempt("a", NOW, TerminationMessage("Import Complete", bytes_fetched=42), 0)
     assert (found.failed, found.reason, found.bytes) == (False, "Completed", 42)

@@ -296,6 +296,34 @@ def test_a_copy_goes_through_its_phases_and_leaves_nothing(play: Play) -> None:
     }  # fmt: skip
 
 
+ASKED = {
+    "an import": {cdi.IMPORT_SOURCE: "http", cdi.IMPORT_ENDPOINT: "http://images.example/disk.img"},
+    "an import that has its pod": {cdi.IMPORT_SOURCE: "none", cdi.POD_PHASE: "Running"},
+    "an upload": {cdi.UPLOAD_TARGET: ""},
+    "one stage of several": {cdi.POD_PHASE: "Succeeded", cdi.CHECKPOINT_CURRENT: "snapshot-1"},
+}
+
+
+@pytest.mark.parametrize("said", ASKED.values(), ids=ASKED.keys())
+def test_a_source_that_still_waits_for(play: Play, said: dict[str, str]) -> None:
+    """It is bound, and nobody works on it yet; whoever read it would keep its importer from it."""
+    golden = Key("golden", "default")
+    play.store.patch(CLAIM, golden, {"metadata": {"annotations": {cdi.POD_PHASE: None, **said}}})
+
+    play.asks()
+
+    dv = play.store.get(DATA_VOLUME, Key("copy", "default"))
+    bound = meta.condition(dv, "Bound") or {}
+    assert bound["reason"] == "CloneSourceNotReady"
+    assert "The source PVC golden is not fully imported; waits for it" in bound["message"]
+    assert not [each for each in play.store.list(POD).items if meta.name(each).endswith("-source-pod")]
+
+    done = {cdi.POD_PHASE: "Succeeded", cdi.CHECKPOINT_CURRENT: None}
+    play.store.patch(CLAIM, golden, {"metadata": {"annotations": done}})
+    play.settle()
+    assert play.pod(suffix="-source-pod")
+
+
 def test_a_crash_behind_any_action_changes_nothing_in_the_end(swift_path: Path) -> None:
     def played(name: str, cut: int) -> tuple[Any, int]:
         with Objects.open(swift_path / name) as store, Scraper(fetch=lambda _: "") as scraper:

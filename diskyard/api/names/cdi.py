@@ -54,6 +54,8 @@ POPULATOR_KIND: Final = P + "storage.populator.kind"
 PRIME: Final = P + "storage.populator.pvcPrime"
 """On a claim with a populator: the claim that is filled in its place."""
 UPLOAD_TARGET: Final = P + "storage.upload.target"
+FILLED_BY_US: Final = (IMPORT_ENDPOINT, IMPORT_SOURCE, UPLOAD_TARGET)
+"""Each asks us to fill a claim."""
 VOLUME_LIST: Final = P + "storage.persistentVolumeList"
 """On a claim for volumes made by hand: their names, as JSON."""
 CHECKPOINT: Final = P + "storage.checkpoint."
