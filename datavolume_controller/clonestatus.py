@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from datavolume_controller.outcome import Event, Outcome
+from datavolume_controller.outcome import Event, Outcome, held_back
 from datavolume_controller.world import World
 from diskyard.api.datavolume import Phase
 from diskyard.api.names import clone
@@ -36,8 +36,7 @@ def outcome(world: World, held: Claim) -> Outcome | None:
         message = f"Successfully cloned from {words['source']} into {words['target']}"
         return Outcome(Phase.SUCCEEDED, Event("CloneSucceeded", message))
     if not held.bound and world.waits:
-        message = f"PVC {held.key.name} Pending Population"
-        return Outcome(Phase.POPULATING, Event("PendingPopulation", message))
+        return held_back(held, populated=True)
     if said == "Error":
         message = held.annotations.get(clone.ERROR, "")
         return Outcome(world.dv.phase or Phase.PENDING, Event("CloneFailed", message, warning=True))

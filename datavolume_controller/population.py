@@ -157,15 +157,16 @@ def static_volumes(dv: DataVolume, volumes: Iterable[Volume]) -> tuple[str, ...]
 
 
 def repeated(dv: DataVolume, held: Claim) -> dict[str, str | None]:
-    """What a claim that is not filled yet has to be told anew: another source than before, or to try again now."""
-    if dv.origin is None or cdi.VOLUME_LIST in held.annotations:
+    """What a claim that is not filled yet has to be told anew: another source, to try again, to wait for nobody."""
+    if cdi.VOLUME_LIST in held.annotations:
         return {}
+    keys = (*(PASSED if dv.origin else ()), cdi.IMMEDIATE_BINDING)
     passed: dict[str, str | None] = {
         key: dv.annotations[key]
-        for key in PASSED
+        for key in keys
         if key in dv.annotations and dv.annotations[key] != held.annotations.get(key)
     }
-    if ours(held.populator):
+    if dv.origin is None or ours(held.populator):
         return passed
     return passed | corrected(held.annotations, asked(dv.origin)) | advanced(dv.stages, held.annotations)
 

@@ -6,7 +6,7 @@ from typing import Final
 from datavolume_controller import clonestatus
 from datavolume_controller.aspect import conditions, in_tree
 from datavolume_controller.claim import Refusal
-from datavolume_controller.outcome import Event, Outcome
+from datavolume_controller.outcome import Event, Outcome, held_back
 from datavolume_controller.stages import advanced
 from datavolume_controller.world import World
 from diskyard.api.condition import timed
@@ -60,9 +60,7 @@ def _external(world: World) -> Outcome | None:
         message = f"PVC {claim.key.name} successfully populated by {populator.kind}"
         return Outcome(Phase.SUCCEEDED, Event("ExternalPopulationSucceeded", message))
     if world.waits:
-        return Outcome(
-            Phase.POPULATING, Event("PendingPopulation", f"PVC {claim.key.name} Pending Population")
-        )
+        return held_back(claim, populated=True)
     chosen = world.storage.named(claim.storage_class)
     if chosen is not None and in_tree(chosen.provisioner):
         message = (
@@ -119,14 +117,11 @@ def _unbound(world: World) -> Outcome | None:
     claim = _claim(world)
     if claim.bound:
         return None
-    name = claim.key.name
     if world.populated:
         if world.waits:
-            return Outcome(Phase.POPULATING, Event("PendingPopulation", f"PVC {name} Pending Population"))
+            return held_back(claim, populated=True)
         return None if claim.pod_phase else _as_before(world)
-    if world.waits:
-        return Outcome(Phase.WAITING, Event("WaitForFirstConsumer", f"PVC {name} Pending"))
-    return Outcome(Phase.PENDING)
+    return held_back(claim, populated=False) if world.waits else Outcome(Phase.PENDING)
 
 
 def _not_begun(world: World) -> Outcome | None:

@@ -31,7 +31,7 @@ def users(client: Client, claim: Key) -> tuple[Key, ...]:
 
 
 def in_use(obj: Obj, claim: Claim, by: Key, reason: str) -> Plan:
-    """Say who keeps the claim from being filled, also where its DataVolume looks, and look again."""
+    """Say who keeps the claim from being filled, once, also where its DataVolume looks, and look again."""
     message = f"pod {by} using PersistentVolumeClaim {claim.key.name}"
     said = annotated(claim, running("false", reason, message))
-    return Plan((Tell(CLAIM, obj, reason, message, warning=True), *said), PAUSE)
+    return Plan((Tell(CLAIM, obj, reason, message, warning=True), *said) if said else (), PAUSE)

@@ -1,4 +1,4 @@
-"""Claims that were there before their DataVolume: taken over where the user or the operator says so, of every source."""
+"""Claims that were there before their DataVolume: taken over where user or operator say so, of every source."""
 
 from typing import Any
 

@@ -64,6 +64,11 @@ def test_leaves_a_claim_alone_that_another_pod_uses() -> None:
     assert told(plan) == [("ImportTargetInUse", "pod default/reader using PersistentVolumeClaim disk")]
     assert plan.requeue_after
 
+    known = a_claim()
+    known["metadata"]["annotations"] |= said(plan)
+    again = decided(import_world(known, users=(Key("reader", "default"),)))
+    assert (again.actions, again.requeue_after) == ((), plan.requeue_after)
+
 
 def test_waits_longer_after_each_failure_before_it_makes_another_pod() -> None:
     failed = '[{"run":"p/1","time":"2026-11-21T12:00:00Z","reason":"Error","message":"x"}]'

@@ -2,8 +2,10 @@
 
 from contextlib import closing
 
+import pytest
+
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, DATA_SOURCE, DATA_VOLUME, POD, RESOURCE_QUOTA, STORAGE_CLASS, Key
+from diskyard.api.meta import CLAIM, DATA_SOURCE, DATA_VOLUME, POD, RESOURCE_QUOTA, STORAGE_CLASS, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.api.progress import Figures
 from diskyard.kube.client import Deletion
@@ -111,6 +113,26 @@ def test_a_class_that_waits_makes_the_datavolume_wait(node: Node) -> None:
     assert node.gone(POD, "importer-disk")
     node.bind()
     assert node.pod()
+
+
+@pytest.mark.parametrize("source", [{"blank": {}}, {"upload": {}}], ids=["import", "upload"])
+@pytest.mark.parametrize("populator", ["true", "false"], ids=["populator", "annotations"])
+def test_who_waited_for_a_consumer_can_still_be_told_to_wait_for_nobody(
+    node: Node, source: Obj, populator: str
+) -> None:
+    wanted = {"resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "local-wait"}
+    dv = data_volume("disk", source=source, storage=wanted)
+    dv["metadata"]["annotations"] = {cdi.USE_POPULATOR: populator}
+    node.apply(dv)
+    node.until("PendingPopulation" if populator == "true" else "WaitForFirstConsumer")
+    assert any("waits for the first pod that uses it" in each for each in node.told("DataVolume"))
+
+    at_once = {"metadata": {"annotations": {cdi.IMMEDIATE_BINDING: ""}}}
+    node.client.patch(DATA_VOLUME, Key("disk", "default"), at_once)
+
+    eventually(lambda: cdi.IMMEDIATE_BINDING in meta.annotations(node.claim()), 60)
+    if "blank" in source:
+        assert eventually(lambda: node.client.list(POD).items, 60)
 
 
 def test_what_an_image_says_of_itself_comes_to_the_datavolume_once(node: Node) -> None:

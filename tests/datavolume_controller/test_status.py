@@ -1,15 +1,17 @@
 """What a DataVolume says, sentence by sentence: phases, conditions, progress, times."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from datavolume_controller import status
-from datavolume_controller.claim import Refusal
+from datavolume_controller.claim import Refusal, Storage
 from datavolume_controller.status import outcome
 from datavolume_controller.world import World
 from diskyard.api.meta import Condition
 from diskyard.api.names import cdi
+from diskyard.api.storage import StorageClass
 from tests import builders
 from tests.datavolume_controller.worlds import GATED, NOW, a_claim, dv_world, owned, percent
 
@@ -110,6 +112,24 @@ PHASES = {
 def test_the_phase_when(world: World, phase: str, event: str) -> None:
     found = outcome(world)
     assert (found.phase, found.event.reason if found.event else "") == (phase, event)
+
+
+@pytest.mark.parametrize("world", [owned("Pending", "local-wait"), populated("Pending", "local-wait")])
+def test_who_waits_for_a_consumer_says_so_and_how_to_go_on_without(world: World) -> None:
+    event = outcome(world).event
+    assert event
+    assert "StorageClass local-wait waits for the first pod that uses it" in event.message
+    assert cdi.IMMEDIATE_BINDING in event.message
+
+
+def test_somebody_elses_populator_needs_a_driver_that_can_be_asked() -> None:
+    in_tree = Storage((StorageClass("old", "kubernetes.io/aws-ebs"),))
+    world = populated("Pending", "old", PAINTER)
+    found = outcome(replace(world, storage=in_tree))
+    assert (found.phase, found.event and found.event.reason) == (
+        "Pending",
+        "NoCSIDriverForExternalPopulation",
+    )
 
 
 def test_without_the_gate_nobody_waits_for_a_consumer() -> None:
