@@ -1,5 +1,6 @@
 """Sends a file by tus, and goes on after whatever happens on the way; by one request to proxies that know no tus."""
 
+import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
+import urllib3
 
 from diskyard.api.names import upload
 from diskyard.disk.target import Progress
@@ -73,6 +75,8 @@ class Client:
         self._session = requests.Session()
         self._session.verify = proxy.verify
         self._session.trust_env = proxy.verify is True
+        if proxy.verify is False:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it is what was asked for
         self._token = ""
         self._chunk = file.size
 
@@ -179,7 +183,7 @@ class Client:
             try:
                 return ask()
             except (requests.RequestException, SourceUnavailable, Busy) as error:
-                if isinstance(error, requests.exceptions.SSLError):
+                if _distrusted(error):
                     raise AccessDenied(
                         f"the certificate of {self._proxy.url} is not trusted: {error}. Give the URL that the "
                         "CDIConfig says, or --insecure"
@@ -221,6 +225,15 @@ class Client:
 
     def _pause(self, failures: int) -> None:
         time.sleep(min(_LONGEST_PAUSE, 0.2 * 2**failures))
+
+
+def _distrusted(error: BaseException | None) -> bool:
+    """Whether it is the certificate: a line that breaks in a TLS handshake is an SSLError, too."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class _Body:

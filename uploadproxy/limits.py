@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from diskyard.api.names import upload
+from diskyard.api.upload import EXPIRY
 from diskyard.errors import InvalidRequest
 
 
@@ -22,6 +23,8 @@ class Limits:
     one_client: int = 64
     ready: float = 10.0
     """Until the claim's server has to be ready."""
+    expiry: float = EXPIRY
+    """For which an upload that nobody goes on with is kept."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Limits":
@@ -32,6 +35,7 @@ class Limits:
             slowest=_positive(env, upload.ENV_SLOWEST, cls.slowest),
             requests=int(_positive(env, upload.ENV_REQUESTS, cls.requests)),
             one_client=int(_positive(env, upload.ENV_ONE_CLIENT, cls.one_client)),
+            expiry=_positive(env, upload.ENV_EXPIRY, cls.expiry),
         )
 
 
@@ -41,13 +45,18 @@ _FIRST: Final = 10.0
 
 
 def told(limits: Limits) -> dict[str, str]:
-    """The header by which a proxy tells a server how long to bear silence."""
-    return {upload.IDLE_HEADER: f"{limits.idle + _FIRST:g}"}
+    """The headers by which a proxy tells a server how long to bear silence, and to keep what nobody goes on with."""
+    return {upload.IDLE_HEADER: f"{limits.idle + _FIRST:g}", upload.EXPIRY_HEADER: f"{limits.expiry:g}"}
 
 
 def idle(headers: Mapping[str, str], otherwise: float) -> float:
     """How long a server bears silence in a request. Raises InvalidRequest."""
     return _positive(headers, upload.IDLE_HEADER, otherwise)
+
+
+def expiry(headers: Mapping[str, str], otherwise: float) -> float:
+    """How long a server keeps an upload that nobody goes on with. Raises InvalidRequest."""
+    return _positive(headers, upload.EXPIRY_HEADER, otherwise)
 
 
 def _positive(env: Mapping[str, str], name: str, otherwise: float) -> float:

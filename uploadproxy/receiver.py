@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +54,7 @@ class Receiver:
         self._whole = False
         self._single = False
         self._making = asyncio.Lock()
+        self._opened = 0.0
         self._reaper: asyncio.Task[None] | None = None
 
     @property
@@ -87,8 +89,9 @@ class Receiver:
         async with self._making:
             await self._cleared()
             made = Ticket(
-                secrets.token_hex(16), wanted.length, time.time(), dict(wanted.metadata), wanted.checksum
-            )
+                secrets.token_hex(16), wanted.length, time.time(), dict(wanted.metadata), wanted.checksum,
+                expiry=self.expiry,
+            )  # fmt: skip
             self.ticket = made
             self._begun(await sessions.begun(self.place, made))
             return made
@@ -107,6 +110,8 @@ class Receiver:
         """The resumable upload that there is, at work or not."""
         if self.ticket is None and not self._single:
             self.ticket = await call(shelf.ticket, self.place.target)
+            if self.ticket and self.ticket.expiry:
+                self.expiry = self.ticket.expiry
         return self.ticket
 
     async def withdraw(self, found: Session) -> None:
@@ -114,6 +119,11 @@ class Receiver:
         await found.stop(Withdrawn("the upload was withdrawn"))
         await call(shelf.discard, self.place.target)
         self.session = self.ticket = None
+
+    async def open(self, _: web.Application) -> None:
+        """Look after what an earlier server has left, too."""
+        self._opened = asyncio.get_running_loop().time()
+        self._reaper = asyncio.create_task(self._reap())
 
     async def close(self, _: web.Application) -> None:
         """Keep what has come: another server goes on."""
@@ -125,8 +135,6 @@ class Receiver:
     def _begun(self, found: Session) -> Session:
         self.session = found
         found.task.add_done_callback(lambda _: self._ended(found))
-        if self._reaper is None:
-            self._reaper = asyncio.create_task(self._reap())
         return found
 
     def _ended(self, found: Session) -> None:
@@ -158,13 +166,15 @@ class Receiver:
 
     async def _reap(self) -> None:
         while True:
+            with suppress(DiskyardError):
+                left = await self.known()
+                found = await self.find(left.id) if left and self._overdue() else None
+                if found and not found.task.done():
+                    await self.withdraw(found)
             await asyncio.sleep(min(_PERIOD, max(0.05, self.expiry / 4)))
-            found = self.session
-            if (
-                found
-                and not self._single
-                and not found.task.done()
-                and not found.processing.is_set()
-                and found.idle > self.expiry
-            ):
-                await self.withdraw(found)
+
+    def _overdue(self) -> bool:
+        """Whether nobody has gone on in as long as it is kept, since this server began at least."""
+        if self.session is None:
+            return asyncio.get_running_loop().time() - self._opened > self.expiry
+        return not (self.done or self.busy) and self.session.idle > self.expiry

@@ -122,6 +122,7 @@ def application(receiver: Receiver, job: UploadJob) -> web.Application:
         app.router.add_post(path + upload.FORM_ASYNC, single.form_background)
     tus.add_routes(app.router, receiver, job.idle)
     app.on_response_prepare.append(connection.close_after)
+    app.on_startup.append(receiver.open)
     app.on_shutdown.append(receiver.close)
     return app
 

@@ -43,6 +43,8 @@ class Ticket:
     """`algorithm:hex` of the whole; empty: nothing was promised."""
     whole: bool = False
     """An earlier try has shown that it has to be kept until all of it is here."""
+    expiry: float = 0.0
+    """Seconds for which it is kept when nobody goes on with it; 0: as the server thinks."""
 
 
 class Shelf:

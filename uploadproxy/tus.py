@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
-from functools import wraps
+from functools import partial, wraps
 from typing import Final
 
 from aiohttp import web
@@ -60,25 +60,26 @@ class Answered(Exception):
 
 def add_routes(router: web.UrlDispatcher, receiver: Receiver, idle: float) -> None:
     """Serve tus below its path."""
-    uploads = _Uploads(receiver, idle)
+    uploads, spoken = _Uploads(receiver, idle), partial(_spoken, receiver)
     one = upload.UPLOADS + "/{name}"
-    router.add_route("OPTIONS", upload.UPLOADS, _spoken(uploads.options))
-    router.add_route("OPTIONS", one, _spoken(uploads.options))
-    router.add_post(upload.UPLOADS, _spoken(uploads.create))
-    router.add_get(upload.UPLOADS, _spoken(uploads.states), allow_head=False)
-    router.add_get(one, _spoken(uploads.state), allow_head=False)
-    router.add_head(one, _spoken(uploads.head))
-    router.add_patch(one, _spoken(uploads.patch))
-    router.add_delete(one, _spoken(uploads.delete))
+    router.add_route("OPTIONS", upload.UPLOADS, spoken(uploads.options))
+    router.add_route("OPTIONS", one, spoken(uploads.options))
+    router.add_post(upload.UPLOADS, spoken(uploads.create))
+    router.add_get(upload.UPLOADS, spoken(uploads.states), allow_head=False)
+    router.add_get(one, spoken(uploads.state), allow_head=False)
+    router.add_head(one, spoken(uploads.head))
+    router.add_patch(one, spoken(uploads.patch))
+    router.add_delete(one, spoken(uploads.delete))
 
 
-def _spoken(handler: Handler) -> Handler:
+def _spoken(receiver: Receiver, handler: Handler) -> Handler:
     """Answers in tus' manner, errors too."""
 
     @wraps(handler)
     async def spoken(request: web.Request) -> web.StreamResponse:
         try:
             _check_version(request)
+            receiver.expiry = limits.expiry(request.headers, receiver.expiry)
             answer = await handler(request)
         except Answered as said:
             answer = web.Response(status=said.status, text=said.text or None)

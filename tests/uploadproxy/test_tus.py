@@ -194,6 +194,17 @@ def test_an_upload_that_nobody_goes_on_with_expires(tmp_path: Path) -> None:
         assert pod.session.head(url, headers=TUS, timeout=60).status_code in (404, 410)
 
 
+def test_it_expires_as_its_proxy_has_said_also_when_another_server_finds_it(pod: Pod) -> None:
+    url = pod.create(len(RAW), **{upload.EXPIRY_HEADER: "2"})
+    pod.patch(url, 0, RAW[:MIB], **{upload.EXPIRY_HEADER: "2"})
+    pod.kill()
+    left = pod.left()
+    pod.start()
+
+    assert left
+    eventually(lambda: pod.left() == [], 60)
+
+
 def test_what_is_no_tus_is_told_so(pod: Pod) -> None:
     url = pod.create(len(RAW))
 
