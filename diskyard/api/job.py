@@ -62,6 +62,8 @@ class ImportJob:
     """Of a registry: `pod`, or `node`."""
     architecture: str = ""
     """Of the image in a registry that has several; as they call it: amd64, arm64."""
+    image_path: str = ""
+    """Of the disk in such an image, absolute; empty: the one file below `/disk`."""
     auth_file: str = ""
     """A pull secret: the path of a file as `docker login` writes it."""
     registry_mirrors: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ class ImportJob:
             cdi.ENV_ALLOW_ADDRESSES: self.allow_addresses,
             cdi.ENV_PULL_METHOD: self.pull_method,
             cdi.ENV_ARCHITECTURE: self.architecture,
+            cdi.ENV_IMAGE_PATH: self.image_path,
             cdi.ENV_AUTH_FILE: self.auth_file,
             cdi.ENV_REGISTRY_MIRRORS: ",".join(self.registry_mirrors),
             cdi.ENV_INSECURE_REGISTRIES: ",".join(self.insecure_registries),
@@ -163,6 +166,7 @@ class ImportJob:
             allow_addresses=env.get(cdi.ENV_ALLOW_ADDRESSES, ""),
             pull_method=env.get(cdi.ENV_PULL_METHOD, ""),
             architecture=env.get(cdi.ENV_ARCHITECTURE, ""),
+            image_path=env.get(cdi.ENV_IMAGE_PATH, ""),
             auth_file=env.get(cdi.ENV_AUTH_FILE, ""),
             registry_mirrors=_list(env.get(cdi.ENV_REGISTRY_MIRRORS, "")),
             insecure_registries=_list(env.get(cdi.ENV_INSECURE_REGISTRIES, "")),

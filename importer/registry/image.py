@@ -13,7 +13,7 @@ from importer.address import networks
 from importer.registry.blob import Store, check, document
 from importer.registry.client import Repository
 from importer.registry.credentials import Login, login
-from importer.registry.layers import LayerDisk, disk
+from importer.registry.layers import LayerDisk, Wanted, disk
 from importer.registry.layout import Layout, path_and_tag
 from importer.registry.manifest import (
     Descriptor,
@@ -43,25 +43,25 @@ def opened(job: ImportJob) -> LayerDisk:
     """
     if job.endpoint.startswith(OCI_ARCHIVE):
         path, tag = path_and_tag(job.endpoint)
-        return _disk(Layout(path), tag, job.architecture)
+        return _disk(Layout(path), tag, job)
     if not job.endpoint.startswith(DOCKER):
         raise InvalidRequest(f"Invalid source URL scheme: {job.endpoint}: expected docker:// or oci-archive:")
     image = reference(job.endpoint)
     for mirror in _mirrors(job, image):
         try:
-            return _disk(_repository(job, mirror, None), image.version, job.architecture)
+            return _disk(_repository(job, mirror, None), image.version, job)
         except DiskyardError as error:
             log.warning("the mirror does not have it, asking the next", mirror=mirror.host, because=error)
-    return _disk(
-        _repository(job, image, _own(job), insecure=job.insecure_tls), image.version, job.architecture
+    return _disk(_repository(job, image, _own(job), insecure=job.insecure_tls), image.version, job)
+
+
+def _disk(store: Store, version: str, job: ImportJob) -> LayerDisk:
+    image = _image(
+        store, version, job.architecture or _ARCHITECTURES.get(platform.machine(), platform.machine())
     )
-
-
-def _disk(store: Store, version: str, architecture: str) -> LayerDisk:
-    image = _image(store, version, architecture or _ARCHITECTURES.get(platform.machine(), platform.machine()))
     said = config(document(store.blob(image.config), image.config, store.name), store.name)
-    check_architecture(said.architecture, architecture)
-    return disk(store, image.layers, said.labels)
+    check_architecture(said.architecture, job.architecture)
+    return disk(store, image.layers, said.labels, Wanted.at(job.image_path))
 
 
 def _image(store: Store, version: str, architecture: str) -> Manifest:

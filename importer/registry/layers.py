@@ -1,4 +1,4 @@
-"""The one disk of an image: a file below `disk/`, read straight out of the compressed layer in which it lies.
+"""The one disk of an image: a file below `disk/`, or where it was said to be, read straight out of its compressed layer.
 
 Layers are read from the uppermost down, and no further than the one that has a disk: upper layers win, and
 what a whiteout (OCI image-spec, layer.md) takes away is not there. The rest of the layer is read behind the
@@ -7,6 +7,7 @@ disk, for the digest, before the disk ends.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -24,6 +25,32 @@ _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 
 _Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where the disk is."""
+
+    path: _Path = (FOLDER,)
+    exact: bool = False
+    """The disk is at the path itself, not below it."""
+
+    @classmethod
+    def at(cls, path: str) -> "Wanted":
+        """As a containerDisk says it; empty: the one file below `/disk`."""
+        parts = tuple(part for part in path.split("/") if part)
+        return cls(parts, exact=True) if parts else cls()
+
+    def __str__(self) -> str:
+        return f"the file /{'/'.join(self.path)}" if self.exact else f"one file below /{FOLDER}"
+
+    def has(self, parts: _Path) -> bool:
+        """Whether that is a path of the disk."""
+        return parts == self.path if self.exact else parts[: len(self.path)] == self.path
+
+    def touches(self, parts: _Path) -> bool:
+        """Whether what becomes of that path matters: it is one of the disk, or of a folder that it is in."""
+        return parts[: len(self.path)] == self.path[: len(parts)]
 
 
 class LayerDisk:
@@ -55,9 +82,9 @@ class LayerDisk:
         self._layer.close()
 
 
-def disk(store: Store, layers: Sequence[Descriptor], labels: Mapping[str, str]) -> LayerDisk:
+def disk(store: Store, layers: Sequence[Descriptor], labels: Mapping[str, str], wanted: Wanted) -> LayerDisk:
     """The disk of an image. Raises UnsupportedImage where there is none, or more than one."""
-    hidden = _Hidden()
+    hidden = _Hidden(wanted)
     for descriptor in reversed(layers):
         layer = _Layer(store, descriptor, hidden)
         with ExitStack() as unused:
@@ -68,16 +95,17 @@ def disk(store: Store, layers: Sequence[Descriptor], labels: Mapping[str, str]) 
                 return LayerDisk(layer, member, labels)
         if hidden.all:
             break
+    advice = "" if wanted.exact else f". Build it so: FROM scratch, then ADD --chown=107:107 IMAGE /{FOLDER}/"
     raise UnsupportedImage(
-        f"{store.name} has no disk: expected one file below /{FOLDER}, found none in {len(layers)} layers. "
-        f"Build it so: FROM scratch, then ADD --chown=107:107 IMAGE /{FOLDER}/"
+        f"{store.name} has no disk: expected {wanted}, found none in {len(layers)} layers{advice}"
     )
 
 
 class _Hidden:
     """What upper layers have taken away from the lower ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
         self.all = False
         self._paths: set[_Path] = set()
         self._noted: list[_Path] = []
@@ -90,16 +118,17 @@ class _Hidden:
             path = tuple(folder)
         elif last.startswith(_WHITEOUT):
             path = (*folder, last.removeprefix(_WHITEOUT))
-        elif member.parts == (FOLDER,) and member.kind is not Kind.FOLDER:
+        elif member.parts == self.wanted.path[: len(member.parts)] and member.kind is not Kind.FOLDER:
             path = member.parts
-        if path is not None and path[:1] in ((), (FOLDER,)):
+        if path is not None and self.wanted.touches(path):
             self._noted.append(path)
 
     def settle(self) -> None:
         """The layer is done: what it hides holds from now on."""
         self._paths.update(self._noted)
         self._noted.clear()
-        self.all = self.all or () in self._paths or (FOLDER,) in self._paths
+        above = (self.wanted.path[:length] for length in range(len(self.wanted.path) + 1))
+        self.all = self.all or not self._paths.isdisjoint(above)
 
     def hides(self, parts: _Path) -> bool:
         return any(parts[:length] in self._paths for length in range(len(parts) + 1))
@@ -139,7 +168,7 @@ class _Layer:
         """Read and verify the rest of the layer. Raises UnsupportedImage where it has another disk."""
         for other in self._disks():
             raise UnsupportedImage(
-                f"{self._store.name} has more than one disk: expected one file below /{FOLDER}, found "
+                f"{self._store.name} has more than one disk: expected {self._hidden.wanted}, found "
                 f"{first.name} and {other.name}. Build it with one"
             )
         self._archive.finish()
@@ -152,13 +181,17 @@ class _Layer:
             if not member.parts:
                 continue
             self._hidden.note(member)
-            if member.parts[0] != FOLDER or member.kind is Kind.FOLDER or _is_whiteout(member):
+            if (
+                not self._hidden.wanted.has(member.parts)
+                or member.kind is Kind.FOLDER
+                or _is_whiteout(member)
+            ):
                 continue
             if self._hidden.hides(member.parts):
                 continue
             if member.kind is not Kind.FILE or ".." in member.parts:
                 raise UnsupportedImage(
-                    f"{self._store.name} has a {member.kind} at {member.name}: expected a plain file below /{FOLDER}"
+                    f"{self._store.name} has a {member.kind} at {member.name}: expected a plain file there"
                 )
             yield member
 

@@ -80,8 +80,6 @@ def test_what_is_served_is_admitted(volume: Obj) -> None:
          f"{HERE}.containerDisk.path must not point to root"),
         (one(containerDisk={"image": "x", "path": "/disk/../etc"}), f"{HERE}.containerDisk.path",
          f"{HERE}.containerDisk.path must be an absolute path to a file without relative components"),
-        (one(containerDisk={"image": "x", "path": "/vm.img"}), f"{HERE}.containerDisk.path",
-         f"{HERE}.containerDisk.path '/vm.img' is not supported yet: the image's one disk below /disk is"),
         (one(containerDisk={"image": "x", "imagePullPolicy": "Never"}), f"{HERE}.containerDisk.imagePullPolicy",
          f"{HERE}.containerDisk.imagePullPolicy has invalid value 'Never', allowed are Always, IfNotPresent"),
         (one(emptyDisk={}), f"{HERE}.emptyDisk.capacity", f"{HERE}.emptyDisk.capacity is a required field"),

@@ -46,6 +46,37 @@ def test_the_path_below_disk_may_be_written_in_any_way(pushed: Publisher, volume
     assert imported(volume, pushed.push(tar([entry("disks/no", b"no"), entry(place, DISK)]))) == DISK
 
 
+@pytest.mark.parametrize("layers", [
+    [tar([entry("disk/other", b"no" * 512), entry("images/vm.img", DISK), entry("images/vm.img.old", b"no" * 512)])],
+    [tar([entry("images/vm.img", b"old" * 512)]), tar([entry("images/vm.img", DISK)]), tar([entry("disk/x", b"no")])],
+    [tar([entry("images/vm.img", DISK)]), tar([entry("images/.wh.other"), folder("images")])],
+])  # fmt: skip
+def test_a_path_that_is_asked_for_is_read_and_no_other(
+    pushed: Publisher, volume: Path, layers: list[bytes]
+) -> None:
+    assert imported(volume, pushed.push(*layers), image_path="/images/vm.img") == DISK
+
+
+@pytest.mark.parametrize("above", [
+    entry("images/.wh.vm.img"), entry(".wh.images"), entry("images/.wh..wh..opq"), entry("images"),
+    link("images", "/etc"),
+])  # fmt: skip
+def test_a_path_that_is_taken_away_is_not_there(
+    pushed: Publisher, volume: Path, above: tuple[tarfile.TarInfo, bytes]
+) -> None:
+    url = pushed.push(tar([entry("disk/x", DISK), entry("images/vm.img", DISK)]), tar([above]))
+
+    with pytest.raises(UnsupportedImage, match=r"expected the file /images/vm\.img, found none"):
+        imported(volume, url, image_path="/images/vm.img")
+
+
+def test_a_link_at_a_path_that_is_asked_for_is_refused(pushed: Publisher, volume: Path) -> None:
+    url = pushed.push(tar([entry("etc/x", DISK), link("images/vm.img", "/etc/x")]))
+
+    with pytest.raises(UnsupportedImage, match=r"symbolic link at images/vm\.img"):
+        imported(volume, url, image_path="/images/vm.img")
+
+
 def test_an_image_is_found_by_its_digest(pushed: Publisher, volume: Path) -> None:
     layout = oci.Layout(pushed.folder)
     image = layout.image([tar([entry("disk/x", DISK)])])

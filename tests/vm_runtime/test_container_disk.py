@@ -51,11 +51,12 @@ def test_a_tag_that_moves_is_asked_for_each_time(image: str, policy: str) -> Non
 def test_an_importer_fetches_the_disk_before_the_guest_starts() -> None:
     settings = Config(registry_mirrors=("docker.io=mirror.example",), insecure_registries=("mirror.example",))
 
-    container = fetches(read(image="example/cirros", imagePullSecret="login"), settings)[0]
+    container = fetches(read(image="example/cirros", imagePullSecret="login", path="/a.img"), settings)[0]
 
     env = {each["name"]: each.get("value") for each in container["env"]}
     assert (container["name"], container["command"]) == ("volumev", ["diskyard-importer"])
     assert (env["IMPORTER_SOURCE"], env["IMPORTER_ENDPOINT"]) == ("registry", "docker://example/cirros")
+    assert env[cdi.ENV_IMAGE_PATH] == "/a.img"
     assert env[cdi.ENV_REGISTRY_MIRRORS] == "docker.io=mirror.example"
     assert {each["name"]: each["mountPath"] for each in container["volumeMounts"]} == {
         "v": "/data",

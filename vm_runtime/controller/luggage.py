@@ -148,6 +148,7 @@ def _fetch(volume: Volume, config: Config) -> Obj:
     job = ImportJob(
         source="registry",
         endpoint=f"docker://{volume.source.get('image') or ''}",
+        image_path=str(volume.source.get("path") or ""),
         registry_mirrors=config.registry_mirrors,
         insecure_registries=config.insecure_registries,
         allow_addresses=config.allow_addresses,

@@ -22,8 +22,6 @@ LABEL: Final = 32
 NOT_YET: Final = ("downwardMetrics", "memoryDump", "containerPath")
 """Kinds of volume that KubeVirt has and we do not serve yet."""
 
-FOLDER: Final = "disk"
-"""Where an image has its disk."""
 PULL_POLICIES: Final = ("Always", "IfNotPresent")
 """Without a store of images on the node both fetch, and there is nothing to `Never` fetch."""
 
@@ -122,9 +120,6 @@ def _container_disk(source: Obj, at: str) -> Iterator[Cause]:
         yield Cause(f"{field} must not point to root", field)
     elif path and (not path.startswith("/") or ".." in path.split("/") or path.endswith("/")):
         yield Cause(f"{field} must be an absolute path to a file without relative components", field)
-    elif path and not path.startswith(f"/{FOLDER}/"):
-        text = f"{field} '{path[:256]}' is not supported yet: the image's one disk below /{FOLDER} is"
-        yield Cause(text, field, "FieldValueNotSupported")
     policy = str(source.get("imagePullPolicy") or PULL_POLICIES[0])
     if policy not in PULL_POLICIES:
         text = f"{at}.imagePullPolicy has invalid value '{policy}', allowed are {', '.join(PULL_POLICIES)}"
