@@ -1,4 +1,4 @@
-"""The one disk of an image: a file below `disk/`, or where it was said to be, read straight out of its compressed layer.
+"""The one disk of an image: a file below `disk/`, or where it was said to be, read out of its compressed layer.
 
 Layers are read from the uppermost down, and no further than the one that has a disk: upper layers win, and
 what a whiteout (OCI image-spec, layer.md) takes away is not there. The rest of the layer is read behind the
