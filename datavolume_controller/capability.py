@@ -208,6 +208,7 @@ _SETS: Final = {key: sets for sets, keys in _GROUPS for key in keys}
 _STRATEGIES: Final = {
     **dict.fromkeys(
         (
+            kubernetes.PROVISIONER,
             "csi-vxflexos.dellemc.com", "csi-vxflexos.dellemc.com/nfs", "csi-isilon.dellemc.com",
             "csi-powermax.dellemc.com", "csi-powermax.dellemc.com/nfs", "hspc.csi.hitachi.com", "csi.hpe.com",
             "spectrumscale.csi.ibm.com", "block.csi.ibm.com", *_RBD, *_CEPHFS, "pxd.portworx.com",

@@ -130,7 +130,7 @@ def _snapshot(world: World) -> Plan | None:
 def _snapshot_clone(world: World) -> Plan | None:
     """A volume made from a snapshot."""
     if world.stand_in is not None or world.wanted is None:
-        return None
+        return _provisioned(world, "SnapshotClone")
     own = world.wanted.entry == "snapshot"
     name = world.wanted.key.name if own else derived.clone_snapshot(world.claim.uid)
     made_of = {"apiGroup": VOLUME_SNAPSHOT.group, "kind": VOLUME_SNAPSHOT.kind, "name": name}
@@ -140,9 +140,17 @@ def _snapshot_clone(world: World) -> Plan | None:
 def _csi_clone(world: World) -> Plan | None:
     """A volume that its storage makes from the source's."""
     if world.stand_in is not None or world.wanted is None:
-        return None
+        return _provisioned(world, "CSIClone")
     made_of = {"kind": CLAIM.kind, "name": world.wanted.key.name}
     return in_use(world) or Plan((*said(world, "CSIClone"), _made(world, made_of)))
+
+
+def _provisioned(world: World, phase: str) -> Plan | None:
+    """The storage makes the volume, unless it waits for a pod."""
+    waits = world.storage_class is not None and world.storage_class.waits
+    if world.stand_in is None or world.stand_in.bound or waits:
+        return None
+    return Plan(said(world, phase), PAUSE)
 
 
 def _prepared(world: World) -> Plan | None:

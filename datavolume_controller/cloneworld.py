@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from datavolume_controller import prime
+from datavolume_controller.capability import capability
 from datavolume_controller.cloneright import Verdict
 from datavolume_controller.datasources import Named
 from datavolume_controller.strategy import COPY, Case, Choice, choice
@@ -11,7 +12,7 @@ from diskyard.api import meta, quantity
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
 from diskyard.api.meta import CLAIM, CLONE_SOURCE, Key, Obj
-from diskyard.api.names import cdi, clone, derived
+from diskyard.api.names import cdi, clone, derived, kubernetes
 from diskyard.api.pod import Facts
 from diskyard.api.storage import BLOCK, Claim, Profile, StorageClass
 
@@ -84,12 +85,22 @@ class World:
                 source_driver=self.source_driver,
                 source_block=self.source_block,
                 source_size=self.source.capacity if self.source else asked_size(self.claim),
+                grows_disk=self._grows,
                 of_snapshot=self.wanted.entry == "snapshot",
                 override=self.config.clone_override,
-                profile=self.profile.clone_strategy,
+                profile=self.profile.clone_strategy or capability(self.storage_class).clone_strategy,
                 snapshot_class=self.snapshot_class,
             )
         )
+
+    @property
+    def _grows(self) -> bool:
+        """Whether a disk in a file system is to become larger, on storage of our own: nobody would grow it there."""
+        ours = self.source_driver == kubernetes.PROVISIONER
+        content = self.claim.annotations.get(cdi.CONTENT_TYPE) or "kubevirt"
+        if self.source is None or self.claim.block or not ours or content != "kubevirt":
+            return False
+        return asked_size(self.claim) > self.source.capacity
 
     @property
     def source_block(self) -> bool:

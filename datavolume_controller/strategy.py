@@ -26,6 +26,8 @@ class Case:
     """The operator's word for everything."""
     profile: str = ""
     """The class's own way."""
+    grows_disk: bool = False
+    """Whether a disk in a file system has to become larger: its storage knows of no disk."""
     snapshot_class: str = ""
     """One that both can use; empty: there is none."""
 
@@ -44,6 +46,9 @@ def choice(case: Case) -> Choice:
     wanted = SNAPSHOT if case.of_snapshot else case.override or case.profile or SNAPSHOT
     if wanted == COPY:
         return Choice(COPY)
+    if case.grows_disk:
+        message = "The disk is to be larger than the source's: it is copied, so that it grows"
+        return Choice(COPY, "LargerDisk", message)
     if case.of_snapshot and case.target.provisioner != case.source_driver:
         message = "The storageclass provisioner does not match the volumesnapshotcontent driver"
         return Choice(COPY, "NoProvisionerMatch", message)

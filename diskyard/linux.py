@@ -19,6 +19,7 @@ _PUNCH_HOLE: Final = 0x02
 # include/uapi/linux/fs.h
 _BLKGETSIZE64: Final = 0x80081272
 _BLKZEROOUT: Final = 0x127F
+_FICLONE: Final = 0x40049409
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -51,6 +52,24 @@ def punch(fd: int, start: int, length: int) -> None:
 def zero_device(fd: int, start: int, length: int) -> None:
     """Make a range of a block device read as zeros, its room kept. In whole sectors. Raises OSError."""
     fcntl.ioctl(fd, _BLKZEROOUT, struct.pack("=QQ", start, length))
+
+
+def reflinked(target: int, source: int) -> bool:
+    """Make a file share all blocks of another (ioctl_ficlone(2)); False: the file system cannot. Raises OSError."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno in (
+            errno.EOPNOTSUPP,
+            errno.EINVAL,
+            errno.EXDEV,
+            errno.ENOTTY,
+            errno.ENOSYS,
+            errno.EPERM,
+        ):
+            return False
+        raise
+    return True
 
 
 def device_size(fd: int) -> int:

@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from diskyard.api import meta
@@ -12,6 +12,7 @@ from diskyard.kube.client import Client
 from diskyard.kube.reconcile import Tell, find
 from standalone.colleagues import ALL, Duties
 from standalone.storage import volume
+from standalone.storage.copies import Copies
 from standalone.storage.loop import BACKING_FILE
 from standalone.storage.place import Place
 
@@ -27,6 +28,7 @@ class Room:
     node: str
     lock: threading.Lock
     duties: Duties = ALL
+    copies: Copies = field(default_factory=Copies)
 
     def left(self, client: Client, besides: str) -> int:
         """Bytes that no volume but that one was promised."""

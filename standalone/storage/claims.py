@@ -14,9 +14,12 @@ from diskyard.kube.client import Client, Selection
 from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, Tell, find
 from standalone.storage import match, volume
 from standalone.storage.action import Grow, Make, Name, Promise, Room, Take
+from standalone.storage.sourced import Duplicate, Original, misfit, original, told
 
 LOOK_AGAIN: Final = 15.0
 """Seconds until a claim that waits for something is looked at again, as Kubernetes' own controller does."""
+_COPYING: Final = 0.1
+"""Seconds between two looks at a copy."""
 _COPIED_BY_STORAGE: Final = (None, "", "snapshot.storage.k8s.io")
 """API groups of what storage itself copies; every other group has a populator of its own."""
 
@@ -38,6 +41,8 @@ class World:
     left: int = 0
     """Bytes that are not promised, but to this claim."""
     root: bool = False
+    original: Original | None = None
+    """What its volume is to be a copy of."""
 
     @property
     def volume(self) -> Obj | None:
@@ -70,6 +75,7 @@ class Claims:
         claim = find(client, CLAIM, key)
         if claim is None:
             self._pending.discard(key)
+            self._room.copies.drop(key)
             return None
         (self._pending.discard if meta.phase(claim) == "Bound" else self._pending.add)(key)
         settled = meta.phase(claim) == "Bound" and volume.request(claim) <= volume.capacity(claim)
@@ -86,6 +92,7 @@ class Claims:
             alone=self._room.duties.binds_claims(client, datetime.now(UTC)),
             left=0 if settled else self._room.place.room(volume.promises(others, self._room.node)),
             root=os.geteuid() == 0,
+            original=None if settled else original(client, claim, volumes, self._room.copies),
         )
 
     def decide(self, world: World) -> Plan:
@@ -110,7 +117,7 @@ def _served_by_others(world: World) -> Plan | None:
     here = chosen == world.room.node or (chosen is None and not world.waits)
     if not ours or not here or meta.deleting(claim) or meta.spec(claim).get("volumeName"):
         return NOTHING
-    return _impossible(world) or Plan(_made(world)[1])
+    return _copied(world) or _impossible(world) or Plan(_made(world)[1])
 
 
 def _deleting(world: World) -> Plan | None:
@@ -280,7 +287,7 @@ def _impossible(world: World) -> Plan | None:
             f"waiting for the populator of {source.get('kind')} {source.get('name')} to give it a volume"
         )
         return Plan((Tell(CLAIM, claim, "ExternalProvisioning", sentence),))
-    if source:
+    if source and world.original is None:
         sentence = f"a volume from a {source.get('kind')} cannot be made here: remove spec.dataSource and dataSourceRef"
         return _failed(world, sentence)
     if volume.is_block(claim) and not world.root:
@@ -290,6 +297,29 @@ def _impossible(world: World) -> Plan | None:
             "Filesystem",
         )
     return _failed(world, _too_little(world)) if volume.request(claim) > world.left else None
+
+
+def _copied(world: World) -> Plan | None:
+    """Its volume is a copy: made first, and only then the volume's."""
+    source = world.original
+    if source is None or world.volume is not None:
+        return None
+    why, copy = misfit(world.claim, source, world.room.node), source.copy
+    path = world.room.place.volume(derived.volume(meta.uid(world.claim)))
+    if copy is not None and copy.over and not copy.failure and path.exists():
+        made = _provision(world) if world.alone else Plan(_made(world)[1])
+        return Plan((*made.actions, told(world.claim, copy)))
+    if copy is not None and not copy.over:
+        return Plan(requeue_after=_COPYING)
+    if why or (source.volume is None):
+        return _failed(world, why)
+    if hindered := _impossible(world):
+        return hindered
+    begun = Duplicate(world.key, world.room.place.volume(meta.name(source.volume)), path, world.room.copies)
+    if copy is None:
+        return Plan((begun,), _COPYING)
+    plan = _failed(world, f'persistentvolumeclaim "{source.name}" was not copied: {copy.failure}')
+    return Plan((*plan.actions, begun), LOOK_AGAIN)
 
 
 def _provision(world: World) -> Plan:
@@ -305,7 +335,7 @@ def _made(world: World) -> tuple[Obj, tuple[Action, ...]]:
 
 
 RULES: Final = (
-    _served_by_others, _deleting, _bound, _named, _default, _waits_for_consumer, _matched, _classless,
+    _served_by_others, _deleting, _bound, _named, _default, _waits_for_consumer, _copied, _matched, _classless,
     _unknown_class, _foreign, _impossible, _provision,
 )  # fmt: skip
 

@@ -26,6 +26,16 @@ def grow(volume: Path) -> None:
         _run("losetup", "--set-capacity", str(device))
 
 
+def flush(volume: Path) -> None:
+    """Have what was written to the loop device of a volume be in its file, if it has one."""
+    for device in _devices(volume / BACKING_FILE):
+        fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 def detach(volume: Path) -> None:
     """Release the loop device of a volume, if it has one."""
     for device in _devices(volume / BACKING_FILE):

@@ -15,6 +15,7 @@ from typing import Final
 from diskyard.api.pod import WORKER_UID
 from diskyard.api.quantity import GIB
 from standalone.storage import loop
+from standalone.storage.copies import UNFINISHED
 
 RESERVE: Final = GIB
 """Bytes that are never promised (of a small file system, a twentieth): logs and objects lie there too."""
@@ -77,8 +78,8 @@ class Place:
         shutil.rmtree(doomed, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Finish the removals that a crash has interrupted."""
-        for path in self.volumes.glob(f"*{_DOOMED}"):
+        """Finish the removals that a crash has interrupted; forget the copies."""
+        for path in (*self.volumes.glob(f"*{_DOOMED}"), *self.volumes.glob(f"*{UNFINISHED}")):
             shutil.rmtree(path, ignore_errors=True)
 
     def refusal(self, path: Path) -> str:

@@ -1,6 +1,6 @@
 """Clones without threads: every strategy and fallback, sizes, rights, and a crash behind every action."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,12 @@ CHOICES = {
         Choice("copy", "NoVolumeExpansion", "No volume expansion is possible"),
     ),
     "larger, and it can grow": (case(target_size=20), Choice("snapshot")),
+    "a disk that grows": (
+        case(grows_disk=True),
+        Choice(
+            "copy", "LargerDisk", "The disk is to be larger than the source's: it is copied, so that it grows"
+        ),
+    ),
     "a snapshot": (case(of_snapshot=True, profile="copy"), Choice("snapshot")),
     "a snapshot of another driver": (
         case(of_snapshot=True, source_driver="other"),
@@ -230,9 +236,10 @@ class Play:
             self.cluster.storage()
             self.cluster.collect()
 
-    def asks(self) -> None:
+    def asks(self, size: str = "2Gi") -> None:
+        """A larger disk is copied, one of the same size is cloned by its storage."""
         source = {"pvc": {"name": "golden", "namespace": "default"}}
-        storage = {"storageClassName": "local", "resources": {"requests": {"storage": "1Gi"}}}
+        storage = {"storageClassName": "local", "resources": {"requests": {"storage": size}}}
         self.store.create(DATA_VOLUME, builders.data_volume("copy", source=source, storage=storage))
         self.settle()
 
@@ -246,7 +253,15 @@ class Play:
         self.store.patch(POD, meta.key(pod), {"status": status}, "status")
         self.settle()
 
-    def whole(self) -> None:
+    def cloned(self) -> None:
+        self.asks("1Gi")
+        stand_in = next(e for e in self.store.list(CLAIM).items if meta.name(e).startswith("tmp-pvc-"))
+        assert meta.spec(stand_in)["dataSource"] == {"kind": "PersistentVolumeClaim", "name": "golden"}
+        capacity = {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}
+        self.store.patch(CLAIM, meta.key(stand_in), capacity, "status")
+        self.settle()
+
+    def copied(self) -> None:
         self.asks()
         self.report(self.pod(suffix="-source-pod"), RUNNING)
         self.report(self.pod("importer-"), RUNNING)
@@ -324,11 +339,14 @@ def test_a_source_that_still_waits_for(play: Play, said: dict[str, str]) -> None
     assert play.pod(suffix="-source-pod")
 
 
-def test_a_crash_behind_any_action_changes_nothing_in_the_end(swift_path: Path) -> None:
+@pytest.mark.parametrize("way", [Play.copied, Play.cloned], ids=["copied", "cloned"])
+def test_a_crash_behind_any_action_changes_nothing_in_the_end(
+    swift_path: Path, way: Callable[[Play], None]
+) -> None:
     def played(name: str, cut: int) -> tuple[Any, int]:
         with Objects.open(swift_path / name) as store, Scraper(fetch=lambda _: "") as scraper:
             play = Play(store, scraper, cut)
-            play.whole()
+            way(play)
             return play.end(), play.steps.done
 
     whole, actions = played("whole.db", 0)

@@ -60,6 +60,12 @@ def disk(place: Place, name: str, namespace: str = "default") -> Path:
     return place.directory / "volumes" / str(found.spec.volume_name) / "disk.img"
 
 
+def way(place: Place, name: str) -> tuple[str, str]:
+    """How a claim was cloned, and why not better."""
+    said = place.core().read_namespaced_persistent_volume_claim(name, "default").metadata.annotations
+    return said["cdi.kubevirt.io/cloneType"], said.get("cdi.kubevirt.io/cloneFallbackReason", "")
+
+
 def left(place: Place) -> list[str]:
     """What clones have made for a while and is still there, in any namespace."""
     core = place.core()
@@ -100,6 +106,7 @@ def test_a_claim_is_cloned_and_nothing_else_is_left(place: Place, source: Path) 
     assert condition(found, "Running") == ("False", "Completed", "Clone Complete")
     assert found["status"]["progress"] == "100.0%"
     place.told("near", "Successfully cloned from default/golden into default/near")
+    assert way(place, "near") == ("csi-clone", "")
     nothing_left(place)
 
 
@@ -117,6 +124,10 @@ def test_a_clone_may_be_larger_and_its_disk_grows(place: Place, source: Path) ->
 
     place.wait("datavolumes", "larger", "Succeeded", 120)
 
+    assert way(place, "larger") == (
+        "copy",
+        "The disk is to be larger than the source's: it is copied, so that it grows",
+    )
     found = disk(place, "larger")
     assert found.stat().st_size == 100 << 20
     assert found.read_bytes()[: source.stat().st_size] == source.read_bytes()
@@ -279,7 +290,7 @@ def test_a_clone_that_is_deleted_half_way_leaves_nothing(place: Place, images: I
     (images.root / "large.img").write_bytes(os.urandom(64 << 20))
     place.create(data_volume("large", {"http": {"url": images.url("large.img")}}, "512Mi"))
     place.wait("datavolumes", "large", "Succeeded", 120)
-    place.create(cloned("given-up", "large"))
+    place.create(cloned("given-up", "large", resources={"requests": {"storage": "600Mi"}}))
     eventually(lambda: [each for each in left(place) if each.startswith("tmp-pvc")], 60)
 
     place.delete("datavolumes", "given-up")
