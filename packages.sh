@@ -9,6 +9,7 @@ PACKAGES="
   swtpm swtpm-tools
   busybox-static cpio gzip bzip2 xz-utils gnupg gpgv
   docker-registry skopeo
+  xfsprogs
   iproute2 nftables procps gcc pkg-config python3-dev python3-venv
   chromium
 "
