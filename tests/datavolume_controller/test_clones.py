@@ -14,11 +14,12 @@ from datavolume_controller.cloning import Cloning, sized
 from datavolume_controller.datasources import Named
 from datavolume_controller.progress import Scraper
 from datavolume_controller.strategy import Case, Choice
-from diskyard.api import meta, token
+from diskyard.api import meta, quantity, token
 from diskyard.api.config import Config
 from diskyard.api.datavolume import datavolume
 from diskyard.api.meta import CLAIM, CLONE_SOURCE, DATA_VOLUME, NAMESPACE, POD, SECRET, VOLUME, Key, Obj
 from diskyard.api.names import cdi, clone, upload
+from diskyard.api.quantity import GIB
 from diskyard.api.storage import StorageClass
 from diskyard.kube.access import Access
 from standalone.store.objects import Objects
@@ -254,11 +255,22 @@ class Play:
         self.settle()
 
     def cloned(self) -> None:
+        room = {
+            "status": {
+                "capacity": {
+                    "storage": str(
+                        quantity.round_up(quantity.required(GIB, float(quantity.DEFAULT_OVERHEAD)))
+                    )
+                }
+            }
+        }
+        self.store.patch(CLAIM, Key("golden", "default"), room, "status")
         self.asks("1Gi")
         stand_in = next(e for e in self.store.list(CLAIM).items if meta.name(e).startswith("tmp-pvc-"))
         assert meta.spec(stand_in)["dataSource"] == {"kind": "PersistentVolumeClaim", "name": "golden"}
-        capacity = {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}
-        self.store.patch(CLAIM, meta.key(stand_in), capacity, "status")
+        self.store.patch(
+            CLAIM, meta.key(stand_in), {"status": {"phase": "Bound", **room["status"]}}, "status"
+        )
         self.settle()
 
     def copied(self) -> None:
