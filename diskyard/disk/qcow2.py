@@ -7,6 +7,7 @@ Source of the layout: QEMU, docs/interop/qcow2.rst.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -22,6 +23,9 @@ _NOTED: Final = 1 << 18
 """Runs that wait for their chunk, or were missed: more are kept on the disk, with the whole image."""
 _CROSSING: Final = 64
 """Compressed clusters that may cross one border of chunks; an honest image has one."""
+_BEHIND: Final = 2
+"""Chunks kept when they have passed, where nothing can be fetched again: `qemu-img convert -c`, with its eight writers
+at once, puts tables up to some MiB behind what they map."""
 _GAP: Final = 256 << 10
 """Missed runs that are no further apart are fetched as one."""
 
@@ -43,6 +47,10 @@ class Qcow2Decoder:
         self._missed: list[Run] = []
         self._crossing: list[Run] = []
         self._tail = b""
+        self._behind: deque[bytes] = deque(maxlen=_BEHIND)
+        """The last chunks that have passed, the newest last; all of them end where the next one begins."""
+        self._late: list[Run] = []
+        """Runs in these whose table has just come."""
         self._fed = 0
         self._again_from = 0
         self._ended = False
@@ -56,11 +64,13 @@ class Qcow2Decoder:
             self._learn(place, chunk[place - offset : place - offset + self._header.cluster], offset)
         found = self._noted.pop(offset // CHUNK, [])
         self._count -= len(found)
-        pieces = self._crossed(offset, chunk)
+        pieces = [*self._crossed(offset, chunk), *self._caught(offset, chunk)]
         pieces += [
             self._piece(run, chunk[run.host - offset : run.end - offset]) for run in found if run.end <= end
         ]
         self._hold([run for run in found if run.end > end], offset, chunk)
+        if self._length is None:
+            self._behind.append(bytes(chunk))
         return sorted(pieces, key=_guest)
 
     def rest(self) -> Iterable[Piece]:
@@ -94,6 +104,7 @@ class Qcow2Decoder:
             self._learn(place, read(place, self._header.cluster), fed)
         start = min((run.host for run in self._crossing), default=fed)
         self._hold(self._crossing, start, memoryview(read(start, fed - start) if start < fed else b""))
+        self._late = []  # what had passed before them was kept then
         self._fed, self._again_from = fed, done - fed
 
     def _between(self, start: int, end: int) -> list[int]:
@@ -119,14 +130,15 @@ class Qcow2Decoder:
         chunk = run.host // CHUNK
         if chunk < known_from:
             if self._length is None:
-                raise Fragmented
-            self._missed.append(run)
+                self._late.append(run)
+            else:
+                self._missed.append(run)
         elif run.host < done < run.end:
             self._crossing.append(run)
         elif run.host >= done:
             self._noted.setdefault(chunk, []).append(run)
             self._count += 1
-        if self._count + len(self._missed) > _NOTED or len(self._crossing) > _CROSSING:
+        if self._count + len(self._missed) + len(self._late) > _NOTED or len(self._crossing) > _CROSSING:
             raise Fragmented
 
     def _hold(self, crossing: list[Run], offset: int, chunk: memoryview) -> None:
@@ -145,6 +157,31 @@ class Qcow2Decoder:
             for run in self._crossing
         ]
         self._crossing, self._tail = [], b""
+        return pieces
+
+    def _caught(self, offset: int, chunk: memoryview) -> list[Piece]:
+        """The runs that had passed before their table came, from what is kept. Raises Fragmented where it is not."""
+        late, self._late = self._late, []
+        if not late:
+            return []
+        held = [*(memoryview(body) for body in self._behind), chunk]
+        start, end = offset - sum(map(len, self._behind)), offset + len(chunk)
+        if min(run.host for run in late) < start or (
+            max(run.end for run in late) > end and len(chunk) == CHUNK
+        ):
+            raise Fragmented
+        pieces, crossing = [], 0
+        for run in late:
+            parts = [
+                part[max(0, run.host - at) : run.end - at]
+                for at, part in _placed(start, held)
+                if run.end > at
+            ]
+            parts = [part for part in parts if part]
+            crossing += len(parts) > 1
+            pieces.append(self._piece(run, parts[0] if len(parts) == 1 else b"".join(parts)))
+            if crossing > _CROSSING:
+                raise Fragmented
         return pieces
 
     def _again(self, offset: int, end: int, chunk: memoryview) -> list[Piece]:
@@ -173,6 +210,13 @@ def _by_chunks(run: Run) -> Iterator[Run]:
         yield Run(run.guest, run.host, length)
         run = Run(run.guest + length, run.host + length, run.length - length)
     yield run
+
+
+def _placed(start: int, parts: list[memoryview]) -> Iterator[tuple[int, memoryview]]:
+    """Parts that follow one another from `start` on, each with where it begins."""
+    for part in parts:
+        yield start, part
+        start += len(part)
 
 
 def _guest(piece: Piece) -> int:

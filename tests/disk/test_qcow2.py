@@ -106,6 +106,12 @@ def behind(tmp_path: Path) -> Path:
     order = [f"write -q -P {1 + place % 200} {place * 64}k 64k" for place in range(1024)]
     random.Random(1).shuffle(order)
     qemu_io(image, *order)
+    put_last(image)
+    return image
+
+
+def put_last(image: Path) -> None:
+    """Put the first table of an image behind all else."""
     body = bytearray(image.read_bytes())
     head = header(bytes(body))
     first = int.from_bytes(body[head.l1_offset : head.l1_offset + 8], "big") & ~(1 << 63)
@@ -113,7 +119,6 @@ def behind(tmp_path: Path) -> Path:
     body += bytes(moved - len(body)) + body[first : first + head.cluster]
     body[head.l1_offset : head.l1_offset + 8] = (moved | 1 << 63).to_bytes(8, "big")
     image.write_bytes(body)
-    return image
 
 
 def test_a_table_behind_its_data_has_the_data_fetched_again(tmp_path: Path) -> None:
@@ -182,6 +187,21 @@ def test_where_nothing_can_be_fetched_again_the_image_is_spooled(tmp_path: Path,
 
     assert same(oracle(image), decoded(image, source))
     assert sorted(left_behind(tmp_path)) == ["image.oracle", "image.ours", "image.qcow2"]
+
+
+@pytest.mark.parametrize("size", [7, 24], ids=["kept", "not kept"])
+@pytest.mark.parametrize("options", ["-c", "-c -o compression_type=zstd", "-o cluster_size=16k"])
+def test_a_table_a_few_mib_behind_its_data_is_no_reason_to_ask_once_more(
+    tmp_path: Path, options: str, size: int
+) -> None:
+    words = tmp_path / "words.raw"
+    words.write_bytes(base64.b64encode(os.urandom(size * MIB * 3 // 4)))
+    image = converted(words, tmp_path / "image.qcow2", "qcow2", *options.split())
+    put_last(image)
+    source = Bytes(image.read_bytes(), None, ranged=False)
+
+    assert same(oracle(image), decoded(image, source))
+    assert (source.read == image.stat().st_size) == (size == 7)
 
 
 def test_a_killed_run_of_a_disordered_image_goes_on(tmp_path: Path, noise: bytes) -> None:
