@@ -13,8 +13,8 @@ from diskyard.errors import DiskyardError, Refused
 STEP: Final = 16 << 20
 """Bytes of the source after which the next flush begins: the copy goes on meanwhile."""
 _LEAST: Final = 8 << 20
-_COST: Final = 40 << 20
-"""What a crash may cost, less what is on its way in the network: what is fetched ahead counts, too."""
+_COST: Final = 36 << 20
+"""What a crash may cost, less what is on its way in the network: what is asked for ahead counts, too."""
 
 
 class Checkpoint:
@@ -33,7 +33,7 @@ class Checkpoint:
         self._under_way: Future[Record] | None = None
 
     def passed(self, offset: int, digest: str, ahead: int = 0) -> None:
-        """The source is written up to here; the state of its digest here; the bytes fetched beyond.
+        """The source is written up to here; the state of its digest here; the bytes asked for beyond.
 
         Raises what an earlier flush has raised. Waits for one where a crash would cost too much otherwise.
         """

@@ -246,7 +246,7 @@ class _Visit:
             with Checkpoint(watched_writer, journal, entry, self._spot.mark) as checkpoint:
 
                 def on_chunk(offset: int, written: int, state: str) -> None:
-                    ahead = entry.offset + headed.fetched - offset
+                    ahead = max(0, headed.reach - offset)
                     checkpoint.passed(offset, state or checkpoint.digest, ahead)
                     self._moved(offset if stream.source is headed else headed.fetched, written)
 

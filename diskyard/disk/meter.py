@@ -1,13 +1,15 @@
 """What limits a transfer, and how long it has stood still: read off beside it, about once a second.
 
 Whoever is slower is seldom waited for by the other: a copy whose reads are under way all the time waits for its
-source, one whose writes are for its disk, and one where neither is, for the processor. A source that lets bytes come
-to this machine without a pause does what it can: then the network is what limits.
+source, one whose writes are for its disk, and one where neither is, for the processor; so does one whose source unpacks
+what has long come. A source that lets bytes come to this machine without a pause does what it can: then the network is
+what limits.
 """
 
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -15,7 +17,7 @@ from typing import Final
 
 from diskyard.disk.extent import Extent
 from diskyard.disk.image import Image
-from diskyard.disk.source import Source, silence
+from diskyard.disk.source import Source, silence, waits
 from diskyard.disk.target import Limit
 from diskyard.disk.writer import DiskWriter
 
@@ -40,7 +42,7 @@ class Meter:
         self._writes = _Gauge(clock)
         self._since = clock()
         self._wire: Source | None = None
-        self._seen = [0, 0]
+        self._seen = Counter[Limit]()
 
     def source(self, source: Source) -> Source:
         """The same source, watched."""
@@ -62,22 +64,24 @@ class Meter:
 
     def look(self) -> None:
         """See whether bytes come while they are waited for."""
-        if (silent := self._silence()) is not None:
-            self._seen[silent > _PAUSE] += 1
+        if self._wire and self._reads.running and not waits(self._wire):
+            self._seen[Limit.CPU] += 1
+        elif (silent := self._silence()) is not None:
+            self._seen[Limit.SOURCE if silent > _PAUSE else Limit.NETWORK] += 1
 
     def limit(self) -> Limit:
         """What limited since this was asked last; where nothing moves, what is waited for."""
         now = self._clock()
         elapsed, self._since = now - self._since, now
         reading, writing = self._reads.busy(), self._writes.busy()
-        (flowing, silent), self._seen = self._seen, [0, 0]
+        seen, self._seen = self._seen, Counter[Limit]()
         if self.still() >= elapsed:
             return Limit.SOURCE if self._reads.running else Limit.DISK
         if max(reading, writing) < _MOSTLY * elapsed:
             return Limit.CPU
         if writing > reading:
             return Limit.DISK
-        return Limit.NETWORK if flowing > silent else Limit.SOURCE
+        return max((Limit.SOURCE, Limit.CPU, Limit.NETWORK), key=lambda limit: seen[limit])
 
     def _silence(self) -> float | None:
         return silence(self._wire) if self._wire and self._reads.running else None

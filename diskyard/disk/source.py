@@ -32,6 +32,19 @@ class Wired(Protocol):
         """Seconds since bytes last came to this machine for what is being read; None where that is not known."""
 
 
+@runtime_checkable
+class Unpacking(Protocol):
+    """A Source that unpacks what it reads."""
+
+    def waits(self) -> bool:
+        """Whether a read that is under way waits for its own source, and is not at work."""
+
+
 def silence(source: Source) -> float | None:
     """The same of any Source."""
     return source.silence() if isinstance(source, Wired) else None
+
+
+def waits(source: Source) -> bool:
+    """The same of any Source: one that unpacks nothing does nothing but wait."""
+    return source.waits() if isinstance(source, Unpacking) else True

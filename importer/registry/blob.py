@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from diskyard.disk.head import fill, read
-from diskyard.disk.source import Source
+from diskyard.disk.source import Source, silence
 from diskyard.errors import ChecksumMismatch
 from importer.registry.manifest import MAX_DOCUMENT, Descriptor
 
@@ -52,6 +52,8 @@ class Verified:
         length = min(_CHUNK, descriptor.size + 1)
         self._ahead = deque(self._asked(memoryview(bytearray(length))) for _ in range(_BUFFERS))
         self._buffer: memoryview | None = None
+        self.waits = False
+        """Whether its reader has used up all that has come."""
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         if offset != self._position:
@@ -64,6 +66,9 @@ class Verified:
         self._position += count
         return count
 
+    def silence(self) -> float | None:
+        return silence(self._source)
+
     def close(self) -> None:
         self._source.close()
         self._thread.shutdown(cancel_futures=True)
@@ -74,7 +79,9 @@ class Verified:
             self._ahead.append(self._asked(self._buffer))
             self._buffer = None
         if self._ahead:
+            self.waits = not self._ahead[0].done()
             chunk = self._ahead[0].result()
+            self.waits = False
             self._ahead.popleft()
             self._buffer = chunk.buffer
             self._chunk = chunk.buffer[: chunk.length]

@@ -78,6 +78,12 @@ class LayerDisk:
         self._moved = True
         return self._body.readinto(buf, offset)
 
+    def silence(self) -> float | None:
+        return self._layer.blob.silence()
+
+    def waits(self) -> bool:
+        return self._layer.blob.waits
+
     def close(self) -> None:
         self._layer.close()
 
@@ -142,7 +148,8 @@ class _Layer:
         self._store = store
         self._descriptor = descriptor
         self._hidden = hidden
-        self._body = Headed(Verified(store.blob(descriptor), descriptor, store.name))
+        self.blob = Verified(store.blob(descriptor), descriptor, store.name)
+        self._body = Headed(self.blob)
         kind = probe(self._body.head(512))
         self._archive = Archive(Unpacked(self._body, kind) if kind in COMPRESSIONS else self._body)
         self._members = iter(self._archive)

@@ -127,6 +127,27 @@ def test_a_source_whose_bytes_come_all_the_time_is_limited_by_the_network(
     assert meter.limit() is found
 
 
+class Packed(Wired):
+    """One that unpacks, and has enough to do."""
+
+    def waits(self) -> bool:
+        return False
+
+
+def test_a_source_that_is_at_work_itself_is_limited_by_the_processor() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+
+    def before(_: int) -> None:
+        for _ in range(3):
+            clock.now += 1
+            meter.look()
+
+    meter.source(Packed(b"12345678", before=before)).readinto(memoryview(bytearray(8)), 0)
+
+    assert meter.limit() is Limit.CPU
+
+
 def test_a_long_read_whose_bytes_come_does_not_stand_still() -> None:
     clock = Clock()
     meter = Meter(clock)
