@@ -34,6 +34,8 @@ class Clustered(Place):
     """A cluster with Diskyard on it, whose node can be stopped and started."""
 
     operator: "Installation"
+    figures: str
+    """Where the controllers' metrics are."""
     node: "subprocess.Popen[bytes] | None" = None
 
     def begin(self) -> None:
@@ -54,13 +56,13 @@ def installed(real: Cluster, folder: Path) -> Iterator[Clustered]:
     folder.mkdir(mode=0o755)
     with ExitStack() as stack:
         operator = Installation(real, folder, stack)
-        place = Clustered(folder / "node", real.kubeconfig, operator)
-        stack.callback(sweep, place.directory)
-        stack.callback(place.close)
         real.client.create(NAMESPACE, builders.namespace("cdi"))
         apply(real, rendered("deploy=false", "admission.enabled=false", *_GUESTS, crds=True))
         webhooks = operator.program("cdi-apiserver", "--part", "admission", "--name", "127.0.0.1")
-        operator.program("cdi-sa", "--part", "controllers")
+        figures = operator.program("cdi-sa", "--part", "controllers")
+        place = Clustered(folder / "node", real.kubeconfig, operator, figures)
+        stack.callback(sweep, place.directory)
+        stack.callback(place.close)
         place.begin()
         default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
         real.client.patch(STORAGE_CLASS, Key("local"), default)
@@ -118,15 +120,19 @@ def _refuses_nonsense(real: Cluster) -> bool:
 def kubeconfig(real: Cluster, account: str, folder: Path) -> Path:
     """The way of one of the chart's accounts to that cluster."""
     path = folder / f"kubeconfig-{account}"
+    write_kubeconfig(path, real.url, real.authority, token(real, account))
+    return path
+
+
+def token(real: Cluster, account: str) -> str:
+    """Of one of the chart's accounts."""
     asked = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
         "metadata": {"name": account, "namespace": "cdi"},
         "spec": {"expirationSeconds": 10 * HOUR},
     }
-    token = real.client.create(SERVICE_ACCOUNT, asked, "token")["status"]["token"]
-    write_kubeconfig(path, real.url, real.authority, token)
-    return path
+    return str(real.client.create(SERVICE_ACCOUNT, asked, "token")["status"]["token"])
 
 
 class Installation:
