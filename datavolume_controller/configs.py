@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from diskyard.api import meta
 from diskyard.api.config import DEFAULT_RESOURCES
-from diskyard.api.meta import CDI, CDI_CONFIG, CONFIG_MAP, SERVICE, STORAGE_CLASS, Key, Kind, Obj
+from diskyard.api.meta import CDI, CDI_CONFIG, CONFIG_MAP, INGRESS, SERVICE, STORAGE_CLASS, Key, Kind, Obj
 from diskyard.api.names import cdi, upload
 from diskyard.api.quantity import DEFAULT_OVERHEAD
-from diskyard.kube.client import Client
+from diskyard.errors import NotFound
+from diskyard.kube.client import Client, Selection
 from diskyard.kube.reconcile import NOTHING, Create, Merge, Plan, find
 
 KEY: Final = Key(cdi.CONFIG_NAME)
@@ -32,6 +33,8 @@ class World:
     """The upload proxy's Service."""
     authority: Obj | None = None
     """The ConfigMap with the certificates by which the upload proxy is known."""
+    ingresses: tuple[Obj, ...] = ()
+    """Those beside the upload proxy."""
 
 
 def _the_one(_: Obj) -> Iterable[Key]:
@@ -51,6 +54,7 @@ class Configs:
         CDI: _the_one,
         STORAGE_CLASS: _the_one,
         SERVICE: named(PROXY),
+        INGRESS: lambda obj: (KEY,) if meta.namespace(obj) == PROXY.namespace else (),
     }
 
     def gather(self, client: Client, key: Key) -> World | None:
@@ -64,6 +68,7 @@ class Configs:
             classes=tuple(meta.name(each) for each in client.list(STORAGE_CLASS).items),
             proxy=find(client, SERVICE, PROXY),
             authority=find(client, CONFIG_MAP, AUTHORITY),
+            ingresses=_ingresses(client),
         )
 
     def decide(self, world: World) -> Plan:
@@ -103,13 +108,32 @@ def status(spec: Mapping[str, Any], classes: Iterable[str]) -> Obj:
 
 
 def _upload(spec: Mapping[str, Any], world: World) -> Obj:
-    """Where the upload proxy is, and whom to trust there."""
-    found = meta.annotations(world.proxy or {}).get(upload.PROXY_URL)
+    """Where the upload proxy is, and whom to trust there: the operator's word, an Ingress that leads to it, its own."""
+    own = meta.annotations(world.proxy or {}).get(upload.PROXY_URL)
+    hosts = (host for each in world.ingresses if (host := _host(each)))
     said = {
-        "uploadProxyURL": spec.get("uploadProxyURLOverride") or found,
+        "uploadProxyURL": spec.get("uploadProxyURLOverride") or next(hosts, own),
         "uploadProxyCA": ((world.authority or {}).get("data") or {}).get(upload.BUNDLE_KEY),
     }
     return {key: text for key, text in said.items() if text}
+
+
+def _ingresses(client: Client) -> tuple[Obj, ...]:
+    """Those of the upload proxy's namespace; none where the server knows none."""
+    try:
+        return client.list(INGRESS, Selection(PROXY.namespace)).items
+    except NotFound:
+        return ()
+
+
+def _host(ingress: Obj) -> str:
+    """The name by which an Ingress leads to the upload proxy; empty: it leads elsewhere, or by no name."""
+    for rule in meta.spec(ingress).get("rules") or ():
+        for path in (rule.get("http") or {}).get("paths") or ():
+            service = (path.get("backend") or {}).get("service") or {}
+            if service.get("name") == PROXY.name:
+                return str(rule.get("host") or "")
+    return ""
 
 
 def resources(asked: Mapping[str, Any]) -> Obj:

@@ -147,6 +147,8 @@ SNAPSHOT_CLASS: Final = Kind(
 )
 SNAPSHOT: Final = Kind("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots")
 """These two come with the storage of a cluster, or not at all."""
+INGRESS: Final = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
+"""Of a cluster; a yard has none."""
 
 CORE_KINDS: Final[tuple[Kind, ...]] = (
     NAMESPACE, NODE, POD, CLAIM, VOLUME, EVENT, CONFIG_MAP, SECRET, SERVICE, ENDPOINTS, SERVICE_ACCOUNT,

@@ -11,8 +11,9 @@ from datavolume_controller.profiles import Profiles
 from diskyard.api import meta
 from diskyard.api.config import config
 from diskyard.api.meta import CDI, CDI_CONFIG, CLAIM, STORAGE_CLASS, STORAGE_PROFILE, Key, Obj
-from diskyard.api.names import cdi
+from diskyard.api.names import cdi, upload
 from diskyard.api.storage import property_sets, storage_class
+from diskyard.kube.reconcile import Merge
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import eventually
@@ -79,6 +80,34 @@ def test_what_is_taken_out_of_the_cdi_goes_from_the_config(store: Objects) -> No
     found = settled(store)
     assert not config(found).preallocation
     assert "filesystemOverhead" not in meta.spec(found)
+
+
+def leads(host: str = "uploads.example", service: str = "cdi-uploadproxy") -> Obj:
+    """An Ingress to that Service."""
+    path = {"path": "/", "backend": {"service": {"name": service, "port": {"number": 443}}}}
+    return {"spec": {"rules": [{"host": "first.example"}, {"host": host, "http": {"paths": [path]}}]}}
+
+
+BARE: Obj = {"spec": {"defaultBackend": {"resource": {"kind": "Bucket", "name": "b"}}}}
+PROXY_SERVICE = {"metadata": {"annotations": {upload.PROXY_URL: "https://own:31001"}}}
+WAYS: dict[str, tuple[Obj, tuple[Obj, ...], str]] = {
+    "by an ingress": ({}, (leads(),), "uploads.example"),
+    "by an ingress among others": ({}, (BARE, leads(service="other"), leads()), "uploads.example"),
+    "as the operator says, whatever leads there": (
+        {"uploadProxyURLOverride": "said.example"}, (leads(),), "said.example",
+    ),
+    "by its own address, where no ingress leads there": ({}, (BARE, leads(service="other")), "https://own:31001"),
+    "by its own address, where an ingress has no name": ({}, (leads(host=""),), "https://own:31001"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "ingresses", "url"), WAYS.values(), ids=WAYS.keys())
+def test_the_upload_proxy_is_reached(spec: Obj, ingresses: tuple[Obj, ...], url: str) -> None:
+    held = builders.some(CDI_CONFIG, "config", spec=spec)
+    world = configs.World(held, None, (), PROXY_SERVICE, ingresses=ingresses)
+    (merge,) = Configs().decide(world).actions
+    assert isinstance(merge, Merge)
+    assert merge.patch["status"]["uploadProxyURL"] == url
 
 
 def test_a_new_class_gets_its_overhead(node: Node) -> None:
