@@ -37,7 +37,7 @@ class Gate:
         if subresource == "status" and served.status:
             status = metadata.with_status_of(authors.resigned(old, asked), _pruned(served, asked))
             _raise(kind, status, served.schema.status_causes(status, old) if served.schema else [])
-            return _signed(served, status, old, signature)
+            return _stored(served, _signed(served, status, old, signature))
         if subresource == "finalize" and kind == NAMESPACE:
             spec = {**meta.spec(old), "finalizers": meta.spec(asked).get("finalizers") or []}
             return _signed(served, {**old, "spec": spec}, old, signature)
@@ -66,7 +66,12 @@ class Gate:
         _raise(kind, obj, _broken(served, obj, old, []))
         if self._owners and (causes := self._owners.validate(kind, obj, old, self._user)):
             raise admission.denied(kind, obj, causes)
-        return obj
+        return _stored(served, obj)
+
+
+def _stored(served: Served, obj: Obj) -> Obj:
+    """The object as the stored version has it: without what that does not know, with what it fills in."""
+    return served.storage.defaulted(served.storage.pruned(obj)[0]) if served.storage else obj
 
 
 def _signed(served: Served, obj: Obj, old: Obj | None, signature: Signature) -> Obj:

@@ -354,7 +354,7 @@ class Objects(AbstractContextManager["Objects"]):
         found = self._served.get(kind.resource)
         if found is None:
             raise answers.not_served(kind.resource)
-        return found
+        return found.spoken(self._version) if self._version else found
 
     def _check_room(self, kept: Served, obj: Obj) -> None:
         """Whether there is a namespace for a new object, and one that stays."""

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.meta import (
@@ -36,10 +36,14 @@ class Version:
     name: str
     columns: tuple[Obj, ...]
     """`additionalPrinterColumns`, as in the CRD."""
-    openapi: Mapping[str, Any]
-    """`openAPIV3Schema`, as in the CRD."""
+    schema: Schema
+    """What objects are held to that are written in this version."""
     warning: str = ""
     """What those are told who still use it; empty: nothing."""
+    status: bool = False
+    """Whether its status is written apart."""
+    scale: Mapping[str, str] | None = None
+    """Where the numbers of its scale subresource stand; None: there is none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,20 @@ class Served:
     """Fields that objects can be selected by, beside those that every kind has."""
     scale: Mapping[str, str] | None = None
     """Where the numbers of the scale subresource stand; None: there is none."""
+    storage: Schema | None = None
+    """What objects are stored by, where that is another version's schema than the one they are held to."""
+
+    def spoken(self, api_version: str) -> "Served":
+        """The kind as it is for one who speaks that version: with the schema and the subresources of its own."""
+        return self._spoken.get(api_version.rpartition("/")[2], self)
+
+    @cached_property
+    def _spoken(self) -> Mapping[str, "Served"]:
+        return {
+            name: replace(self, status=one.status, schema=one.schema, scale=one.scale, storage=self.schema)
+            for name, one in self.versions.items()
+            if name != self.kind.version
+        }
 
     @cached_property
     def node(self) -> Node:
@@ -90,23 +108,22 @@ def custom(crd: Obj) -> Served:
     if len(stored) != 1:
         told = "Invalid value: must have exactly one version marked as storage version"
         raise answers.invalid(CRD, meta.name(crd), [Cause(told, "spec.versions")])
-    versions = {
-        version["name"]: Version(
-            version["name"],
-            tuple(version.get("additionalPrinterColumns") or ()),
-            (version.get("schema") or {}).get("openAPIV3Schema") or {},
-            _deprecation(spec, version),
-        )
-        for version in spec["versions"]
-        if version["served"]
-    }
-    subresources = stored[0].get("subresources") or {}
-    openapi = (stored[0].get("schema") or {}).get("openAPIV3Schema") or {}
-    kind = _kind(spec, stored[0]["name"], versions)
+    versions = {version["name"]: _version(spec, version) for version in spec["versions"] if version["served"]}
+    kind, own = _kind(spec, stored[0]["name"], versions), _version(spec, stored[0])
     paths = [one["jsonPath"] for version in spec["versions"] for one in version.get("selectableFields") or ()]
     selectable = tuple(str(path).lstrip(".") for path in paths)
-    return Served(
-        kind, "status" in subresources, versions, Schema(openapi), selectable, subresources.get("scale")
+    return Served(kind, own.status, versions, own.schema, selectable, own.scale)
+
+
+def _version(spec: Obj, version: Obj) -> Version:
+    subresources = version.get("subresources") or {}
+    return Version(
+        version["name"],
+        tuple(version.get("additionalPrinterColumns") or ()),
+        Schema((version.get("schema") or {}).get("openAPIV3Schema") or {}),
+        _deprecation(spec, version),
+        "status" in subresources,
+        subresources.get("scale"),
     )
 
 

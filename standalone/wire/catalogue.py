@@ -152,9 +152,9 @@ def _versions(served: Served) -> Iterator[Resource]:
         yield Resource(
             served.kind,
             version.name,
-            served.status,
-            version.openapi,
+            version.status,
+            version.schema.openapi,
             version.columns,
-            served.scale is not None,
+            version.scale is not None,
             version.warning,
         )

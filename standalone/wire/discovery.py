@@ -1,5 +1,7 @@
 """What is served, as clients ask for it: group by group, or all at once. Pure."""
 
+import base64
+import hashlib
 from typing import Any
 
 from diskyard.api.meta import UPLOAD_TOKEN, Kind, Obj
@@ -117,6 +119,7 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
         "verbs": list(resource.verbs),
         **({"shortNames": list(kind.short)} if kind.short else {}),
         **({"categories": list(kind.categories)} if kind.categories else {}),
+        "storageVersionHash": _stored_as(kind),
     }
     parts = [
         {
@@ -138,6 +141,12 @@ def _spoken(kind: Kind, part: str) -> dict[str, Any]:
     other = ELSEWHERE[part]
     place = {"group": other.group, "version": other.version} if other.group else {}
     return {**place, "kind": other.kind}
+
+
+def _stored_as(kind: Kind) -> str:
+    """By which clients know that a kind is stored in another version than before, as `k8s.io/apiserver` makes it."""
+    digest = hashlib.sha256(f"{kind.group}/{kind.version}/{kind.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def _review(kind: Kind) -> dict[str, Any]:

@@ -136,7 +136,10 @@ class Verbs:
         if asked.strictness == "Ignore":
             return ()
         twice = strict.duplicates(await asked.request.read()) if body.is_json(asked.request) else ()
-        unknown = (f'unknown field "{path}"' for path in self._objects.unknown(asked.resource.kind, obj))
+        unknown = (
+            f'unknown field "{path}"'
+            for path in self._store(asked, dry=True).unknown(asked.resource.kind, obj)
+        )
         found = (*twice, *unknown)
         if found and asked.strictness == "Strict":
             kind = asked.resource.kind.kind
