@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
+from tests.builders import eventually
 from tests.cluster.programs import virtctl
 from tests.flows.place import CDI, Place
 from tests.flows.test_upload import holds
@@ -93,6 +94,12 @@ def test_a_claim_that_is_there_is_uploaded_into(place: Place, iso: Path) -> None
             "metadata": {"name": "there"},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
         },
+    )
+
+    core = place.core()
+    # virtctl reads, changes and replaces the claim, once: who binds it must have written before
+    eventually(
+        lambda: core.read_namespaced_persistent_volume_claim("there", "default").status.phase == "Bound", 60
     )
 
     said = ran(place, "v1.6", "pvc", "there", "--no-create", f"--image-path={iso}", "--insecure")
