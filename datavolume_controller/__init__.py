@@ -7,6 +7,7 @@ from datavolume_controller.cdis import CDIs
 from datavolume_controller.cloneright import MayOf
 from datavolume_controller.clones import Clones
 from datavolume_controller.configs import Configs
+from datavolume_controller.crons import Crons
 from datavolume_controller.datasources import DataSources
 from datavolume_controller.datavolumes import DataVolumes
 from datavolume_controller.imports import Imports
@@ -33,6 +34,7 @@ def reconcilers(scraper: Scraper, may_of: MayOf = asked_of) -> list[Reconciler[A
         Pendings(),
         Authorities(),
         DataSources(),
+        Crons(),
         CDIs(),
         Configs(),
         Profiles(),

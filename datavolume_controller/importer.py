@@ -80,7 +80,7 @@ def pod_name(claim: Claim) -> str:
 def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
     """The pod that fills the claim."""
     said = claim.annotations
-    required, optional = _credentials(claim)
+    required, optional = credentials(claim)
     worker = pods.Worker(
         container=CONTAINER,
         command=COMMAND,
@@ -105,7 +105,7 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
 Keys = dict[str, tuple[str, str]]
 
 
-def _credentials(claim: Claim) -> tuple[Keys, Keys]:
+def credentials(claim: Claim) -> tuple[Keys, Keys]:
     """Environment name -> (Secret, key): what must be there, and what may be.
 
     What must be there is waited for, so a Secret may come after its DataVolume. A registry's Secret may hold user and

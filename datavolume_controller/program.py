@@ -46,7 +46,9 @@ from diskyard.web.issue import Life
 LEASE: Final = "cdi-controller-leader-election-helper"
 SERVICE: Final = "cdi-api"
 CERTIFICATES: Final = "cdi-apiserver"
-VALIDATING: Final = ("cdi-api-datavolume-validate", "cdi-api-validate", "cdi-api-populator-validate")
+VALIDATING: Final = (
+    "cdi-api-datavolume-validate", "cdi-api-validate", "cdi-api-populator-validate", "cdi-api-dataimportcron-validate",
+)  # fmt: skip
 MUTATING: Final = ("cdi-api-datavolume-mutate", "cdi-api-pvc-mutate")
 TOKENS: Final = tuple(f"{version}.{upload.GROUP}" for version in upload.VERSIONS)
 TRUSTING: Final = (

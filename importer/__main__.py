@@ -37,13 +37,15 @@ def main() -> int:
     """Run the job that the environment says; the process's exit code."""
     log.start(log.level(os.environ.get(cdi.ENV_VERBOSITY, "")))
     signal.signal(signal.SIGTERM, _stop)
+    if os.environ.get(cdi.ENV_POLL) == "true":
+        return _look(os.environ)
     report = _report(os.environ)
     code, message = _run(os.environ, report)
     fetched = message.bytes_fetched or report.fetched
     message = replace(
         message, journal=report.journal, phase=report.phase if code else "", bytes_fetched=fetched
     )
-    _leave(message, Path(os.environ.get(cdi.ENV_TERMINATION_LOG, cdi.TERMINATION_LOG)))
+    _leave(message.to_text(), Path(os.environ.get(cdi.ENV_TERMINATION_LOG, cdi.TERMINATION_LOG)))
     return code
 
 
@@ -64,6 +66,22 @@ def _run(env: Mapping[str, str], report: Report) -> tuple[int, TerminationMessag
     except Exception as error:
         logger.error("a fault of the importer's own", exc_info=True)
         return PASSING, TerminationMessage(f"Unable to process data: {error!r}", reason="InternalError")
+
+
+def _look(env: Mapping[str, str]) -> int:
+    """Only say which version is there now."""
+    from importer import poll
+
+    place = Path(env.get(cdi.ENV_TERMINATION_LOG, cdi.TERMINATION_LOG))
+    try:
+        found = poll.found(_job(env), env.get(cdi.ENV_NEWEST, ""))
+    except DiskyardError as error:
+        logger.warning(str(error), reason=error.reason, fatal=error.fatal)
+        _leave(TerminationMessage(str(error), reason=error.reason, fatal=error.fatal).to_text(), place)
+        return FATAL if error.fatal else PASSING
+    logger.info("looked at the source", digest=found.digest, url=found.url)
+    _leave(found.to_text(), place)
+    return DONE
 
 
 def _job(env: Mapping[str, str]) -> ImportJob:
@@ -113,9 +131,9 @@ def _say(result: Result, seconds: float) -> None:
     )  # fmt: skip
 
 
-def _leave(message: TerminationMessage, path: Path) -> None:
+def _leave(text: str, path: Path) -> None:
     with suppress(OSError):  # run by hand there is none, and the log has said it
-        path.write_text(message.to_text())
+        path.write_text(text)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

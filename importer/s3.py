@@ -122,7 +122,7 @@ class S3Source:
             failed.callback(self._open.close)
             check(access, where.url)
             try:
-                self._client, self._signed = self._connected(login, access, region)
+                self._client, self._signed = connected(where, login, access, region, self._open)
             except BotoCoreError as error:
                 raise trouble(error, where) from error
             first = self._begin()
@@ -138,38 +138,6 @@ class S3Source:
 
     def close(self) -> None:
         self._open.close()
-
-    def _connected(self, login: Login, access: Access, region: str) -> tuple[Any, bool]:
-        """A client, and whether it signs."""
-        core = botocore.session.get_session()
-        if not login.instance_role:
-            core.get_component("credential_provider").remove("iam-role")
-        session = boto3.Session(
-            login.key or None, login.secret or None, login.token or None, botocore_session=core
-        )
-        signed = not login.anonymous and session.get_credentials() is not None
-        where = self._place
-        client = session.client(
-            "s3",
-            region_name=region or where.region or session.region_name or DEFAULT_REGION,
-            endpoint_url=where.endpoint or None,
-            use_ssl=where.tls,
-            verify=authorities(access, self._open),
-            config=Config(
-                signature_version=None if signed else UNSIGNED,
-                s3=_addressing(core, where),
-                retries={"total_max_attempts": 1},
-                connect_timeout=_TIMEOUT,
-                read_timeout=_TIMEOUT,
-                max_pool_connections=_CONNECTIONS,
-                proxies=proxies(access, where.url),
-                response_checksum_validation="when_required",
-                ignore_configured_endpoint_urls=True,
-                user_agent_extra=f"diskyard/{VERSION}",
-            ),
-        )
-        self._open.callback(client.close)
-        return client, signed
 
     def _begin(self) -> "_Body | None":
         """The whole object, open; what it says of itself."""
@@ -231,6 +199,40 @@ class S3Source:
             raise refusal(error.response, self._place, signed=self._signed) from error
         except BotoCoreError as error:
             raise trouble(error, self._place) from error
+
+
+def connected(
+    where: Place, login: Login, access: Access, region: str, while_open: ExitStack
+) -> tuple[Any, bool]:
+    """A client, and whether it signs."""
+    core = botocore.session.get_session()
+    if not login.instance_role:
+        core.get_component("credential_provider").remove("iam-role")
+    session = boto3.Session(
+        login.key or None, login.secret or None, login.token or None, botocore_session=core
+    )
+    signed = not login.anonymous and session.get_credentials() is not None
+    client = session.client(
+        "s3",
+        region_name=region or where.region or session.region_name or DEFAULT_REGION,
+        endpoint_url=where.endpoint or None,
+        use_ssl=where.tls,
+        verify=authorities(access, while_open),
+        config=Config(
+            signature_version=None if signed else UNSIGNED,
+            s3=_addressing(core, where),
+            retries={"total_max_attempts": 1},
+            connect_timeout=_TIMEOUT,
+            read_timeout=_TIMEOUT,
+            max_pool_connections=_CONNECTIONS,
+            proxies=proxies(access, where.url),
+            response_checksum_validation="when_required",
+            ignore_configured_endpoint_urls=True,
+            user_agent_extra=f"diskyard/{VERSION}",
+        ),
+    )
+    while_open.callback(client.close)
+    return client, signed
 
 
 class _Body:

@@ -48,14 +48,19 @@ def promised(image: str, url: str, access: Access, signature: str = "", keyring:
     `url` and `signature` (detached) are URLs or paths; with a keyring, a signature is demanded: `signature`, or
     one in the file itself. Raises InvalidRequest, ChecksumMismatch, SourceMissing, AccessDenied, SourceUnavailable.
     """
+    name = unquote(urlsplit(image).path).rpartition("/")[2]
+    return found(document(url, access, signature, keyring), name, shown(url))
+
+
+def document(url: str, access: Access, signature: str = "", keyring: str = "") -> str:
+    """The file of checksums itself, as `promised` has it: signed where a keyring is given. Raises the same."""
     if signature and not keyring:
         raise InvalidRequest("a signature needs the public keys that may have made it: give a keyring, too")
-    document = _fetched(url, access, MAX_SUMS)
+    fetched = _fetched(url, access, MAX_SUMS)
     if keyring:
         detached = _fetched(signature, access, MAX_SIGNATURE) if signature else None
-        document = verified(document, detached, Path(keyring), shown(url))
-    name = unquote(urlsplit(image).path).rpartition("/")[2]
-    return found(document.decode(errors="replace"), name, shown(url))
+        fetched = verified(fetched, detached, Path(keyring), shown(url))
+    return fetched.decode(errors="replace")
 
 
 def found(text: str, name: str, where: str) -> Checksum:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from diskyard import linux
@@ -33,6 +33,9 @@ from importer.file import FileSource
 from importer.http import HttpSource
 from importer.request import Access, header_lines, shown
 from importer.retry import Retrying, patiently
+
+if TYPE_CHECKING:
+    from importer.s3 import Login
 
 DISK: Final = "kubevirt"
 ARCHIVE: Final = "archive"
@@ -135,14 +138,21 @@ def _listed(job: ImportJob) -> Checksum:
     """What a file of checksums says; it is asked with the source's secrets where it lies beside it."""
     from importer import sums
 
-    access = _access(job)
-    if not same_origin(job.endpoint, job.checksum_url):
-        access = replace(access, user="", password="", headers=())
-    return sums.promised(job.endpoint, job.checksum_url, access, job.signature_url, job.keyring)
+    return sums.promised(job.endpoint, job.checksum_url, beside(job), job.signature_url, job.keyring)
+
+
+def beside(job: ImportJob) -> Access:
+    """How a file of checksums is asked for: the source's secrets go where the source is, and nowhere else."""
+    return access(job) if same_origin(job.endpoint, job.checksum_url) else public(job)
+
+
+def public(job: ImportJob) -> Access:
+    """The same without secrets: for others, and for those who sign in by themselves."""
+    return replace(access(job), user="", password="", headers=())
 
 
 def _http(job: ImportJob) -> Source:
-    return Retrying(HttpSource(job.endpoint, _access(job)))
+    return Retrying(HttpSource(job.endpoint, access(job)))
 
 
 def _registry(job: ImportJob) -> Source:
@@ -152,19 +162,23 @@ def _registry(job: ImportJob) -> Source:
 
 
 def _s3(job: ImportJob) -> Source:
-    from importer.s3 import Login, S3Source, place
+    from importer.s3 import S3Source, place
 
-    login = Login(job.access_key, job.secret_key, job.session_token, job.anonymous, _instance_role())
-    access = replace(_access(job), user="", password="", headers=())
-    return Retrying(S3Source(place(job.endpoint), login, access, job.region))
+    return Retrying(S3Source(place(job.endpoint), s3_login(job), public(job), job.region))
+
+
+def s3_login(job: ImportJob) -> "Login":
+    """Who asks S3."""
+    from importer.s3 import Login
+
+    return Login(job.access_key, job.secret_key, job.session_token, job.anonymous, _instance_role())
 
 
 def _gcs(job: ImportJob) -> Source:
     from importer.gcs import GcsSource, place
 
     key = "" if job.anonymous else job.credentials_file
-    access = replace(_access(job), user="", password="", headers=())
-    return Retrying(GcsSource(place(job.endpoint), key, access))
+    return Retrying(GcsSource(place(job.endpoint), key, public(job)))
 
 
 def _instance_role() -> bool:
@@ -172,7 +186,8 @@ def _instance_role() -> bool:
     return os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "false"
 
 
-def _access(job: ImportJob) -> Access:
+def access(job: ImportJob) -> Access:
+    """How a job's source is asked, and with what secrets."""
     return Access(
         user=job.access_key,
         password=job.secret_key,
@@ -216,13 +231,13 @@ class Flat(Image, Protocol):
 def _imageio(job: ImportJob) -> AbstractContextManager[Flat]:
     from importer import imageio
 
-    return imageio.opened(job, _access(job))
+    return imageio.opened(job, access(job))
 
 
 def _vddk(job: ImportJob) -> AbstractContextManager[Flat]:
     from importer import vddk
 
-    return vddk.opened(job, _access(job))
+    return vddk.opened(job, access(job))
 
 
 def _clone(job: ImportJob) -> AbstractContextManager[Image]:

@@ -117,6 +117,14 @@ STORAGE_PROFILE: Final = Kind(
 DATA_SOURCE: Final = Kind(
     "cdi.kubevirt.io", "v1beta1", "DataSource", "datasources", short=("das",), categories=("all",)
 )
+IMPORT_CRON: Final = Kind(
+    "cdi.kubevirt.io",
+    "v1beta1",
+    "DataImportCron",
+    "dataimportcrons",
+    short=("dic", "dics"),
+    categories=("all",),
+)
 IMPORT_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeImportSource", "volumeimportsources")
 UPLOAD_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeUploadSource", "volumeuploadsources")
 CLONE_SOURCE: Final = Kind("cdi.kubevirt.io", "v1beta1", "VolumeCloneSource", "volumeclonesources")
@@ -158,8 +166,8 @@ CORE_KINDS: Final[tuple[Kind, ...]] = (
 """What a Kubernetes server has of itself, as far as we need it."""
 
 OUR_KINDS: Final[tuple[Kind, ...]] = (
-    CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, DATA_SOURCE, IMPORT_SOURCE, UPLOAD_SOURCE, CLONE_SOURCE, KUBEVIRT,
-    MACHINE, INSTANCE, REPLICA_SET,
+    CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, DATA_SOURCE, IMPORT_CRON, IMPORT_SOURCE, UPLOAD_SOURCE, CLONE_SOURCE,
+    KUBEVIRT, MACHINE, INSTANCE, REPLICA_SET,
 )  # fmt: skip
 """What comes from the CRDs in charts/diskyard/crds."""
 

@@ -55,6 +55,26 @@ def opened(job: ImportJob) -> LayerDisk:
     return _disk(_repository(job, image, _own(job), insecure=job.insecure_tls), image.version, job)
 
 
+def digest(job: ImportJob) -> str:
+    """`sha256:` of what a job's reference names now: one small document is fetched, no layer. Raises as `opened`."""
+    if not job.endpoint.startswith(DOCKER):
+        raise InvalidRequest(f"{job.endpoint} does not change by itself: expected docker://HOST/NAME:TAG")
+    image = reference(job.endpoint)
+    if image.digest:
+        return image.digest
+    for mirror in _mirrors(job, image):
+        try:
+            return _digest(_repository(job, mirror, None), image.version)
+        except DiskyardError as error:
+            log.warning("the mirror does not have it, asking the next", mirror=mirror.host, because=error)
+    return _digest(_repository(job, image, _own(job), insecure=job.insecure_tls), image.version)
+
+
+def _digest(repository: Repository, version: str) -> str:
+    """distribution-spec: a manifest's digest is that of its bytes."""
+    return f"sha256:{hashlib.sha256(repository.manifest(version)).hexdigest()}"
+
+
 def _disk(store: Store, version: str, job: ImportJob) -> LayerDisk:
     image = _image(
         store, version, job.architecture or _ARCHITECTURES.get(platform.machine(), platform.machine())

@@ -74,6 +74,11 @@ def cloner_pod(stand_in_uid: str) -> str:
     return f"{stand_in_uid}-source-pod"
 
 
+def poller(cron: str, uid: str) -> str:
+    """`poller-<cron>-<first 8 characters of the uid>`: the pod that looks at a cron's source."""
+    return f"{fitted('poller', cron, 54)}-{uid[:8]}"
+
+
 def launcher_pod(instance: str, uid: str) -> str:
     """`virt-launcher-<instance>-<5 characters of the uid's hash>`: one pod for one life of an instance."""
     return f"{fitted('virt-launcher', instance, 57)}-{_short(uid)}"

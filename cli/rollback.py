@@ -1,0 +1,78 @@
+"""`diskyard rollback`: a DataSource goes back to an image before, and stays there until it is released."""
+
+from pathlib import Path
+
+import click
+
+from cli.reach import client_of, reaching
+from diskyard.api import meta
+from diskyard.api.meta import CLAIM, DATA_SOURCE, Key, Obj
+from diskyard.api.names import cdi
+from diskyard.errors import InvalidRequest
+from diskyard.kube.client import Client, Selection
+
+
+@click.command("rollback")
+@click.argument("name", metavar="DATASOURCE")
+@click.option(
+    "--to", "image", metavar="IMAGE", help="The claim to go to. Default: the image before this one."
+)
+@click.option("--release", is_flag=True, help="Let it follow the newest image again.")
+@reaching
+def rollback_command(
+    kubeconfig: Path | None, namespace: str, name: str, image: str | None, release: bool
+) -> None:
+    """Point a DataSource at an image before, and hold it there."""
+    if image and release:
+        raise click.UsageError("--to and --release: give one of them")
+    client, key = client_of(kubeconfig), Key(name, namespace)
+    obj = client.get(DATA_SOURCE, key)
+    if release:
+        client.patch(DATA_SOURCE, key, {"metadata": {"annotations": {cdi.HELD: None}}})
+        click.echo(f"datasource {name} follows the newest image again")
+        return
+    images = kept(client, obj)
+    chosen = image_before(obj, images) if image is None else _named(image, images)
+    where = {"pvc": {"name": chosen, "namespace": namespace}, "snapshot": None, "dataSource": None}
+    held = {"metadata": {"annotations": {cdi.HELD: chosen}}, "spec": {"source": where}}
+    client.patch(DATA_SOURCE, key, held)
+    digest = meta.annotations(images[chosen]).get(cdi.DIGEST, "of no known version")
+    click.echo(f"datasource {name} stands for {chosen} ({digest}), and stays there: --release ends that")
+
+
+def kept(client: Client, obj: Obj) -> dict[str, Obj]:
+    """The complete images of the cron whose the DataSource is, the one used last first. Raises InvalidRequest."""
+    cron = meta.labels(obj).get(cdi.CRON_LABEL, "")
+    if not cron:
+        raise InvalidRequest(
+            f"datasource {meta.name(obj)} is kept current by no DataImportCron: nothing tells which images it had. "
+            "Change its spec.source yourself"
+        )
+    found = client.list(CLAIM, Selection(meta.namespace(obj), f"{cdi.CRON_LABEL}={cron}")).items
+    whole = [each for each in found if meta.annotations(each).get(cdi.POD_PHASE) == "Succeeded"]
+    last_first = sorted(whole, key=_used, reverse=True)
+    return {meta.name(each): each for each in last_first}
+
+
+def image_before(obj: Obj, images: dict[str, Obj]) -> str:
+    """The image that was used before the one that the DataSource stands for. Raises InvalidRequest."""
+    at = str((((meta.spec(obj).get("source") or {}).get("pvc")) or {}).get("name") or "")
+    names = list(images)
+    older = names[names.index(at) + 1 :] if at in images else names
+    if not older:
+        raise InvalidRequest(
+            f"there is no image before {at or 'the first one'}: kept are {', '.join(names) or 'none'}. "
+            "spec.importsToKeep of the DataImportCron says how many are"
+        )
+    return older[0]
+
+
+def _named(image: str, images: dict[str, Obj]) -> str:
+    if image not in images:
+        raise InvalidRequest(f"there is no image {image}: kept are {', '.join(images) or 'none'}")
+    return image
+
+
+def _used(claim: Obj) -> str:
+    created = str(meta.meta(claim).get("creationTimestamp") or "")
+    return meta.annotations(claim).get(cdi.LAST_USE_TIME) or created

@@ -1,0 +1,144 @@
+"""A DataImportCron and everything around it, as it stands."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from datavolume_controller.datasources import Named, named
+from diskyard.api import meta, schedule
+from diskyard.api import pod as pods
+from diskyard.api.config import Config
+from diskyard.api.cron import Import, ImportCron
+from diskyard.api.datavolume import Phase
+from diskyard.api.meta import Key, Obj
+from diskyard.api.names import cdi
+from diskyard.api.pod import Facts
+from diskyard.api.poll import image
+from diskyard.api.rules.datavolume import FAILURES
+
+_EPOCH: Final = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class World:
+    """One cron."""
+
+    obj: Obj
+    cron: ImportCron
+    config: Config
+    now: str
+    poller: Obj | None = None
+    """The pod that looks at the source."""
+    dv: Obj | None = None
+    """Of the image that is imported, or was last."""
+    claim: Obj | None = None
+    """Of that image."""
+    data_source: Obj | None = None
+    rival: str = ""
+    """Another cron, which is there, whose the DataSource is."""
+    origin: Obj | None = None
+    """The claim that is the source itself."""
+    images: tuple[Obj, ...] = ()
+    """The claims of all images of this cron."""
+    storage_class: str = ""
+    """Where images go now."""
+    owner_only: bool = False
+    """Whether images are to be ReadWriteOnce there."""
+
+    @property
+    def current(self) -> Import | None:
+        """The image that is imported, or was last."""
+        return self.cron.current
+
+    @property
+    def wanted(self) -> Import | None:
+        """The image that is to be there."""
+        if not self.cron.desired:
+            return None
+        return Import(image(self.cron.data_source.name, self.cron.desired), self.cron.desired)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the source has something else than what was imported last."""
+        return self.wanted is not None and (self.current is None or self.current.digest != self.wanted.digest)
+
+    @property
+    def phase(self) -> str:
+        """Of the import; empty where there is none."""
+        return "" if self.dv is None else meta.phase(self.dv) or Phase.PENDING
+
+    @property
+    def done(self) -> bool:
+        """Whether the image is complete."""
+        if self.dv is not None:
+            return self.phase == Phase.SUCCEEDED
+        return self.claim is not None and meta.phase(self.claim) == "Bound" and not meta.deleting(self.claim)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the import fails, and perhaps is tried again."""
+        if self.dv is None:
+            return False
+        running = meta.condition(self.dv, "Running") or {}
+        tried = running.get("status") == "False" and running.get("reason") in FAILURES
+        return self.phase == Phase.FAILED or (tried and not self.done)
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody took the image away."""
+        return self.current is not None and self.dv is None and self.claim is None
+
+    @property
+    def moved(self) -> bool:
+        """Whether images go to another class than the current one did."""
+        held = self.cron.annotations.get(cdi.CRON_CLASS, "")
+        return bool(held) and bool(self.storage_class) and held != self.storage_class
+
+    @property
+    def facts(self) -> Facts:
+        """What has happened to the pod that looks."""
+        return pods.facts(self.poller or {})
+
+    @property
+    def points_at(self) -> Named | None:
+        """What the DataSource stands for."""
+        return named(meta.spec(self.data_source or {}).get("source"), self.cron.key.namespace)
+
+    @property
+    def held(self) -> bool:
+        """Whether the DataSource is to stay where it is."""
+        return cdi.HELD in meta.annotations(self.data_source or {})
+
+    @property
+    def due(self) -> float | None:
+        """Seconds until the source is to be looked at; None: never."""
+        if not self.cron.schedule:
+            return None
+        now, last = meta.moment(self.now), self.cron.annotations.get(cdi.LAST_CRON_TIME, "")
+        if not last:
+            return 0.0
+        following = self.following(min(_moment(last), now))
+        return None if following is None else max(0.0, (following - now).total_seconds())
+
+    def following(self, after: datetime) -> datetime | None:
+        """When the source is looked at next."""
+        return schedule.following(self.cron.schedule, after, self.cron.uid)
+
+    def digest_of(self, name: str) -> str:
+        """The version that is in one of the images; empty: not known."""
+        found = next((each for each in self.images if meta.name(each) == name), None)
+        return meta.annotations(found or {}).get(cdi.DIGEST, "")
+
+    @property
+    def target(self) -> Key:
+        """The claim of the current image."""
+        return Key(self.current.name if self.current else "", self.cron.key.namespace)
+
+
+def _moment(text: str) -> datetime:
+    """Anybody may write the annotation."""
+    try:
+        found = meta.moment(text)
+    except ValueError:
+        return meta.moment(_EPOCH)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

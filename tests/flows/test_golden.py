@@ -1,0 +1,187 @@
+"""Golden images by the API: a source is looked at, what is new is imported, and then the DataSource moves."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+
+from tests.builders import eventually
+from tests.disk.tars import entry, tar
+from tests.flows.place import CDI, Place
+from tests.flows.test_sources import allow_plain_http
+from tests.imageserver import ImageServer
+from tests.importer import oci
+from tests.importer.registries import Registry, registry
+
+DESIRED = "cdi.kubevirt.io/storage.import.sourceDesiredDigest"
+LAST = "cdi.kubevirt.io/storage.import.lastCronTime"
+SUMS = "diskyard.io/checksum-url"
+NEWEST = "diskyard.io/newest"
+NEVER_SOON = "0 0 1 1 *"
+DIC = (*CDI, "default", "dataimportcrons")
+
+
+def objects(place: Place) -> client.CustomObjectsApi:
+    return client.CustomObjectsApi(place.api())
+
+
+def a_cron(
+    name: str, source: dict[str, Any], said: dict[str, str] | None = None, **spec: Any
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "/".join(CDI),
+        "kind": "DataImportCron",
+        "metadata": {"name": name},
+        "spec": {
+            "schedule": NEVER_SOON,
+            "managedDataSource": name,
+            "retentionPolicy": "None",
+            "template": {
+                "metadata": {"annotations": said or {}},
+                "spec": {"source": source, "storage": {"resources": {"requests": {"storage": "64Mi"}}}},
+            },
+            **spec,
+        },
+    }
+
+
+def cron(place: Place, name: str) -> dict[str, Any]:
+    return dict(objects(place).get_namespaced_custom_object(*DIC, name))
+
+
+def condition(obj: dict[str, Any], kind: str) -> dict[str, Any]:
+    found = obj.get("status", {}).get("conditions") or ()
+    return next((dict(each) for each in found if each["type"] == kind), {})
+
+
+def look_again(place: Place, name: str) -> None:
+    """As if the time of its schedule had come."""
+    objects(place).patch_namespaced_custom_object(*DIC, name, {"metadata": {"annotations": {LAST: None}}})
+
+
+@contextmanager
+def kept_current(place: Place, obj: dict[str, Any]) -> Iterator[str]:
+    """A cron for a while; what it made goes with it."""
+    objects(place).create_namespaced_custom_object(*DIC, obj)
+    name = obj["metadata"]["name"]
+    try:
+        yield name
+    finally:
+        objects(place).delete_namespaced_custom_object(*DIC, name)
+        place.gone("datasources", name, 120)
+
+
+def stands_for(place: Place, name: str) -> str:
+    """The claim that the DataSource names; empty: none yet."""
+    try:
+        said = place.get("datasources", name)["spec"]["source"]
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return ""
+    return str((said.get("pvc") or {}).get("name", ""))
+
+
+def image(place: Place, name: str, contents: bytes) -> str:
+    """The claim that the DataSource stands for, once its disk begins with these bytes."""
+
+    def seen() -> str:
+        told = cron(place, name)
+        found = stands_for(place, name)
+        assert found, (told["metadata"].get("annotations"), told.get("status"))
+        with (place.volume(found) / "disk.img").open("rb") as disk:
+            assert disk.read(len(contents)) == contents, (found, told.get("status"))
+        assert condition(told, "UpToDate").get("status") == "True", told["status"]
+        return str(found)
+
+    return eventually(seen, 180)
+
+
+def put(images: ImageServer, name: str, contents: bytes) -> None:
+    """All at once, as a pipeline does it."""
+    part = images.root / f"{name}.part"
+    part.write_bytes(contents)
+    part.rename(images.root / name)
+
+
+@pytest.fixture(scope="module")
+def shelf(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry over plain HTTP, which the operator allows."""
+    folder = tmp_path_factory.mktemp("shelf")
+    with registry(folder, folder / "store") as found:
+        allow_plain_http(place, found.host)
+        yield found
+
+
+def push(shelf: Registry, folder: Path, contents: bytes) -> str:
+    """Put an image under the one tag."""
+    layout = oci.Layout(folder)
+    url = f"docker://{shelf.host}/golden/debian:13"
+    oci.copy(f"oci:{layout.write(layout.image([tar([entry('disk/disk.img', contents)])]))}", url)
+    return url
+
+
+def test_a_new_tag_in_a_registry_becomes_the_next_image(
+    place: Place, shelf: Registry, tmp_path: Path
+) -> None:
+    one, two = os.urandom(1 << 20), os.urandom(1 << 20)
+    url = push(shelf, tmp_path / "one", one)
+    with kept_current(place, a_cron("tagged", {"registry": {"url": url}})) as name:
+        first = image(place, name, one)
+        digest = cron(place, name)["metadata"]["annotations"][DESIRED]
+        assert first == f"tagged-{digest.removeprefix('sha256:')[:12]}"
+        push(shelf, tmp_path / "two", two)
+        look_again(place, name)
+        second = image(place, name, two)
+        assert second != first
+        place.told(name, f"Switched: from {digest} to sha256:")
+
+
+def test_the_checksums_of_a_web_server_name_the_newest_image(place: Place, images: ImageServer) -> None:
+    one, two = os.urandom(1 << 20), os.urandom(1 << 20)
+    lines = []
+    for number, contents in ((9, one), (10, two)):
+        put(images, f"os-{number}.img", contents)
+        lines.append(f"{hashlib.sha256(contents).hexdigest()}  os-{number}.img\n")
+    put(images, "SHA256SUMS", lines[0].encode())
+    said = {SUMS: images.url("SHA256SUMS"), NEWEST: "os-*.img"}
+    with kept_current(place, a_cron("listed", {"http": {"url": images.url("")}}, said)) as name:
+        image(place, name, one)
+        put(images, "SHA256SUMS", "".join(lines).encode())
+        look_again(place, name)
+        image(place, name, two)
+
+
+def test_a_page_in_the_place_of_an_image_changes_nothing(place: Place, images: ImageServer) -> None:
+    contents = os.urandom(1 << 20)
+    put(images, "plain.img", contents)
+    with kept_current(place, a_cron("paged", {"http": {"url": images.url("plain.img")}})) as name:
+        before = image(place, name, contents)
+        put(images, "plain.img", b"something else that is no disk")
+        look_again(place, name)
+        failed = eventually(lambda: _failing(place, name), 120)
+        assert condition(failed, "UpToDate")["status"] == "False"
+        assert place.get("datasources", name)["spec"]["source"]["pvc"]["name"] == before
+        put(images, "plain.img", other := os.urandom(1 << 20))
+        look_again(place, name)
+        image(place, name, other)
+
+
+def _failing(place: Place, name: str) -> dict[str, Any]:
+    found = cron(place, name)
+    assert condition(found, "Progressing").get("reason") == "Failed", found.get("status")
+    return found
+
+
+def test_what_is_no_cron_is_refused(place: Place) -> None:
+    wrong = a_cron("wrong", {"registry": {"url": "docker://registry.example/a:b"}}, schedule="61 * * * *")
+    assert "Illegal cron schedule" in place.refusal(wrong)
+    folder = a_cron("wrong", {"http": {"url": "http://web.example/images/"}})
+    assert "a folder, which a web server does not list" in place.refusal(folder)
+    assert "Missing source" in place.refusal(a_cron("wrong", {"blank": {}}))
