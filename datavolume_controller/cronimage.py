@@ -28,7 +28,11 @@ def volume(world: World, wanted: Import) -> Obj:
             "name": wanted.name,
             "namespace": cron.key.namespace,
             "labels": {**meta.labels(cron.template), **_passed(world), **labels(world)},
-            "annotations": {**_annotations(world), cdi.DIGEST: wanted.digest, cdi.LAST_USE_TIME: world.now},
+            "annotations": {
+                **_annotations(world),
+                cdi.DIGEST: wanted.digest,
+                cdi.LAST_USE_TIME: world.instant,
+            },
             "ownerReferences": owners(world),
         },
         "spec": spec,

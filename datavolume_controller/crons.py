@@ -27,6 +27,7 @@ from diskyard.api.meta import (
     Obj,
 )
 from diskyard.api.names import cdi
+from diskyard.api.poll import image, named
 from diskyard.api.storage import default_class, storage_class
 from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
@@ -84,18 +85,20 @@ class Crons:
         data_source = find(client, DATA_SOURCE, cron.data_source)
         origin = cron.source.get("pvc")
         chosen, owner_only = _place(client, cron)
+        now = datetime.now(UTC)
         return World(
             obj=obj,
             cron=cron,
             config=settings(client),
-            now=meta.timestamp(datetime.now(UTC)),
+            now=meta.timestamp(now),
+            instant=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             poller=find(client, POD, Key(poller.name(cron), key.namespace)),
             dv=find(client, DATA_VOLUME, current) if current else None,
             claim=find(client, CLAIM, current) if current else None,
             data_source=data_source,
             rival=_rival(client, cron, data_source),
             origin=find(client, CLAIM, Key(origin["name"], origin["namespace"])) if origin else None,
-            images=tuple(found_by(client, IMAGES, key)),
+            images=tuple(each for each in found_by(client, IMAGES, key) if _made(cron, each)),
             storage_class=chosen,
             owner_only=owner_only,
         )
@@ -114,7 +117,7 @@ def _imported(world: World) -> tuple[Action, ...]:
     wanted, current = world.wanted, world.current
     if wanted is None:
         return ()
-    if world.moved and current is not None:
+    if world.moved and current is not None and not world.held:
         return (*_removed(world), _merged(world, None, {cdi.CRON_CLASS: world.storage_class}))
     begins = world.outdated and (current is None or world.done or world.failing or world.lost)
     if not begins and not (world.lost and current == wanted):
@@ -146,6 +149,12 @@ def _said(world: World) -> tuple[Action, ...]:
     differs = {key: said for key, said in wanted.items() if held.get(key) != said}
     differs.pop("currentImports", None)
     return (Merge(IMPORT_CRON, world.cron.key, {"status": differs}),) if differs else ()
+
+
+def _made(cron: ImportCron, claim: Obj) -> bool:
+    """Whether a claim is an image of the cron's: labels are anybody's, and disks of guests may have got them, too."""
+    digest = meta.annotations(claim).get(cdi.DIGEST, "")
+    return named(digest) and image(cron.data_source.name, digest) == meta.name(claim)
 
 
 def _rival(client: Client, cron: ImportCron, data_source: Obj | None) -> str:

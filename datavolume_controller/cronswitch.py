@@ -37,7 +37,7 @@ def _recorded(world: World) -> tuple[Action, ...]:
         return ()
     where = {"namespace": target.namespace, "name": target.name}
     status = {"lastImportedPVC": where, "lastImportTimestamp": world.now}
-    used = {"metadata": {"annotations": {cdi.LAST_USE_TIME: world.now}}}
+    used = {"metadata": {"annotations": {cdi.LAST_USE_TIME: world.instant}}}
     return (Merge(CLAIM, target, used), Merge(IMPORT_CRON, world.cron.key, {"status": status}))
 
 

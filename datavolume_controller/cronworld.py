@@ -27,6 +27,8 @@ class World:
     cron: ImportCron
     config: Config
     now: str
+    instant: str
+    """The same with microseconds: two images may be used within one second."""
     poller: Obj | None = None
     """The pod that looks at the source."""
     dv: Obj | None = None

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from datavolume_controller.capability import UNSUPPORTED
 from diskyard.api import meta
-from diskyard.api.meta import CDI, DATA_VOLUME, STORAGE_CLASS, STORAGE_PROFILE, Key, Obj
+from diskyard.api.meta import CDI, DATA_VOLUME, IMPORT_CRON, STORAGE_CLASS, STORAGE_PROFILE, Key, Obj
 from diskyard.api.storage import StorageClass, storage_class
 from diskyard.kube.cache import counts_by
 from diskyard.kube.client import Client
@@ -54,6 +54,7 @@ class Objects(Collector):
             "Number of DataVolumes pending for default storage class to be configured",
             waiting,
         )
+        yield _crons(self._client.list(IMPORT_CRON).items, placed=defaults)
         yield _gauge("kubevirt_cdi_cr_ready", "CDI install ready", ready(self._client.list(CDI).items))
         phases = GaugeMetricFamily("diskyard_datavolumes", "DataVolumes by phase", labels=["phase"])
         for key, count in sorted(counts_by(self._client, PHASES).items()):
@@ -92,6 +93,20 @@ def _profiles(classes: Iterable[StorageClass], profiles: Iterable[Obj]) -> Metri
     for chosen in classes:
         if chosen.name in by_name:
             found.add_metric(described(chosen, by_name[chosen.name]), 1)
+    return found
+
+
+def _crons(crons: Iterable[Obj], *, placed: bool) -> Metric:
+    """`pending`: nothing can be imported yet, for there is no default storage class."""
+    found = GaugeMetricFamily(
+        "kubevirt_cdi_dataimportcron_outdated",
+        "DataImportCron has an outdated import",
+        labels=("namespace", "cron_name", "pending"),
+    )
+    for each in crons:
+        current = (meta.condition(each, "UpToDate") or {}).get("status") == "True"
+        pending = "false" if placed else "true"
+        found.add_metric((meta.namespace(each), meta.name(each), pending), int(not current))
     return found
 
 

@@ -79,10 +79,8 @@ def test_prometheus_shows_the_token_of_an_account_that_may_read_metrics_and_noth
 def test_alerts_ask_for_metrics_that_there_are() -> None:
     known = (CHART.parents[1] / "datavolume_controller" / "metrics.py").read_text()
     asked = set(re.findall(r"\bkubevirt_cdi_\w+", (CHART / "alerts.yaml").read_text()))
-    from_elsewhere = {"kubevirt_cdi_dataimportcron_outdated"}
-    assert {
-        name for name in asked if "restart" not in name and "operator_up" not in name
-    } - from_elsewhere == {name for name in asked if name in known}
+    ours = {name for name in asked if "restart" not in name and "operator_up" not in name}
+    assert ours == {name for name in asked if name in known}
 
 
 def test_the_program_looks_after_every_webhook_of_the_chart() -> None:

@@ -35,7 +35,7 @@ REGISTRY = {"registry": {"url": "docker://registry.example:5000/os/debian:13"}}
 
 
 def digest(number: int) -> str:
-    return f"sha256:{number:064x}"
+    return f"sha256:{number:012x}{0:052x}"
 
 
 def name(number: int) -> str:
@@ -181,8 +181,20 @@ def test_only_so_many_images_are_kept(store: Objects) -> None:
     for number in (2, 3, 4):
         play.look()
         play.version(number)
-    assert len(play.images()) == 2
-    assert name(4) in play.images()
+    assert play.images() == [name(3), name(4)]
+
+
+def test_a_guests_disk_that_has_got_the_labels_is_no_image(store: Objects) -> None:
+    play = Play(store, cron=a_cron(importsToKeep=1))
+    play.version(1)
+    labels = {cdi.CRON_LABEL: CRON.name}
+    copied = {cdi.DIGEST: digest(1), cdi.LAST_USE_TIME: "2020-01-01T00:00:00Z"}
+    disk = builders.claim("guest")
+    disk["metadata"] |= {"labels": labels, "annotations": copied}
+    store.create(CLAIM, disk)
+    play.look()
+    play.version(2)
+    assert store.get(CLAIM, Key("guest", "default"))
 
 
 def test_a_held_data_source_stays_and_its_image_is_never_deleted(store: Objects) -> None:

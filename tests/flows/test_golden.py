@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +105,14 @@ def image(place: Place, name: str, contents: bytes) -> str:
     return eventually(seen, 180)
 
 
+def rolled_back(place: Place, name: str, *options: str) -> str:
+    """What `diskyard rollback` says."""
+    command = [sys.executable, "-m", "cli", "rollback", name, "--kubeconfig", str(place.kubeconfig), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def put(images: ImageServer, name: str, contents: bytes) -> None:
     """All at once, as a pipeline does it."""
     part = images.root / f"{name}.part"
@@ -141,6 +151,12 @@ def test_a_new_tag_in_a_registry_becomes_the_next_image(
         second = image(place, name, two)
         assert second != first
         place.told(name, f"Switched: from {digest} to sha256:")
+        assert f"stands for {first} ({digest}), and stays there" in rolled_back(place, name)
+        assert stands_for(place, name) == first
+        place.told(name, f"to {digest} ({first})", 60)
+        assert stands_for(place, name) == first
+        rolled_back(place, name, "--release")
+        image(place, name, two)
 
 
 def test_the_checksums_of_a_web_server_name_the_newest_image(place: Place, images: ImageServer) -> None:
@@ -163,7 +179,7 @@ def test_a_page_in_the_place_of_an_image_changes_nothing(place: Place, images: I
     put(images, "plain.img", contents)
     with kept_current(place, a_cron("paged", {"http": {"url": images.url("plain.img")}})) as name:
         before = image(place, name, contents)
-        put(images, "plain.img", b"something else that is no disk")
+        put(images, "plain.img", b"<!DOCTYPE html><html><body>Please log in</body></html>" * 40)
         look_again(place, name)
         failed = eventually(lambda: _failing(place, name), 120)
         assert condition(failed, "UpToDate")["status"] == "False"

@@ -137,8 +137,8 @@ POD_ANNOTATIONS: Final = (
 APPLY_PROFILE_LABEL: Final = P + "applyStorageProfile"
 """On claims: let what their spec lacks be filled in, as for a DataVolume's."""
 NO_BACKUP_LABEL: Final = "velero.io/exclude-from-backup"
-PASSED_LABEL: Final = re.compile(r"(?:[\w.]+\.)?kubevirt\.io/[\w.-]+")
-"""Labels that go with a disk wherever it goes."""
+PASSED_LABEL: Final = re.compile(r"(?!cdi\.kubevirt\.io/dataImportCron)(?:[\w.]+\.)?kubevirt\.io/[\w.-]+")
+"""Labels that go with a disk wherever it goes; whose golden image it was does not."""
 APP_LABEL: Final = "app"
 APP: Final = "containerized-data-importer"
 COMPONENT_LABEL: Final = "cdi.kubevirt.io"
