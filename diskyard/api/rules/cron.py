@@ -77,7 +77,9 @@ def _folder(obj: Obj) -> Sequence[Cause]:
             return (Cause(message, field),)
         return ()
     if folder and kind == "gcs":
-        message = "Illegal source URL: it ends in /, and folders are served for s3 and http only: name one object"
+        message = (
+            "Illegal source URL: it ends in /, and folders are served for s3 and http only: name one object"
+        )
         return (Cause(message, field),)
     if cdi.NEWEST in said:
         message = f"Illegal {cdi.NEWEST}: it chooses among the files of a folder; end the URL (s3, http) in /"
