@@ -1,10 +1,12 @@
 """The keys of uploads: what signs tokens, what signs servers' certificates, what the proxy shows to servers."""
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 from datavolume_controller import uploader
 from diskyard.api import meta, token
@@ -25,6 +27,8 @@ SIGNERS: Final = (upload.SERVER_SIGNER, upload.CLIENT_SIGNER, upload.PROXY_SIGNE
 PROXY_HOSTS: Final = tuple(
     f"{upload.PROXY}{rest}" for rest in (f".{cdi.NAMESPACE}.svc", "", f".{cdi.NAMESPACE}")
 )
+_OVERRIDE: Final = "uploadProxyURLOverride"
+_HOST: Final = re.compile(r"[0-9a-z.-]{1,253}|[0-9a-f:.]{2,45}")
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,16 @@ class World:
     key: bool
     """Whether there is a key for tokens."""
     now: datetime
+    hosts: tuple[str, ...] = PROXY_HOSTS
+    """By which clients may know the proxy."""
 
     def fresh(self, name: str) -> bool:
-        """Whether a Secret's certificate lasts."""
+        """Whether a Secret's certificate lasts, and the proxy's is for all of its names."""
         pair = self.pairs.get(name)
         found = issue.certificate(pair) if pair else None
-        return found is not None and issue.lasts(found, self.now, LEFT)
+        if found is None or not issue.lasts(found, self.now, LEFT):
+            return False
+        return name != upload.PROXY_CERT or issue.hosts(found) >= set(self.hosts)
 
 
 class Authorities:
@@ -52,7 +60,8 @@ class Authorities:
 
     def gather(self, client: Client, key: Key) -> World | None:
         """What of it is there."""
-        if find(client, CDI, key) is None:
+        owner = find(client, CDI, key)
+        if owner is None:
             return None
         names = (*SIGNERS, upload.CLIENT_CERT, upload.PROXY_CERT)
         found = {name: uploader.pair(find(client, SECRET, _here(name))) for name in names}
@@ -63,6 +72,7 @@ class Authorities:
             ),
             key=find(client, SECRET, _here(upload.SIGNING_KEY)) is not None,
             now=datetime.now(UTC),
+            hosts=(*PROXY_HOSTS, *_named((meta.spec(owner).get("config") or {}).get(_OVERRIDE))),
         )
 
     def decide(self, world: World) -> Plan:
@@ -80,13 +90,23 @@ class Authorities:
             (upload.PROXY_CERT, upload.PROXY_SIGNER),
         ):
             if signer in wanted and not world.fresh(name):
-                actions.append(Certificate(name, world.pairs[signer], world.now))
+                actions.append(Certificate(name, world.pairs[signer], world.now, world.hosts))
         return Plan(tuple(actions), requeue_after=LOOK_AGAIN)
 
 
 def _ours(world: World) -> bool:
     """Whether the proxy's certificate is ours to make: no yard has published its own authority."""
     return upload.PROXY_SIGNER not in world.bundles or upload.PROXY_SIGNER in world.pairs
+
+
+def _named(url: object) -> tuple[str, ...]:
+    """The host of the URL by which an operator has people reach the proxy."""
+    text = url if isinstance(url, str) else ""
+    try:
+        host = urlsplit(text if "://" in text else f"//{text}").hostname or ""
+    except ValueError:
+        return ()
+    return (host,) if _HOST.fullmatch(host) else ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +154,7 @@ class Certificate:
     name: str
     signer: Pem
     now: datetime
+    hosts: tuple[str, ...] = PROXY_HOSTS
 
     def carry_out(self, client: Client) -> None:
         """Make it."""
@@ -141,7 +162,7 @@ class Certificate:
         if self.name == upload.CLIENT_CERT:
             made = issue.client(self.signer, upload.CLIENT_NAME, life)
         else:
-            made = issue.server(self.signer, PROXY_HOSTS, life)
+            made = issue.server(self.signer, self.hosts, life)
         _put(client, SECRET, uploader.secret(meta.meta(_object(SECRET, self.name)), made))
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from uploadproxy.limits import Limits
 from uploadproxy.trust import Trust
 
 GRACE = 30.0
+LOOK_AGAIN = 10.0
+"""Seconds between two looks at whether there is another certificate: its controller renews it."""
 
 
 def main() -> int:
@@ -26,25 +29,43 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        running = server.start(
-            proxy.application(Trust(connect()), Limits.from_env(os.environ)), _place(os.environ)
-        )
+        shown = _shown(os.environ)
+        context = tls.context(shown)
+        place = _place(os.environ, context)
+        running = server.start(proxy.application(Trust(connect()), Limits.from_env(os.environ)), place)
     except DiskyardError as error:
         log.logger("uploadproxy").error("cannot begin", error=str(error))
         return 4
-    stopped.wait()
+    known = shown.certificate.stat().st_mtime
+    while not stopped.wait(LOOK_AGAIN):
+        known = _renewed(shown, context, known)
     running.stop(GRACE)
     return 0
 
 
-def _place(env: Mapping[str, str]) -> server.Place:
-    """Where to listen, and with which certificate: a pod's own places, if nothing else is said."""
-    certificate = env.get(upload.ENV_CERT) or f"{upload.TLS_DIR}/tls.crt"
-    key = env.get(upload.ENV_KEY) or f"{upload.TLS_DIR}/tls.key"
+def _shown(env: Mapping[str, str]) -> tls.Pair:
+    """The certificate for clients: a pod's own, if nothing else is said."""
+    folder = Path(upload.TLS_DIR)
+    certificate = Path(env.get(upload.ENV_CERT) or folder / "tls.crt")
+    return tls.Pair(certificate, Path(env.get(upload.ENV_KEY) or folder / "tls.key"))
+
+
+def _place(env: Mapping[str, str], context: ssl.SSLContext) -> server.Place:
     host = env.get(upload.ENV_ADDRESS) or env.get(cdi.ENV_POD_IP) or "0.0.0.0"
     port = env.get(upload.ENV_PORT, "")
-    context = tls.context(tls.Pair(Path(certificate), Path(key)))
     return server.Place(host, int(port) if port.isdecimal() else upload.PORT, tls=context, lends=True)
+
+
+def _renewed(shown: tls.Pair, context: ssl.SSLContext, known: float) -> float:
+    """Show new connections another certificate, where there is one; when it was written."""
+    try:
+        written = shown.certificate.stat().st_mtime
+        if written != known:
+            context.load_cert_chain(shown.certificate, shown.key)
+    except (OSError, ssl.SSLError) as error:  # half of it is there: looked at again
+        log.logger("uploadproxy").warning("no certificate", error=str(error))
+        return known
+    return written
 
 
 if __name__ == "__main__":

@@ -36,15 +36,24 @@ def of_chunk(text: str) -> Expected:
 
 
 def of_metadata(text: str) -> dict[str, str]:
-    """`Upload-Metadata`: names, and texts in base64. Raises InvalidRequest."""
+    """`Upload-Metadata`: names, and texts (or other bytes) in base64. Raises InvalidRequest."""
     found: dict[str, str] = {}
     for entry in filter(None, (each.strip() for each in text.split(","))):
         name, _, encoded = entry.partition(" ")
         try:
-            found[name] = base64.b64decode(encoded, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"Upload-Metadata: {name[:40]!r} is not base64 of UTF-8: {error}") from error
+            found[name] = base64.b64decode(encoded, validate=True).decode(errors="surrogateescape")
+        except binascii.Error as error:
+            raise InvalidRequest(f"Upload-Metadata: {name[:40]!r} is not base64: {error}") from error
     return found
+
+
+def to_metadata(metadata: Mapping[str, str]) -> str:
+    """`Upload-Metadata` again, as it was said."""
+    encoded = {
+        name: base64.b64encode(text.encode(errors="surrogateescape")).decode()
+        for name, text in metadata.items()
+    }
+    return ",".join(f"{name} {text}".strip() for name, text in encoded.items())
 
 
 def of_image(metadata: Mapping[str, str]) -> str:

@@ -38,6 +38,7 @@ _HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
      "upgrade", "host", "authorization", "expect", "cookie", "origin", "server", "date"}
 )  # fmt: skip
+_MEANT: Final = ("PATCH", "DELETE", "HEAD")
 _CHUNK: Final = 256 << 10
 _POLL: Final = 0.25
 
@@ -156,9 +157,9 @@ class _Proxy:
         try:
             server = await self._server(grant)
         except Finished as error:
-            if request.method == "GET":
+            if _method(request) == "GET":
                 return web.json_response({"state": "succeeded"})
-            return web.Response(status=409 if request.method == "POST" else 410, text=str(error))
+            return web.Response(status=409 if _method(request) == "POST" else 410, text=str(error))
         return await self._passed(request, server, request.path)
 
     async def _server(self, grant: Grant) -> Server:
@@ -202,7 +203,7 @@ class _Proxy:
         """The same of a large body."""
         headers = {**_kept(request.headers), "Host": server.host, **told(self._limits)}
         async with forward.opened(Where(server.address, upload.PORT, server.host, server.context)) as channel:
-            head = forward.head(request.method, path, headers)
+            head = forward.head(_method(request), path, headers)
             found = await forward.carried(request, head, channel, self._limits)
         return web.Response(status=found.status, headers=_kept(found.headers), body=found.body)
 
@@ -217,7 +218,7 @@ class _Proxy:
         address = f"[{server.address}]" if ":" in server.address else server.address
         url = f"https://{address}:{upload.PORT}{path}"
         async with session.request(
-            request.method, url, data=body.chunks() if request.body_exists else None,
+            _method(request), url, data=body.chunks() if request.body_exists else None,
             headers=headers, ssl=server.context, server_hostname=server.host, allow_redirects=False,
         ) as found:  # fmt: skip
             answer = web.StreamResponse(status=found.status, headers=_kept(found.headers))
@@ -260,6 +261,12 @@ class _Body:
                 )
                 raise TimeoutError(self.late)
             yield chunk
+
+
+def _method(request: web.Request) -> str:
+    """What is meant: clients that cannot say PATCH or DELETE say POST, and that (tus 1.0, X-HTTP-Method-Override)."""
+    meant = request.headers.get("X-HTTP-Method-Override", "").upper()
+    return meant if request.method == "POST" and meant in _MEANT else request.method
 
 
 def _kept(headers: Any) -> CIMultiDict[str]:

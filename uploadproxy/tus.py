@@ -41,8 +41,8 @@ ABILITIES: Final = {
 }
 """The answer to OPTIONS."""
 EXPOSED: Final = (
-    "Location, Upload-Offset, Upload-Length, Upload-Expires, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, "
-    "Tus-Checksum-Algorithm, Retry-After"
+    "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires, Tus-Resumable, Tus-Version, "
+    "Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Retry-After"
 )
 """Headers that a page may read."""
 
@@ -129,7 +129,7 @@ class _Uploads:
     async def head(self, request: web.Request) -> web.StreamResponse:
         session = await self._session(request.match_info["name"])
         offset = await session.offset()
-        return web.Response(headers={**self._length(), "Upload-Offset": str(offset), **self._expires()})
+        return web.Response(headers={**self._announced(), "Upload-Offset": str(offset), **self._expires()})
 
     async def patch(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Content-Type") != _BODY:
@@ -235,8 +235,13 @@ class _Uploads:
         finally:
             os.close(file)
 
-    def _length(self) -> dict[str, str]:
-        return {"Upload-Length": str(self._receiver.ticket.length)} if self._receiver.ticket else {}
+    def _announced(self) -> dict[str, str]:
+        """What the client has said of its upload."""
+        ticket = self._receiver.ticket
+        if ticket is None:
+            return {}
+        metadata = {"Upload-Metadata": promise.to_metadata(ticket.metadata)} if ticket.metadata else {}
+        return {"Upload-Length": str(ticket.length), **metadata}
 
     def _expires(self) -> dict[str, str]:
         return {"Upload-Expires": formatdate(time.time() + self._receiver.expiry, usegmt=True)}
