@@ -106,6 +106,11 @@ COMMANDS: Mapping[str, Mapping[str, Fragments]] = {
             "managedFields	<[]Object>",
         ),
     },
+    "groups": {
+        "version": ("Server Version: v1.34", "+diskyard"),
+        "api-versions": ("apps/v1", "subresources.kubevirt.io/v1"),
+        "cluster-info dump --namespaces PLACE": ("DaemonSetList", "could not find the requested resource"),
+    },
     "limits": {
         "describe namespace PLACE": ("No LimitRange resource.", "No resource quota."),
     },
