@@ -34,7 +34,7 @@ def reconcilers(scraper: Scraper, may_of: MayOf = asked_of) -> list[Reconciler[A
         Pendings(),
         Authorities(),
         DataSources(),
-        Crons(),
+        Crons(may_of),
         CDIs(),
         Configs(),
         Profiles(),

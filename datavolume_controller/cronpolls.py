@@ -42,6 +42,8 @@ def _unmade(reason: str, message: str) -> Obj:
 
 def _claim(world: World) -> tuple[Action, ...]:
     """Another claim is another version."""
+    if world.denied:
+        return _failure(world, "NotAuthorized", world.denied)
     if world.origin is None:
         where = world.cron.source["pvc"]
         said = f"The source pvc {where.get('namespace')}/{where.get('name')} doesn't exist"

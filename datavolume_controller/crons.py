@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from datavolume_controller import cronimage, poller
+from datavolume_controller import authorization, cronimage, poller
+from datavolume_controller.cloneright import MayOf
 from datavolume_controller.cronpolls import looked
 from datavolume_controller.cronstatus import status
 from datavolume_controller.cronswitch import switched
@@ -29,6 +30,8 @@ from diskyard.api.meta import (
 from diskyard.api.names import cdi
 from diskyard.api.poll import image, named
 from diskyard.api.storage import default_class, storage_class
+from diskyard.api.user import account
+from diskyard.kube.access import asked_of
 from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.interest import Interest
@@ -62,7 +65,8 @@ class Crons:
 
     kind: Kind = IMPORT_CRON
 
-    def __init__(self) -> None:
+    def __init__(self, may_of: MayOf = asked_of) -> None:
+        self._may_of = may_of
         self._interest = Interest()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
             DATA_VOLUME: _cron_of,
@@ -83,7 +87,8 @@ class Crons:
             return None
         current = Key(cron.current.name, key.namespace) if cron.current else None
         data_source = find(client, DATA_SOURCE, cron.data_source)
-        origin = cron.source.get("pvc")
+        denied = self._denied(client, cron)
+        origin = None if denied else cron.source.get("pvc")
         chosen, owner_only = _place(client, cron)
         now = datetime.now(UTC)
         return World(
@@ -98,9 +103,29 @@ class Crons:
             data_source=data_source,
             rival=_rival(client, cron, data_source),
             origin=find(client, CLAIM, Key(origin["name"], origin["namespace"])) if origin else None,
+            denied=denied,
             images=tuple(each for each in found_by(client, IMAGES, key) if _made(cron, each)),
             storage_class=chosen,
             owner_only=owner_only,
+        )
+
+    def _denied(self, client: Client, cron: ImportCron) -> str:
+        """Why its service account may not clone the source; empty: it may, or nothing is cloned.
+
+        The DataVolumes are made by us, and our own right is never used: whoever makes a cron would read every claim.
+        """
+        said = cron.source.get("pvc")
+        if not said or said["namespace"] == cron.key.namespace:
+            return ""
+        source, who = (
+            Key(said["name"], said["namespace"]),
+            account(cron.key.namespace, cron.service_account or "default"),
+        )
+        if authorization.may_read(self._may_of(client), who, "pvc", source, cron.key.namespace):
+            return ""
+        return (
+            f"{who.name} may not create datavolumes/source in namespace {source.namespace}: bind it the ClusterRole "
+            "cdi.kubevirt.io:clone-sourcer there"
         )
 
     def decide(self, world: World) -> Plan:
@@ -115,7 +140,7 @@ class Crons:
 def _imported(world: World) -> tuple[Action, ...]:
     """A version that is not there is imported, one at a time; one that failed does not hold up the next."""
     wanted, current = world.wanted, world.current
-    if wanted is None:
+    if wanted is None or world.denied:
         return ()
     if world.moved and current is not None and not world.held:
         return (*_removed(world), _merged(world, None, {cdi.CRON_CLASS: world.storage_class}))

@@ -27,6 +27,8 @@ def status(world: World) -> Obj:
 
 def progressing(world: World) -> Condition:
     """Whether an import is under way."""
+    if world.denied and not world.done:
+        return Condition(PROGRESSING, "False", "NotAuthorized", "Not authorized to create DataVolume")
     if world.current is None or world.done or world.lost:
         return Condition(PROGRESSING, "False", "NoImport", "No current import")
     if world.phase == Phase.SCHEDULED:

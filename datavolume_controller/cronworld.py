@@ -40,6 +40,8 @@ class World:
     """Another cron, which is there, whose the DataSource is."""
     origin: Obj | None = None
     """The claim that is the source itself."""
+    denied: str = ""
+    """Why that claim, of another namespace, may not be cloned."""
     images: tuple[Obj, ...] = ()
     """The claims of all images of this cron."""
     storage_class: str = ""

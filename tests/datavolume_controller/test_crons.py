@@ -16,6 +16,7 @@ from diskyard.api.meta import (
     DATA_VOLUME,
     EVENT,
     IMPORT_CRON,
+    NAMESPACE,
     POD,
     STORAGE_CLASS,
     Key,
@@ -23,6 +24,8 @@ from diskyard.api.meta import (
 )
 from diskyard.api.names import cdi
 from diskyard.api.poll import Found
+from diskyard.api.user import User
+from diskyard.kube.access import Access
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import some
@@ -224,6 +227,35 @@ def test_another_crons_data_source_is_left_alone(store: Objects) -> None:
     Steps(store, [Crons()]).settle()
     told = [each["message"] for each in store.list(EVENT).items]
     assert told == ["DataSource debian is already managed by DataImportCron other"]
+
+
+ELSEWHERE = {"pvc": {"namespace": "secrets", "name": "disk"}}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_claim_of_another_namespace_is_cloned_by_the_right_of_the_service_account(
+    store: Objects, allowed: bool
+) -> None:
+    """Not by the controllers' own, whatever digest somebody sets (CVE-2025-14459)."""
+    asked = []
+
+    def may(user: User, access: Access) -> bool:
+        asked.append((user.name, access.subresource, access.namespace))
+        return allowed
+
+    prepared(store)
+    store.create(NAMESPACE, builders.namespace("secrets"))
+    store.create(CLAIM, some(CLAIM, "disk", "secrets", spec=builders.claim("disk")["spec"]))
+    cron = a_cron(ELSEWHERE, serviceAccountName="robot")
+    cron["metadata"]["annotations"] = {cdi.DESIRED_DIGEST: digest(1)}
+    store.create(IMPORT_CRON, cron)
+    steps = Steps(store, [Crons(lambda _: may)])
+    for _ in range(3):
+        steps.settle()
+    assert ("system:serviceaccount:default:robot", "source", "secrets") in asked
+    assert bool(store.list(DATA_VOLUME).items) == allowed
+    denied = condition(store.get(IMPORT_CRON, CRON), "Polled")
+    assert denied[:2] == (("True", "Polled") if allowed else ("False", "NotAuthorized"))
 
 
 def test_somebody_else_sets_the_digest(store: Objects) -> None:
