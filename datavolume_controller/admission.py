@@ -13,9 +13,19 @@ from datavolume_controller.cloneright import Wish
 from datavolume_controller.datavolumes import storage
 from datavolume_controller.settings import settings
 from diskyard.api import meta
-from diskyard.api.meta import CDI, CLAIM, DATA_VOLUME, IMPORT_CRON, IMPORT_SOURCE, UPLOAD_SOURCE, Kind, Obj
+from diskyard.api.meta import (
+    CDI,
+    CLAIM,
+    DATA_VOLUME,
+    IMPORT_CRON,
+    IMPORT_SOURCE,
+    OBJECT_TRANSFER,
+    UPLOAD_SOURCE,
+    Kind,
+    Obj,
+)
 from diskyard.api.names import cdi, clone
-from diskyard.api.rules import cron, datavolume, populator
+from diskyard.api.rules import cron, datavolume, objecttransfer, populator
 from diskyard.api.user import User
 from diskyard.errors import BadRequest, Cause
 from diskyard.kube.access import May
@@ -80,6 +90,7 @@ CAUSES: Final[Mapping[Kind, Causes]] = {
     IMPORT_SOURCE: lambda _, obj, old: populator.import_causes(obj, old),
     UPLOAD_SOURCE: lambda _, obj, old: populator.upload_causes(obj, old),
     IMPORT_CRON: lambda _, obj, old: cron.causes(obj, old),
+    OBJECT_TRANSFER: lambda _, obj, old: objecttransfer.causes(obj, old),
 }
 """The rules of each kind, with what they have to look up."""
 
@@ -90,6 +101,7 @@ def routes(client: Client, may: May) -> Mapping[str, Judge]:
         "/datavolume-validate": partial(_validated, client, (DATA_VOLUME,)),
         "/populator-validate": partial(_validated, client, (IMPORT_SOURCE, UPLOAD_SOURCE)),
         "/dataimportcron-validate": partial(_validated, client, (IMPORT_CRON,)),
+        "/objecttransfer-validate": partial(_validated, client, (OBJECT_TRANSFER,)),
         "/datavolume-mutate": partial(_authorised, client, may),
         "/pvc-mutate": partial(_rendered, client),
         "/cdi-validate": partial(_uninstalled, client),

@@ -48,6 +48,7 @@ SERVICE: Final = "cdi-api"
 CERTIFICATES: Final = "cdi-apiserver"
 VALIDATING: Final = (
     "cdi-api-datavolume-validate", "cdi-api-validate", "cdi-api-populator-validate", "cdi-api-dataimportcron-validate",
+    "objecttransfer-api-validate",
 )  # fmt: skip
 MUTATING: Final = ("cdi-api-datavolume-mutate", "cdi-api-pvc-mutate")
 TOKENS: Final = tuple(f"{version}.{upload.GROUP}" for version in upload.VERSIONS)

@@ -117,6 +117,9 @@ STORAGE_PROFILE: Final = Kind(
 DATA_SOURCE: Final = Kind(
     "cdi.kubevirt.io", "v1beta1", "DataSource", "datasources", short=("das",), categories=("all",)
 )
+OBJECT_TRANSFER: Final = Kind(
+    "cdi.kubevirt.io", "v1beta1", "ObjectTransfer", "objecttransfers", namespaced=False, short=("ot", "ots")
+)
 IMPORT_CRON: Final = Kind(
     "cdi.kubevirt.io",
     "v1beta1",
@@ -167,7 +170,7 @@ CORE_KINDS: Final[tuple[Kind, ...]] = (
 
 OUR_KINDS: Final[tuple[Kind, ...]] = (
     CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, DATA_SOURCE, IMPORT_CRON, IMPORT_SOURCE, UPLOAD_SOURCE, CLONE_SOURCE,
-    KUBEVIRT, MACHINE, INSTANCE, REPLICA_SET,
+    KUBEVIRT, MACHINE, INSTANCE, REPLICA_SET, OBJECT_TRANSFER,
 )  # fmt: skip
 """What comes from the CRDs in charts/diskyard/crds."""
 

@@ -17,6 +17,7 @@ from diskyard.api.meta import (
     EVENT,
     IMPORT_CRON,
     NAMESPACE,
+    OBJECT_TRANSFER,
     POD,
     STORAGE_CLASS,
     Key,
@@ -333,3 +334,10 @@ def test_its_spec_stays_and_its_annotations_may_change(store: Objects) -> None:
     said = a_cron()
     said["metadata"]["annotations"] = {cdi.DESIRED_DIGEST: digest(1)}
     assert refused(said, a_cron())(store) == ""
+
+
+def test_an_object_transfer_is_refused_as_deprecated(store: Objects) -> None:
+    wanted = some(OBJECT_TRANSFER, "move", spec={"source": {"kind": "DataVolume"}})
+    (cause,) = admission.causes(store, OBJECT_TRANSFER, wanted, None)
+    assert "deprecated" in cause.message
+    assert "DataVolume (spec.source.pvc)" in cause.message
