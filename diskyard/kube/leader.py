@@ -97,9 +97,11 @@ class Leader:
             _log.warning("could not give the lease back", lease=self._lease, error=error)
 
     def _begin(self) -> None:
-        for work in (self._keep, self._guard):
-            self._threads.append(threading.Thread(target=work, name="leader", daemon=True))
-            self._threads[-1].start()
+        works = (self._keep, self._guard)
+        threads = [threading.Thread(target=work, name="leader", daemon=True) for work in works]
+        for thread in threads:
+            thread.start()
+        self._threads = threads  # now it leads, and whoever closes it may join them
 
     def _keep(self) -> None:
         while not self.lost.is_set() and not self._closed.wait(self._terms.retry):
