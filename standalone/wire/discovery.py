@@ -63,7 +63,7 @@ def group(name: str, served: tuple[str, ...]) -> Obj:
 def resources(catalogue: Catalogue, name: str, version: str) -> Obj | None:
     """`/api/v1` and `/apis/GROUP/VERSION`; None: no such version."""
     found = [entry for resource in catalogue.of(name, version) for entry in _entries(resource)]
-    found += [_review(kind) for kind in _asked(name, version)]
+    found += [_review(kind) for kind in asked(name, version)]
     found += _doors(name, version)
     if not found:
         return None
@@ -96,16 +96,18 @@ def _named(catalogue: Catalogue) -> tuple[tuple[str, tuple[str, ...]], ...]:
     served = {name: versions for name, versions in catalogue.versions().items() if name}
     return (
         *served.items(),
-        *((name, _spoken_in(kinds)) for name, kinds in REVIEWS.items() if name not in served),
+        *((name, spoken_in(kinds)) for name, kinds in REVIEWS.items() if name not in served),
         (kubevirt.DOORS, kubevirt.DOOR_VERSIONS),
     )
 
 
-def _spoken_in(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
+def spoken_in(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
+    """The versions in which these kinds are asked and answered."""
     return tuple(dict.fromkeys(version for kind in kinds for version in (kind.version, *kind.older)))
 
 
-def _asked(name: str, version: str) -> list[Kind]:
+def asked(name: str, version: str) -> list[Kind]:
+    """The kinds of a group that are answered and not kept."""
     return [kind for kind in REVIEWS.get(name, ()) if version in (kind.version, *kind.older)]
 
 
@@ -191,7 +193,7 @@ def _discovered(catalogue: Catalogue, name: str, version: str) -> list[dict[str,
                 "singularResource": kind.singular,
                 "verbs": ["create"],
             }
-            for kind in _asked(name, version)
+            for kind in asked(name, version)
         ]
         + _discovered_doors(name, version)
     )

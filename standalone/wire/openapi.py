@@ -5,18 +5,20 @@ For `kubectl explain`, for clients that look whether a server validates, and for
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
 from diskyard import VERSION
-from diskyard.api.meta import Kind, Obj
+from diskyard.api.meta import UPLOAD_TOKEN, Kind, Obj
 from standalone.store import kinds, patch
 from standalone.store.schema import KEEPS
 from standalone.wire import gnostic
 from standalone.wire.answer import encoded
 from standalone.wire.catalogue import Catalogue, Resource
-from standalone.wire.discovery import ELSEWHERE, REVIEWS
+from standalone.wire.discovery import ELSEWHERE, REVIEWS, asked, spoken_in
 from standalone.wire.operations import GVK, META, Spoken, path
+from standalone.wire.uploads import TOKEN
 
 _NEWER: Final = ("nullable", "anyOf", "oneOf", "not")
 _OPEN: Final = ("type", "properties", "items", "additionalProperties")
@@ -77,7 +79,8 @@ class Documents:
 
     def _versions(self) -> list[tuple[str, str]]:
         served = [(group, one) for group, versions in self.catalogue.versions().items() for one in versions]
-        return [*served, *((group, "v1") for group in REVIEWS)]
+        answered = [(group, one) for group, held in REVIEWS.items() for one in spoken_in(held)]
+        return list(dict.fromkeys((*served, *answered)))
 
 
 def document(catalogue: Catalogue, group: str, version: str) -> Obj:
@@ -91,8 +94,8 @@ def document(catalogue: Catalogue, group: str, version: str) -> Obj:
         schemas[spoken.schema] = _schema(spoken, resource.schema)
         schemas[f"{spoken.schema}List"] = _list(spoken)
         paths |= _paths(resource, spoken, schemas)
-    for kind in REVIEWS.get(group, ()):
-        spoken = _other(kind, schemas)
+    for kind in asked(group, version):
+        spoken = _other(replace(kind, version=version), schemas)
         place = "/namespaces/{namespace}" if kind.namespaced else ""
         paths[f"/apis/{group}/{version}{place}/{kind.plural}"] = path(
             spoken, ["post"], ["namespace"] if place else ()
@@ -222,7 +225,7 @@ def _metadata(name: str) -> Obj:
 def _other(kind: Kind, schemas: Obj) -> Spoken:
     """A kind that is asked or answered and not kept; its schema is added."""
     spoken = Spoken(kind, kind.version, _own_name(kind))
-    schemas[spoken.schema] = _schema(spoken, None)
+    schemas[spoken.schema] = _schema(spoken, TOKEN if kind.kind == UPLOAD_TOKEN.kind else None)
     return spoken
 
 

@@ -1,5 +1,7 @@
 """`upload.cdi.kubevirt.io` on the wire: requests for tokens, which CDI's API server answers on a cluster."""
 
+from typing import Final
+
 from aiohttp import web
 
 from datavolume_controller import uploadapi
@@ -14,6 +16,25 @@ from standalone.wire.answer import reply
 from standalone.wire.catalogue import missing, not_allowed
 from standalone.wire.target import Target
 
+TOKEN: Final = {
+    "type": "object",
+    "description": "Asks for a token that opens the upload proxy for one claim; answered at once, and not kept.",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "description": "The claim that is uploaded into.",
+            "properties": {"pvcName": {"type": "string", "description": "Its name."}},
+            "required": ["pvcName"],
+        },
+        "status": {
+            "type": "object",
+            "description": "The answer.",
+            "properties": {"token": {"type": "string", "description": "For `Authorization: Bearer`."}},
+        },
+    },
+}
+"""The schema of an UploadTokenRequest."""
+
 
 def asked(wanted: Target) -> bool:
     """Whether a path leads here. Raises NotFound for one that leads nowhere."""
@@ -26,6 +47,8 @@ def asked(wanted: Target) -> bool:
 
 async def token(objects: Objects, request: web.Request, wanted: Target) -> web.StreamResponse:
     """The answer to a request for a token. Raises BadRequest, ServerError."""
+    if request.method == "GET" and wanted.name:
+        raise missing()  # `kubectl apply` looks first, and makes what is not there
     if request.method != "POST" or wanted.name or not wanted.namespace:
         raise not_allowed()
     came = await body.obj(request)

@@ -162,3 +162,15 @@ def test_openapi_v2_is_told_as_protobuf_to_those_who_ask_for_it(wire: Wire) -> N
     assert answer.raw.startswith(b"\x0a\x032.0")
     assert b"io.k8s.api.core.v1.Pod" in answer.raw
     assert b"x-kubernetes-patch-merge-key" in answer.raw
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1alpha1"])
+def test_requests_for_upload_tokens_are_described_and_never_there(wire: Wire, version: str) -> None:
+    group = f"/apis/upload.cdi.kubevirt.io/{version}"
+    said = wire.get(f"/openapi/v3{group}").obj["components"]["schemas"]
+
+    schema = next(each for name, each in said.items() if name.endswith("UploadTokenRequest"))
+    looked = wire.send("GET", f"{group}/namespaces/default/uploadtokenrequests/one")
+
+    assert schema["properties"]["spec"]["properties"]["pvcName"]["type"] == "string"
+    assert looked.status == 404  # kubectl apply makes it then
