@@ -70,6 +70,10 @@ def job(source: str, options: Mapping[str, Any]) -> "ImportJob":
 
     kind = next((kind for start, kind in _KINDS.items() if source.lower().startswith(start)), "file")
     kind = "stdin" if source == "-" else kind
+    if kind == "file" and "://" in source and not Path(source).exists():
+        raise click.UsageError(
+            f"expected a source that begins with {', '.join(_KINDS)}, a local file, or -, found {source!r}"
+        )
     endpoint = _endpoint(source, kind, options["endpoint_url"])
     user, colon, password = options["user"].partition(":")
     if user and not colon:

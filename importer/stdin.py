@@ -32,7 +32,10 @@ class PipeSource:
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         if offset != self._position:
-            raise ValueError(f"{NAME} only goes forward: at {self._position}, asked for {offset}")
+            raise InvalidRequest(
+                f"the image is laid out so that its byte {offset} is needed again at byte {self._position}, and "
+                f"{NAME} passes once: write it to a file and import that, or name its URL as the source"
+            )
         with self._reading:
             if self._closed or self._wakes in select.select([self._fd, self._wakes], [], [])[0]:
                 raise SourceUnavailable(f"{NAME} was closed while it was read")

@@ -10,11 +10,14 @@ from diskyard.disk.journal import Journal, Record
 from diskyard.disk.writer import DiskWriter
 from diskyard.errors import DiskyardError, Refused
 
-STEP: Final = 16 << 20
+STEP: Final = 12 << 20
 """Bytes of the source after which the next flush begins: the copy goes on meanwhile."""
-_LEAST: Final = 8 << 20
-_COST: Final = 36 << 20
-"""What a crash may cost, less what is on its way in the network: what is asked for ahead counts, too."""
+_OPEN: Final = 20 << 20
+"""Bytes written behind which the copy waits for a flush.
+
+A crash costs them, what the buffers of the copy hold by then (24 MiB, 40 over eight connections), and what is in the
+network, whose own buffers differ: 64 MiB are promised.
+"""
 
 
 class Checkpoint:
@@ -32,17 +35,16 @@ class Checkpoint:
         self._thread = ThreadPoolExecutor(1, "flush")
         self._under_way: Future[Record] | None = None
 
-    def passed(self, offset: int, digest: str, ahead: int = 0) -> None:
-        """The source is written up to here; the state of its digest here; the bytes asked for beyond.
+    def passed(self, offset: int, digest: str) -> None:
+        """The source is written up to here; the state of its digest here.
 
         Raises what an earlier flush has raised. Waits for one where a crash would cost too much otherwise.
         """
         self._offset, self.digest = offset, digest
-        bound = max(_LEAST, _COST - ahead)
-        while self._journal and self._open() >= min(STEP, bound // 2):
+        while self._journal and self._open() >= STEP:
             if self._under_way is None:
                 self._under_way = self._thread.submit(self._settled, self._journal, self._offset, self.digest)
-            elif self._under_way.done() or self._open() >= bound:
+            elif self._under_way.done() or self._open() >= _OPEN:
                 self._take_in(self._under_way)
             else:
                 break

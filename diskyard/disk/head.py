@@ -23,17 +23,13 @@ def read(source: Source, offset: int, length: int) -> bytes:
 
 
 class Headed:
-    """A Source that keeps its head: `head(n)` reads it, `readinto` then gives it once more.
-
-    `fetched` counts bytes; what lies before `reach` has been asked for.
-    """
+    """A Source that keeps its head: `head(n)` reads it, `readinto` then gives it once more. `fetched` counts."""
 
     def __init__(self, source: Source) -> None:
         self.size = source.size
         self.validator = source.validator
         self.ranged = source.ranged
         self.fetched = 0
-        self.reach = 0
         self._source = source
         self._head = b""
         self._lock = threading.Lock()
@@ -53,8 +49,6 @@ class Headed:
         if kept:
             buf[: len(kept)] = kept
             return len(kept)
-        with self._lock:
-            self.reach = max(self.reach, offset + len(buf))
         count = self._source.readinto(buf, offset)
         with self._lock:
             self.fetched += count or 0

@@ -246,8 +246,7 @@ class _Visit:
             with Checkpoint(watched_writer, journal, entry, self._spot.mark) as checkpoint:
 
                 def on_chunk(offset: int, written: int, state: str) -> None:
-                    ahead = max(0, headed.reach - offset)
-                    checkpoint.passed(offset, state or checkpoint.digest, ahead)
+                    checkpoint.passed(offset, state or checkpoint.digest)
                     self._moved(offset if stream.source is headed else headed.fetched, written)
 
                 end = copy(stream, decoder, watched_writer, on_chunk)

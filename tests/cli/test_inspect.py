@@ -51,6 +51,7 @@ def test_tells_programs_the_same(image: Path) -> None:
         ("http://127.0.0.1:1/disk.img", [], 4, "It cannot be imported now: cannot reach"),
         ("http://169.254.169.254/latest", [], 3, "a metadata service's"),
         ("http://x/", ["--endpoint-url", "http://y"], 2, "goes with s3://"),
+        ("ftp://x/y", [], 2, "expected a source that begins with http://, https://"),
     ],
 )
 def test_the_exit_code_is_the_one_of_an_import(

@@ -1,5 +1,6 @@
 """`diskyard import -`: what comes through a pipe becomes a disk, and a person at a terminal is told."""
 
+import base64
 import gzip
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import eventually
-from tests.disk.images import converted, left_behind, raw, same
+from tests.disk.images import MIB, converted, left_behind, put_last, raw, same
 
 DOOR = [sys.executable, "-m", "cli"]
 
@@ -81,3 +82,16 @@ def test_ctrl_c_does_not_wait_for_a_pipe_that_says_nothing(disk: Path, tmp_path:
 
         assert process.wait(60) == 130
     assert left_behind(tmp_path) == []
+
+
+def test_an_image_that_has_to_be_read_twice_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    words = tmp_path / "words.raw"
+    words.write_bytes(base64.b64encode(os.urandom(18 * MIB)))
+    image = converted(words, tmp_path / "image", "qcow2", "-c")
+    put_last(image)
+
+    done = piped(image.read_bytes(), "import", "-", tmp_path / "disk.img")
+
+    assert done.returncode == 3
+    assert b"write it to a file and import that" in done.stderr
+    assert left_behind(tmp_path) == ["image", "words.raw"]

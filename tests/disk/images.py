@@ -4,6 +4,8 @@ import random
 import subprocess
 from pathlib import Path
 
+from diskyard.disk.qcow2_format import header
+
 MIB = 1 << 20
 
 
@@ -44,3 +46,14 @@ def allocated(path: Path) -> int:
 def left_behind(folder: Path) -> list[str]:
     """What lies in a folder, hidden files too."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def put_last(image: Path) -> None:
+    """Put the first table of an image behind all else."""
+    body = bytearray(image.read_bytes())
+    head = header(bytes(body))
+    first = int.from_bytes(body[head.l1_offset : head.l1_offset + 8], "big") & ~(1 << 63)
+    moved = -(-len(body) // head.cluster) * head.cluster
+    body += bytes(moved - len(body)) + body[first : first + head.cluster]
+    body[head.l1_offset : head.l1_offset + 8] = (moved | 1 << 63).to_bytes(8, "big")
+    image.write_bytes(body)

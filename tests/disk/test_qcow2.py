@@ -20,7 +20,7 @@ from diskyard.disk.qcow2 import CHUNK, Qcow2Decoder
 from diskyard.disk.qcow2_format import header
 from diskyard.disk.target import Expect, Target
 from diskyard.errors import SourceUnavailable, UnsupportedImage
-from tests.disk.images import MIB, converted, left_behind, qemu_img, raw, same
+from tests.disk.images import MIB, converted, left_behind, put_last, qemu_img, raw, same
 from tests.disk.sources import Bytes, breaking
 
 EXPECT = Expect("image")
@@ -108,17 +108,6 @@ def behind(tmp_path: Path) -> Path:
     qemu_io(image, *order)
     put_last(image)
     return image
-
-
-def put_last(image: Path) -> None:
-    """Put the first table of an image behind all else."""
-    body = bytearray(image.read_bytes())
-    head = header(bytes(body))
-    first = int.from_bytes(body[head.l1_offset : head.l1_offset + 8], "big") & ~(1 << 63)
-    moved = -(-len(body) // head.cluster) * head.cluster
-    body += bytes(moved - len(body)) + body[first : first + head.cluster]
-    body[head.l1_offset : head.l1_offset + 8] = (moved | 1 << 63).to_bytes(8, "big")
-    image.write_bytes(body)
 
 
 def test_a_table_behind_its_data_has_the_data_fetched_again(tmp_path: Path) -> None:
