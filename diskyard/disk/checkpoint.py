@@ -10,9 +10,9 @@ from diskyard.disk.journal import Journal, Record
 from diskyard.disk.writer import DiskWriter
 from diskyard.errors import DiskyardError, Refused
 
-STEP: Final = 12 << 20
+STEP: Final = 8 << 20
 """Bytes of the source after which the next flush begins: the copy goes on meanwhile."""
-_OPEN: Final = 20 << 20
+_OPEN: Final = 12 << 20
 """Bytes written behind which the copy waits for a flush.
 
 A crash costs them, what the buffers of the copy hold by then (24 MiB, 40 over eight connections), and what is in the

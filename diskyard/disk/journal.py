@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from diskyard.disk import space
 from diskyard.errors import Busy
 
 _SECTOR: Final = 512
@@ -90,14 +91,19 @@ class Journal:
             return _parsed(os.pread(self._fd, _SECTOR, 0))
 
     def write(self, entry: Record) -> None:
-        """Replace the record, durably."""
+        """Replace the record, durably. Raises NoSpace."""
         text = entry.to_text().encode()
         line = b"%08x %s" % (zlib.crc32(text), text)
         if len(line) > _SECTOR:
             raise ValueError(f"a journal's record has {len(line)} bytes, more than a sector")
-        with self._turn:
-            os.pwrite(self._fd, line.ljust(_SECTOR), 0)
-        os.fdatasync(self._fd)
+        try:
+            with self._turn:
+                os.pwrite(self._fd, line.ljust(_SECTOR), 0)
+            os.fdatasync(self._fd)
+        except OSError as error:
+            if error.errno in space.FULL:
+                raise space.full(self.path, "writing its journal") from error
+            raise
 
     def clear(self) -> None:
         """Forget the record, keep the lock."""
