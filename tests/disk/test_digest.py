@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from diskyard.disk.checkpoint import STEP
 from diskyard.disk.digest import Expected
 from diskyard.disk.ingest import ingest
 from diskyard.disk.target import Expect, Target
@@ -14,7 +13,7 @@ from diskyard.errors import ChecksumMismatch, SourceUnavailable
 from tests.disk.images import left_behind
 from tests.disk.sources import Bytes, breaking
 
-PART = 2 * STEP
+PART = 32 << 20
 
 
 @pytest.mark.parametrize("name", ["disk.raw", "zlib.qcow2"])

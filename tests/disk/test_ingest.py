@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from diskyard.disk.checkpoint import STEP
 from diskyard.disk.extent import Extent
 from diskyard.disk.image import FileImage
 from diskyard.disk.ingest import ingest
@@ -32,7 +31,7 @@ from diskyard.errors import (
 from tests.disk.images import MIB, allocated, converted, left_behind, qemu_img, same
 from tests.disk.sources import Bytes, breaking
 
-PART = 2 * STEP
+PART = 32 << 20
 
 EXPECT = Expect("http://images/disk", "http://images/disk", algorithm="sha256")
 

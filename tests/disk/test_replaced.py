@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from diskyard.disk.checkpoint import STEP
 from diskyard.disk.ingest import ingest
 from diskyard.disk.target import Target
 from diskyard.errors import Busy
 from tests.disk.sources import Bytes
 
-PART = 2 * STEP
+PART = 32 << 20
 
 
 def test_what_another_import_writes_in_a_replaced_folder_is_never_published(tmp_path: Path) -> None:

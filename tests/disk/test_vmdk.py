@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diskyard.disk.checkpoint import STEP
 from diskyard.disk.decoder import Piece
 from diskyard.disk.head import Headed
 from diskyard.disk.ingest import ingest
@@ -23,7 +22,7 @@ from tests.disk.images import MIB, converted, left_behind, qemu_img, raw, same
 from tests.disk.sources import Bytes, breaking
 from tests.disk.vmdks import SECTOR, Export, exported
 
-PART = 2 * STEP
+PART = 32 << 20
 
 EXPECT = Expect("image")
 STREAM = ("-o", "subformat=streamOptimized")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from diskyard.disk.checkpoint import STEP
 from tests.disk.images import MIB, converted, left_behind
 from tests.faults.kills import crash, crash_local
 from tests.importer.conftest import Pod
 
-PART = 2 * STEP
+PART = 32 << 20
 
 LARGE = 2 * PART + 8 * MIB
 SMALL = 12 * MIB
