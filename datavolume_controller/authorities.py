@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from datavolume_controller import uploader
 from diskyard.api import meta, token
-from diskyard.api.meta import CDI, CONFIG_MAP, SECRET, Key, Kind, Obj
+from diskyard.api.meta import CDI, CDI_CONFIG, CONFIG_MAP, SECRET, Key, Kind, Obj
 from diskyard.api.names import cdi, upload
 from diskyard.errors import AlreadyExists
 from diskyard.kube.client import Client
@@ -63,6 +63,9 @@ class Authorities:
         owner = find(client, CDI, key)
         if owner is None:
             return None
+        config = find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}
+        asked = meta.spec(owner).get("config") or {}
+        urls = (asked.get(_OVERRIDE), meta.status(config).get("uploadProxyURL"))
         names = (*SIGNERS, upload.CLIENT_CERT, upload.PROXY_CERT)
         found = {name: uploader.pair(find(client, SECRET, _here(name))) for name in names}
         return World(
@@ -72,7 +75,7 @@ class Authorities:
             ),
             key=find(client, SECRET, _here(upload.SIGNING_KEY)) is not None,
             now=datetime.now(UTC),
-            hosts=(*PROXY_HOSTS, *_named((meta.spec(owner).get("config") or {}).get(_OVERRIDE))),
+            hosts=tuple(dict.fromkeys((*PROXY_HOSTS, *(host for url in urls for host in _named(url))))),
         )
 
     def decide(self, world: World) -> Plan:

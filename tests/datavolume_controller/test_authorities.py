@@ -4,7 +4,7 @@ import pytest
 
 from datavolume_controller import uploader
 from datavolume_controller.authorities import Authorities
-from diskyard.api.meta import CDI, NAMESPACE, SECRET, Key
+from diskyard.api.meta import CDI, CDI_CONFIG, NAMESPACE, SECRET, Key
 from diskyard.api.names import cdi, upload
 from diskyard.web import issue
 from standalone.store.objects import Objects
@@ -56,6 +56,13 @@ def test_the_operators_name_of_the_proxy_is_in_its_certificate(owned: Objects, u
 
     assert before == {"cdi-uploadproxy.cdi.svc", "cdi-uploadproxy", "cdi-uploadproxy.cdi"}
     assert settled(owned) == before | {host}
+
+
+def test_so_is_the_host_of_an_ingress_that_the_config_tells(owned: Objects) -> None:
+    owned.create(CDI_CONFIG, builders.some(CDI_CONFIG, "config", spec={}))
+    owned.patch(CDI_CONFIG, Key("config"), {"status": {"uploadProxyURL": "in.example.com"}})
+
+    assert "in.example.com" in settled(owned)
 
 
 @pytest.mark.parametrize("url", ["https://[", "https://spaß.example", "https://a b", ""])
