@@ -67,10 +67,10 @@ class Failed(Refused):
 class Client:
     """One upload of one file."""
 
-    def __init__(self, proxy: Proxy, file: File, say: Callable[[Progress], None], retry: int) -> None:
+    def __init__(self, proxy: Proxy, file: File, retry: int) -> None:
         self._proxy = proxy
         self._file = file
-        self._say = say
+        self._say: Callable[[Progress], None] = _nobody
         self._retry = retry
         self._session = requests.Session()
         self._session.verify = proxy.verify
@@ -84,8 +84,9 @@ class Client:
         """Let the connection go."""
         self._session.close()
 
-    def send(self) -> None:
+    def send(self, say: Callable[[Progress], None]) -> None:
         """Send what is missing. Raises Failed, SourceUnavailable, AccessDenied, Busy."""
+        self._say = say
         found = self._held(self._state)
         if found is None:
             self._once()
@@ -97,6 +98,18 @@ class Client:
         place = f"{upload.UPLOADS}/{found['id']}" if going else self._held(self._created)
         offset = int(found.get("offset") or 0) if going else 0
         self._all(place, offset)
+
+    def failed(self, told: str) -> str:
+        """Why what was sent came to nothing; empty: it did not. `told`: a failure that may be an earlier upload's."""
+        try:
+            said = self._held(self._state)
+        except SourceUnavailable:
+            return ""  # it has ended with its disk, or comes back
+        if said is None:
+            return told
+        if said.get("state") == "failed":
+            return str(said.get("message") or told)
+        return told if said.get("state") == "waiting" else ""
 
     def _all(self, place: str, offset: int) -> None:
         failures = 0
@@ -225,6 +238,10 @@ class Client:
 
     def _pause(self, failures: int) -> None:
         time.sleep(min(_LONGEST_PAUSE, 0.2 * 2**failures))
+
+
+def _nobody(_: Progress) -> None:
+    """Nobody wants to know."""
 
 
 def _distrusted(error: BaseException | None) -> bool:

@@ -67,11 +67,11 @@ def upload_image(api: Api, wish: Wish) -> None:
         click.echo(f"{wish.kind} {wish.namespace}/{wish.name} is filled already: nothing to do")
         return
     claim = _ready(api, wish)
-    with _proxy(api, wish) as proxy, shown(proxy.url) as say:
-        click.echo(f"Uploading data to {proxy.url}", err=True)
-        with closing(Client(proxy, file, say, wish.retry)) as client:
-            client.send()
-    _finished(api, wish, claim)
+    with _proxy(api, wish) as proxy, closing(Client(proxy, file, wish.retry)) as client:
+        with shown(proxy.url) as say:
+            click.echo(f"Uploading data to {proxy.url}", err=True)
+            client.send(say)
+        _finished(api, wish, claim, client)
     if wish.data_source:
         _pointed(api, wish)
     click.echo(f"Uploading {wish.path} completed successfully")
@@ -299,7 +299,7 @@ def _proxy(api: Api, wish: Wish) -> Iterator[Proxy]:
         yield Proxy(url, token, verify)
 
 
-def _finished(api: Api, wish: Wish, claim: Obj) -> None:
+def _finished(api: Api, wish: Wish, claim: Obj, client: Client) -> None:
     """Wait until the disk is there. Raises Refused where what came was not what can be one."""
     key, said = meta.key(claim), False
     before = meta.annotations(claim).get(cdi.ATTEMPTS)
@@ -311,8 +311,9 @@ def _finished(api: Api, wish: Wish, claim: Obj) -> None:
             or meta.phase(find(api, DATA_VOLUME, Key(wish.name, wish.namespace)) or {}) == "Succeeded"
         ):
             return
-        if notes.get(cdi.ATTEMPTS) not in (None, before) and notes.get(cdi.RUNNING_MESSAGE):
-            raise Refused(str(notes[cdi.RUNNING_MESSAGE]))
+        told = str(notes.get(cdi.RUNNING_MESSAGE) or "")
+        if notes.get(cdi.ATTEMPTS) not in (None, before) and told and (why := client.failed(told)):
+            raise Refused(why)
         if not said:
             said = True
             click.echo(

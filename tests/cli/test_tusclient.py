@@ -17,7 +17,7 @@ def sending(url: str, folder: Path) -> Client:
     """An upload of one byte; a try, and one more."""
     image = folder / "image"
     image.write_bytes(b"x")
-    return Client(Proxy(url, lambda: "token", verify=True), File(image, 1, "x"), lambda _: None, 1)
+    return Client(Proxy(url, lambda: "token", verify=True), File(image, 1, "x"), 1)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_at_once(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told_at_once(tmp_path: Path) -
         closing(sending(running.url, tmp_path)) as client,
         pytest.raises(AccessDenied, match="is not trusted"),
     ):
-        client.send()
+        client.send(lambda _: None)
 
     running.stop()
 
@@ -46,6 +46,32 @@ def test_a_line_that_breaks_in_the_handshake_is_no_matter_of_trust(tmp_path: Pat
             closing(sending(line.url, tmp_path)) as client,
             pytest.raises(SourceUnavailable, match="does not answer"),
         ):
-            client.send()
+            client.send(lambda _: None)
 
     silent.stop()
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ({"state": "uploading"}, ""),
+        ({"state": "processing"}, ""),
+        ({"state": "succeeded"}, ""),
+        ({"state": "failed", "message": "it is a web page"}, "it is a web page"),
+        ({"state": "waiting"}, "told"),
+    ],
+)
+def test_a_failure_that_is_an_earlier_uploads_is_not_taken_for_this_ones(
+    tmp_path: Path, state: dict[str, str], why: str
+) -> None:
+    async def states(_: web.Request) -> web.Response:
+        return web.json_response(state, headers={"Tus-Resumable": "1.0.0"})
+
+    app = web.Application()
+    app.router.add_get("/v1/uploads", states)
+    running = server.start(app, server.Place("127.0.0.1"))
+
+    with closing(sending(running.url, tmp_path)) as client:
+        assert client.failed("told") == why
+
+    running.stop()

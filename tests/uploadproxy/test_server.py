@@ -135,20 +135,13 @@ def test_its_controller_learns_of_every_upload_that_failed(pod: Pod) -> None:
     for page in (b"<!DOCTYPE html>" * 100, b"<html>" * 100):
         assert pod.post("/v1beta1/upload", page).status_code == 500
 
-    said = eventually(lambda: _progress(pod)["failures"], 60)
+    said = eventually(lambda: pod.progress()["failures"], 60)
 
     assert [(each["number"], each["reason"]) for each in said] == [
         (1, "UnsupportedImage"), (2, "UnsupportedImage"),
     ]  # fmt: skip
     assert all(each["message"].startswith("Saving stream failed: ") for each in said)
     assert pod.post("/v1beta1/upload", RAW).status_code == 200
-
-
-def _progress(pod: Pod) -> Any:
-    """What anybody in the cluster is told."""
-    with requests.Session() as anybody:
-        anybody.trust_env, anybody.verify = False, pod.session.verify
-        return anybody.get(pod.url + "/progress", timeout=60).json()
 
 
 def test_a_client_that_got_200_can_ask_how_the_conversion_ended(pod: Pod, tmp_path: Path) -> None:
@@ -162,7 +155,7 @@ def test_a_client_that_got_200_can_ask_how_the_conversion_ended(pod: Pod, tmp_pa
 
     assert (said["state"], said["reason"]) == ("failed", "UnsupportedImage")
     assert "qemu-img could not convert the vhdx image" in said["message"]
-    assert said["message"] in _progress(pod)["failures"][0]["message"]
+    assert said["message"] in pod.progress()["failures"][0]["message"]
     assert pod.left() == []
     assert pod.post("/v1beta1/upload", RAW).status_code == 200
 

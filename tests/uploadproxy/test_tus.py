@@ -278,7 +278,7 @@ def test_a_compressed_stream_goes_on_over_lines_and_starts_over_with_the_server(
 def test_a_server_that_is_told_to_stop_keeps_what_it_has(pod: Pod) -> None:
     url = pod.create(len(RAW))
     first, _ = _half(pod, url, RAW[: 2 * MIB])
-    eventually(lambda: pod.patch(url, len(RAW) - 1, b"too long").status_code == 423, 60)
+    eventually(lambda: pod.progress()["fetched"] > 0, 60)
 
     assert pod.kill(15) == 143
     first.close()

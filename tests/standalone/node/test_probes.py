@@ -69,14 +69,13 @@ def test_a_command_inside_says_whether_it_is_ready_and_stops_being(yard: Yard) -
     container = {**SCRATCH, **check, "env": [{"name": "WORD", "value": "patience"}]}
     yard.run(shell("one", "echo up; sleep 1000", container=container, volumes=VOLUMES))
     yard.until_said("one", "up")
-    sentence = told(yard, "one", "Unhealthy")
+    eventually(lambda: told(yard, "one", "Unhealthy") == "Readiness probe failed: not yet, patience", 60)
     touch(yard, "one", "good")
     ready(yard, "one", True)
 
     touch(yard, "one", "bad")
 
     ready(yard, "one", False)
-    assert sentence == "Readiness probe failed: not yet, patience"
 
 
 def test_a_command_of_a_probe_is_no_more_than_its_container(yard: Yard) -> None:
