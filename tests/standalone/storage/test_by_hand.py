@@ -174,6 +174,8 @@ def test_without_a_default_class_the_volumes_there_are_told_with_their_class(
     yard: Yard, folder: Path
 ) -> None:
     yard.store.patch(STORAGE_CLASS, Key("local"), {"metadata": {"annotations": {DEFAULT_CLASS: None}}})
+    known = yard.controllers.client
+    eventually(lambda: DEFAULT_CLASS not in meta.annotations(known.get(STORAGE_CLASS, Key("local"))), 60)
     yard.store.create(VOLUME, by_hand(folder))
 
     yard.store.create(CLAIM, builders.claim("disk", "6G"))
