@@ -72,6 +72,18 @@ def reflinked(target: int, source: int) -> bool:
     return True
 
 
+def file_system(path: Path) -> str:
+    """The kind of file system that a path is in, as mount(8) calls it; empty where /proc does not say."""
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    found = (line.partition(" - ")[2].split(" ")[0] for line in lines if line.split(" ")[2] == number)
+    return next(found, "")
+
+
 def device_size(fd: int) -> int:
     """Bytes of a block device. Raises OSError."""
     answer = fcntl.ioctl(fd, _BLKGETSIZE64, bytes(8))

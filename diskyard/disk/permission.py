@@ -37,8 +37,18 @@ def _check(path: Path, mode: int, failing: str) -> None:
     facts = path.stat()
     raise InvalidRequest(
         f"{failing}: it belongs to {facts.st_uid}:{facts.st_gid} with mode {facts.st_mode & 0o7777:04o}, and this "
-        f"process is {os.geteuid()}:{os.getegid()}. Change its owner or mode"
+        f"process is {os.geteuid()}:{os.getegid()}. {advice(linux.file_system(path), os.geteuid(), os.getegid())}"
     )
+
+
+def advice(kind: str, user: int, group: int) -> str:
+    """What lets a user write on a file system of that kind."""
+    if kind.startswith("nfs"):
+        return (
+            "It is on NFS, whose server may take this user for another one (root_squash, all_squash): change the owner "
+            f"or mode there, or export it with all_squash,anonuid={user},anongid={group}"
+        )
+    return "Change its owner or mode"
 
 
 def _check_free(device: Path) -> None:

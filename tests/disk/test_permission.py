@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from diskyard.disk.permission import check_writable
+from diskyard import linux
+from diskyard.disk.permission import advice, check_writable
 from diskyard.disk.target import Target
 from diskyard.errors import Busy, InvalidRequest
 
@@ -47,6 +48,17 @@ def test_a_folder_of_someone_else_is_named_with_both_users(volume: Path) -> None
 
     assert f"cannot write in {volume}: it belongs to {NOBODY}:{NOBODY} with mode 0755" in words
     assert "this process is 0:0" in words
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4"])
+def test_on_nfs_the_options_of_the_export_are_named(kind: str) -> None:
+    assert "all_squash,anonuid=107,anongid=108" in advice(kind, 107, 108)
+    assert advice("ext4", 107, 107) == "Change its owner or mode"
+
+
+def test_a_file_system_is_called_as_mount_does() -> None:
+    assert linux.file_system(Path("/proc/self/status")) == "proc"
+    assert linux.file_system(Path("/sys/kernel")) == "sysfs"
 
 
 def test_what_another_user_s_transfer_has_left_is_named(volume: Path) -> None:
