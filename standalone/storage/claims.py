@@ -250,7 +250,9 @@ def _matched(world: World) -> Plan | None:
 def _classless(world: World) -> Plan | None:
     if volume.class_name(world.claim):
         return None
-    asked = "asks for no storage class" if volume.class_name(world.claim) == "" else "no storage class is set"
+    asked = (
+        "it asks for no storage class" if volume.class_name(world.claim) == "" else "no storage class is set"
+    )
     sentence = (
         f"no persistent volumes available for this claim and {asked}: name one in spec.storageClassName "
         f"({_listed(world)}), annotate one with {cdi.DEFAULT_CLASS}=true before you make the claim, or make a volume"
