@@ -57,7 +57,7 @@ class Gate:
         kind = served.kind
         obj = _pruned(served, obj)
         if early := rules.causes(kind, obj, old) + _shape(served, obj, old):
-            raise answers.invalid(kind, meta.name(obj), _every(served, _defaulted(served, obj), old, early))
+            raise answers.invalid(kind, meta.name(obj), _every(served, obj, old, early))
         obj = _signed(served, _defaulted(served, obj), old, signature)
         if old is None:
             obj = core.begun(kind, obj)
@@ -101,6 +101,7 @@ def _every(served: Served, obj: Obj, old: Obj | None, early: list[Cause]) -> lis
     """All that is wrong with an object of whose metadata or shape something is known to be."""
     if served.schema is None:
         return early
+    obj = _defaulted(served, obj)
     return rules.causes(served.kind, obj, old) + _broken(served, obj, old, early)
 
 

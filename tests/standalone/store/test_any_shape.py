@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from diskyard.api.meta import KINDS, Key, Kind, Obj
+from diskyard.api.meta import KINDS, NAMESPACE, Key, Kind, Obj
 from diskyard.errors import ApiError
 from diskyard.kube.client import Patch
 from standalone.store.objects import Objects
@@ -49,6 +49,7 @@ def told(act: Callable[[], object]) -> str:
 @settings(
     max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
+@example(kind=NAMESPACE, body={}, metadata={"labels": 1}, how=Patch.MERGE, patch={})
 @given(
     kind=st.sampled_from(KINDS), body=BODIES, metadata=BODIES, how=st.sampled_from(Patch), patch=BODIES | JSON
 )
