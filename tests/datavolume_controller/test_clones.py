@@ -1,27 +1,33 @@
 """Clones without threads: every strategy and fallback, sizes, rights, and a crash behind every action."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from datavolume_controller import clonephases, cloneright, strategy
+from datavolume_controller import clonephases, strategy
 from datavolume_controller.claim import Refusal
-from datavolume_controller.cloneright import Wish
 from datavolume_controller.cloning import Cloning, sized
 from datavolume_controller.datasources import Named
 from datavolume_controller.progress import Scraper
 from datavolume_controller.strategy import Case, Choice
-from diskyard.api import meta, quantity, token
+from diskyard.api import meta, quantity
 from diskyard.api.config import Config
 from diskyard.api.datavolume import datavolume
-from diskyard.api.meta import CLAIM, CLONE_SOURCE, DATA_VOLUME, NAMESPACE, POD, SECRET, VOLUME, Key, Obj
-from diskyard.api.names import cdi, clone, upload
+from diskyard.api.meta import (
+    CLAIM,
+    CLONE_SOURCE,
+    DATA_VOLUME,
+    POD,
+    SECRET,
+    VOLUME,
+    Key,
+    Obj,
+)
+from diskyard.api.names import cdi
 from diskyard.api.quantity import GIB
 from diskyard.api.storage import StorageClass
-from diskyard.kube.access import Access
 from standalone.store.objects import Objects
 from tests import builders
 from tests.datavolume_controller.cluster import Cluster
@@ -121,98 +127,6 @@ def test_a_size_is_waited_for_until_the_source_is_bound() -> None:
     assert found == Refusal(
         "CloneSourceNotReady", "The source pvc golden is not bound yet: its size is waited for"
     )
-
-
-SOURCE, TARGET = Key("golden", "images"), Key("copy", "team")
-
-
-@pytest.fixture(scope="module")
-def keys() -> tuple[bytes, bytes]:
-    return token.keys()
-
-
-@pytest.fixture
-def signing(store: Objects, keys: tuple[bytes, bytes]) -> Objects:
-    """A store with the key that signs tokens."""
-    store.create(NAMESPACE, builders.namespace(cdi.NAMESPACE))
-    entries = dict(
-        zip((upload.PRIVATE_KEY, upload.PUBLIC_KEY), (each.decode() for each in keys), strict=True)
-    )
-    store.create(
-        SECRET,
-        {
-            **builders.secret(upload.SIGNING_KEY, **entries),
-            "metadata": {"name": upload.SIGNING_KEY, "namespace": cdi.NAMESPACE},
-        },
-    )
-    return store
-
-
-def nobody(_user: object, _access: Access) -> bool:
-    return False
-
-
-def wish(**annotations: str) -> Wish:
-    return Wish("pvc", SOURCE, TARGET, annotations)
-
-
-def test_a_token_for_this_very_clone_is_exchanged_for_a_lasting_one(signing: Objects) -> None:
-    first = cloneright.signed(signing, wish())
-    found = cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: first}))
-    assert (found.refusal, bool(found.lasting)) == ("", True)
-    again = cloneright.verdict(signing, nobody, wish(**{clone.LASTING_TOKEN: found.lasting}))
-    assert again == cloneright.ALLOWED
-
-
-STRANGE = {
-    "another source": Wish("pvc", Key("secret", "images"), TARGET, {}),
-    "another namespace": Wish("pvc", Key("golden", "others"), TARGET, {}),
-    "another target": Wish("pvc", SOURCE, Key("other", "team"), {}),
-    "another target's namespace": Wish("pvc", SOURCE, Key("copy", "thieves"), {}),
-    "a snapshot of that name": Wish("snapshot", SOURCE, TARGET, {}),
-}
-
-
-@pytest.mark.parametrize("other", STRANGE.values(), ids=STRANGE.keys())
-def test_a_token_for_something_else_is_worth_nothing(signing: Objects, other: Wish) -> None:
-    text = cloneright.signed(signing, other)
-    found = cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: text, clone.LASTING_TOKEN: text}))
-    assert "may not be cloned from pvc images/golden" in found.refusal
-
-
-def test_neither_is_one_that_has_ended_or_was_signed_by_somebody_else(
-    signing: Objects, keys: tuple[bytes, bytes]
-) -> None:
-    ended_ = token.signed(cloneright.grant(wish()), keys[0], datetime.now(UTC) - timedelta(hours=1))
-    foreign = token.signed(cloneright.grant(wish()), token.keys()[0], datetime.now(UTC))
-    for text in (ended_, foreign, "", "a.b.c", "x" * 100_000):
-        assert cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: text})).refusal
-
-
-def test_an_upload_token_clones_nothing(signing: Objects, keys: tuple[bytes, bytes]) -> None:
-    grant = cloneright.grant(wish())
-    text = token.signed(
-        token.Grant(token.UPLOAD, grant.name, grant.namespace, params=grant.params),
-        keys[0],
-        datetime.now(UTC),
-    )
-    assert cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: text})).refusal
-
-
-def test_without_a_token_the_service_account_of_the_namespace_is_asked_for(signing: Objects) -> None:
-    asked: list[tuple[str, Access]] = []
-
-    def may(user: Any, access: Access) -> bool:
-        asked.append((user.name, access))
-        return access.subresource == "source"
-
-    assert (
-        cloneright.verdict(signing, may, wish(**{cdi.POD_SERVICE_ACCOUNT: "builder"})) == cloneright.ALLOWED
-    )
-    who, access = asked[0]
-    assert who == "system:serviceaccount:team:builder"
-    assert (access.verb, access.resource, access.subresource) == ("create", "datavolumes", "source")
-    assert (access.namespace, access.name) == ("images", "golden")
 
 
 class Play:
