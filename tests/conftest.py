@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp.web_app import _cached_build_middleware
 
 from standalone.store.objects import Objects
 
@@ -15,13 +14,6 @@ pytest_plugins = ["tests.guest", "tests.cluster.fixtures"]
 def pytest_configure() -> None:
     """Let Ctrl-C reach the programs that tests start: a shell has jobs in the background ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def forgotten() -> Iterator[None]:
-    """aiohttp keeps its last 1,024 handlers, and with each the whole server that it belonged to: one is enough."""
-    yield
-    _cached_build_middleware.cache_clear()
 
 
 @pytest.fixture
