@@ -6,6 +6,7 @@ import click
 
 from cli.reach import client_of, reaching
 from diskyard.api import meta
+from diskyard.api.cron import last_used, standing_for
 from diskyard.api.meta import CLAIM, DATA_SOURCE, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.errors import InvalidRequest
@@ -33,8 +34,7 @@ def rollback_command(
         return
     images = kept(client, obj)
     chosen = image_before(obj, images) if image is None else _named(image, images)
-    where = {"pvc": {"name": chosen, "namespace": namespace}, "snapshot": None, "dataSource": None}
-    held = {"metadata": {"annotations": {cdi.HELD: chosen}}, "spec": {"source": where}}
+    held = {"metadata": {"annotations": {cdi.HELD: chosen}}, "spec": standing_for(Key(chosen, namespace))}
     client.patch(DATA_SOURCE, key, held)
     digest = meta.annotations(images[chosen]).get(cdi.DIGEST, "of no known version")
     click.echo(f"datasource {name} stands for {chosen} ({digest}), and stays there: --release ends that")
@@ -50,7 +50,7 @@ def kept(client: Client, obj: Obj) -> dict[str, Obj]:
         )
     found = client.list(CLAIM, Selection(meta.namespace(obj), f"{cdi.CRON_LABEL}={cron}")).items
     whole = [each for each in found if meta.annotations(each).get(cdi.POD_PHASE) == "Succeeded"]
-    last_first = sorted(whole, key=_used, reverse=True)
+    last_first = sorted(whole, key=last_used, reverse=True)
     return {meta.name(each): each for each in last_first}
 
 
@@ -71,8 +71,3 @@ def _named(image: str, images: dict[str, Obj]) -> str:
     if image not in images:
         raise InvalidRequest(f"there is no image {image}: kept are {', '.join(images) or 'none'}")
     return image
-
-
-def _used(claim: Obj) -> str:
-    created = str(meta.meta(claim).get("creationTimestamp") or "")
-    return meta.annotations(claim).get(cdi.LAST_USE_TIME) or created

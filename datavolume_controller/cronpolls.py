@@ -33,11 +33,12 @@ def looked(world: World) -> tuple[Action, ...]:
     authorities = world.config.proxy.authorities
     shared = (Share(authorities, cron.key.namespace),) if authorities else ()
     made = Create(POD, poller.pod(world))
-    return (*shared, CreateOrExplain(made, IMPORT_CRON, world.obj, _unmade))
+    return (*shared, CreateOrExplain(made, IMPORT_CRON, world.obj, unmade))
 
 
-def _unmade(reason: str, message: str) -> Obj:
-    return {"metadata": {"annotations": {cdi.POLL_ERROR: f"{reason}: {message}"[:_SAID]}}}
+def unmade(reason: str, message: str) -> Obj:
+    """What is said on a cron for which something could not be made."""
+    return {"metadata": {"annotations": {cdi.POLL_ERROR: _trouble(reason, message)}}}
 
 
 def _claim(world: World) -> tuple[Action, ...]:
@@ -99,11 +100,16 @@ def _failure(world: World, reason: str, message: str) -> tuple[Action, ...]:
 def _told(
     world: World, reason: str, message: str, more: Mapping[str, str | None], *, executed: bool = False
 ) -> tuple[Action, ...]:
-    text = f"{reason}: {message}"[:_SAID]
+    text = _trouble(reason, message)
     if not executed and world.cron.annotations.get(cdi.POLL_ERROR) == text:
         return ()
     told = Tell(IMPORT_CRON, world.obj, FAILED, text, warning=True)
     return (told, _merged(world, {cdi.POLL_ERROR: text, **more}, executed=executed))
+
+
+def _trouble(reason: str, message: str) -> str:
+    """As the cron's annotation has it, and `cronstatus.polled` reads it."""
+    return f"{reason}: {message}"[:_SAID]
 
 
 def _merged(world: World, said: Mapping[str, str | None], *, executed: bool) -> Merge:

@@ -6,7 +6,7 @@ from typing import Final
 
 from datavolume_controller import authorization, cronimage, poller
 from datavolume_controller.cloneright import MayOf
-from datavolume_controller.cronpolls import looked
+from datavolume_controller.cronpolls import looked, unmade
 from datavolume_controller.cronstatus import status
 from datavolume_controller.cronswitch import switched
 from datavolume_controller.cronworld import World
@@ -150,11 +150,7 @@ def _imported(world: World) -> tuple[Action, ...]:
     gone = _removed(world) if world.outdated and world.failing else ()
     made = Create(DATA_VOLUME, cronimage.volume(world, wanted))
     placed = {cdi.CRON_CLASS: world.storage_class} if world.storage_class else {}
-    return (*gone, CreateOrExplain(made, IMPORT_CRON, world.obj, _unmade), _merged(world, wanted, placed))
-
-
-def _unmade(reason: str, message: str) -> Obj:
-    return {"metadata": {"annotations": {cdi.POLL_ERROR: f"{reason}: {message}"[:1000]}}}
+    return (*gone, CreateOrExplain(made, IMPORT_CRON, world.obj, unmade), _merged(world, wanted, placed))
 
 
 def _merged(world: World, current: Import | None, said: Mapping[str, str]) -> Merge:

@@ -3,6 +3,7 @@
 from datavolume_controller import cronimage
 from datavolume_controller.cronworld import World
 from diskyard.api import meta
+from diskyard.api.cron import last_used, standing_for
 from diskyard.api.meta import CLAIM, DATA_SOURCE, DATA_VOLUME, IMPORT_CRON, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.kube.client import Deletion
@@ -60,12 +61,7 @@ def _pointed(world: World, *, ready: bool) -> tuple[Action, ...]:
     digest, target = world.current.digest, world.target
     if at is not None and at.entry == "pvc" and at.key == target and before == digest:
         return ()
-    where = {
-        "pvc": {"namespace": target.namespace, "name": target.name},
-        "snapshot": None,
-        "dataSource": None,
-    }
-    patch = {"metadata": {"annotations": {cdi.DIGEST: digest}}, "spec": {"source": where}}
+    patch = {"metadata": {"annotations": {cdi.DIGEST: digest}}, "spec": standing_for(target)}
     return (_event(world, before, digest, target.name), Merge(DATA_SOURCE, world.cron.data_source, patch))
 
 
@@ -80,17 +76,11 @@ def _outdated(world: World) -> tuple[Action, ...]:
         return ()
     at = world.points_at
     used = {world.target.name, at.key.name if at and at.entry == "pvc" else ""}
-    newest = sorted(world.images, key=lambda each: (_used(each), meta.name(each)), reverse=True)
+    newest = sorted(world.images, key=lambda each: (last_used(each), meta.name(each)), reverse=True)
     kept = [each for each in newest if meta.name(each) in used]
     others = [each for each in newest if meta.name(each) not in used]
     room = max(0, world.cron.keep - len(kept))
     return tuple(action for each in others[room:] for action in _deleted(each) if not meta.deleting(each))
-
-
-def _used(claim: Obj) -> str:
-    return meta.annotations(claim).get(cdi.LAST_USE_TIME) or str(
-        meta.meta(claim).get("creationTimestamp") or ""
-    )
 
 
 def _deleted(claim: Obj) -> tuple[Action, ...]:

@@ -108,14 +108,19 @@ def add_routes(router: web.UrlDispatcher, client: Client, codes: Codes) -> None:
 
 
 def file(name: str, kind: str, headers: Mapping[str, str] = HEADERS) -> Handler:
-    """Answers with a file of ours, and in it what begins the page."""
+    """Answers with a file of ours."""
 
     async def found(_: web.Request) -> web.StreamResponse:
-        content = await call((_FOLDER / name).read_bytes)
-        content = content.replace(_CALL, b"<script>%s</script>" % _BOOT)
+        content = await call(_content, name)
         return web.Response(body=content, content_type=kind, charset="utf-8", headers=headers)
 
     return found
+
+
+def _content(name: str) -> bytes:
+    """A file; a page with what begins it in its place."""
+    content = (_FOLDER / name).read_bytes()
+    return content.replace(_CALL, b"<script>%s</script>" % _BOOT) if name.endswith(".html") else content
 
 
 def answered(handler: Callable[[web.Request], Awaitable[Any]]) -> Handler:

@@ -100,6 +100,22 @@ def import_cron(obj: Obj) -> ImportCron:
     )
 
 
+def last_used(claim: Obj) -> str:
+    """When an image was imported or pointed at last, else made: texts that sort as their times."""
+    created = str(meta.meta(claim).get("creationTimestamp") or "")
+    return meta.annotations(claim).get(cdi.LAST_USE_TIME) or created
+
+
+def standing_for(target: Key) -> Obj:
+    """The `spec` of a merge patch by which a DataSource stands for that claim, and for nothing else."""
+    where = {
+        "pvc": {"namespace": target.namespace, "name": target.name},
+        "snapshot": None,
+        "dataSource": None,
+    }
+    return {"source": where}
+
+
 def _import(said: Mapping[str, Any]) -> Import:
     return Import(str(said.get("DataVolumeName") or ""), str(said.get("Digest") or ""))
 

@@ -1,14 +1,12 @@
 """One disk, and the same disk as every kind of image."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.disk import images
-from tests.disk.loops import loop
+from tests.disk.loops import loop, small_place
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +34,8 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for 4 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_place(tmp_path / "small", "4m") as found:
+        yield found
 
 
 @pytest.fixture

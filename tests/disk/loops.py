@@ -1,4 +1,4 @@
-"""Block devices made of files."""
+"""Block devices made of files, and file systems made of memory."""
 
 import os
 import subprocess
@@ -22,3 +22,16 @@ def loop(backing: Path, size: int) -> Iterator[Path]:
         yield Path(made)
     finally:
         subprocess.run(["losetup", "-d", made], check=True)
+
+
+@contextmanager
+def small_place(folder: Path, size: str) -> Iterator[Path]:
+    """A file system with room for that much, as mount(8) writes it. Skips the test where nobody may mount."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

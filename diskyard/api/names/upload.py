@@ -58,8 +58,9 @@ ENV_REQUESTS: Final = "DISKYARD_UPLOAD_REQUESTS"
 ENV_ONE_CLIENT: Final = "DISKYARD_UPLOAD_REQUESTS_OF_ONE_CLIENT"
 
 IDLE_HEADER: Final = "Diskyard-Upload-Idle"
-EXPIRY_HEADER: Final = "Diskyard-Upload-Expiry"
 """From the proxy to the server: how long it bears a silent client, in seconds."""
+EXPIRY_HEADER: Final = "Diskyard-Upload-Expiry"
+"""Likewise: how long it keeps an upload that nobody goes on with."""
 
 # where things are in the upload server's pod
 TLS_DIR: Final = "/etc/tls"

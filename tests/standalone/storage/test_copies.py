@@ -10,7 +10,7 @@ import pytest
 from diskyard.api.meta import Key
 from standalone.storage.copies import UNFINISHED, Copies, Copy
 from tests.builders import eventually
-from tests.disk import images
+from tests.disk import images, loops
 from tests.disk.images import MIB
 
 CLAIM = Key("copy", "default")
@@ -102,13 +102,8 @@ def test_blocks_are_shared_where_the_file_system_can(source: Path, reflinking: P
 @pytest.fixture
 def small_place(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for 1 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with loops.small_place(tmp_path / "small", "1m") as found:
+        yield found
 
 
 @pytest.fixture(params=["xfs", "btrfs"])
