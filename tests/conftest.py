@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests may use."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,14 @@ pytest_plugins = ["tests.guest", "tests.cluster.fixtures"]
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the programs that tests start: a shell has jobs in the background ignore it."""
+    """Run the same wherever tests run.
+
+    Ctrl-C reaches the programs that tests start: a shell has jobs in the background ignore it. Where CI is set,
+    pytest says every difference of two values: of two disks that took longer than any test may.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("CI", None)
+    os.environ.pop("BUILD_NUMBER", None)
 
 
 @pytest.fixture

@@ -98,7 +98,8 @@ def image(place: Place, name: str, contents: bytes) -> str:
         found = stands_for(place, name)
         assert found, (told["metadata"].get("annotations"), told.get("status"))
         with (place.volume(found) / "disk.img").open("rb") as disk:
-            assert disk.read(len(contents)) == contents, (found, told.get("status"))
+            there = disk.read(len(contents)) == contents
+        assert there, (found, told.get("status"))
         assert condition(told, "UpToDate").get("status") == "True", told["status"]
         return str(found)
 
