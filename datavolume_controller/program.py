@@ -4,9 +4,11 @@ import ssl
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -16,6 +18,7 @@ from aiohttp import web
 from datavolume_controller import admission, metrics, reconcilers, uploadapi
 from datavolume_controller.progress import Scraper
 from diskyard import log
+from diskyard.api.config import config
 from diskyard.api.meta import (
     API_SERVICE,
     CDI_CONFIG,
@@ -27,6 +30,8 @@ from diskyard.api.meta import (
     VALIDATING_WEBHOOKS,
     VOLUME,
     Key,
+    Kind,
+    Obj,
 )
 from diskyard.api.names import upload
 from diskyard.errors import ApiError, Forbidden, NotFound
@@ -159,17 +164,17 @@ class Program(AbstractContextManager["Program"]):
 
     def _admit(self, app: web.Application) -> ssl.SSLContext:
         counted = Counted(self._client, self.figures)
+        place = Place(self._settings.namespace, CERTIFICATES)
+        certificates = Certificates(counted, place, self._settings.names, TRUSTING)
+        self._stack.callback(certificates.close)
+        context = certificates.start()
         kinds = (CDI_CONFIG, CSI_DRIVER, STORAGE_CLASS, STORAGE_PROFILE, VOLUME)
-        cache = Cache(counted, kinds, lambda _kind, _objects: None)
+        cache = Cache(counted, kinds, partial(_hardened, context))
         cache.start()
         self._stack.callback(cache.stop)
         judges = admission.routes(CachedClient(counted, cache), access.asked_of(counted))
         for path, judge in judges.items():
             app.router.add_post(path, webhook.handler(judge))
-        place = Place(self._settings.namespace, CERTIFICATES)
-        certificates = Certificates(counted, place, self._settings.names, TRUSTING)
-        self._stack.callback(certificates.close)
-        context = certificates.start()
         self._give_tokens(app, counted, context)
         return context
 
@@ -195,6 +200,12 @@ class Program(AbstractContextManager["Program"]):
         except ApiError as error:
             return web.json_response(error.status(), status=error.code)
         return web.Response(body=await call(self.figures.text), content_type="text/plain", charset="utf-8")
+
+
+def _hardened(context: ssl.SSLContext, kind: Kind, objects: Sequence[Obj]) -> None:
+    """Have our own TLS be what the CDIConfig says: as it is, not as it was before."""
+    if kind == CDI_CONFIG:
+        tls.harden(context, config(objects[0]).tls)
 
 
 async def _healthy(_: web.Request) -> web.Response:

@@ -41,6 +41,7 @@ def job(claim: Claim, config: Config, now: datetime) -> UploadJob:
         content_type=said.get(cdi.CONTENT_TYPE, "") or "kubevirt",
         owner_uid=owner_uid(claim),
         deadline=meta.timestamp(now + DEADLINE),
+        tls=config.tls,
     )
 
 

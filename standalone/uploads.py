@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final
@@ -23,7 +24,7 @@ from pages import server as pages
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from uploadproxy import proxy
 from uploadproxy.limits import Limits
-from uploadproxy.trust import Trust
+from uploadproxy.trust import Trust, harden
 
 KEY: Final = Key(upload.PROXY, cdi.NAMESPACE)
 PORT: Final = 443
@@ -70,7 +71,9 @@ def _listening(
         try:
             app = proxy.application(Trust(client), Limits.from_env(os.environ))
             further(app.router)
-            return server.start(app, server.Place(host, port, context, reach.further, lends=True))
+            upkeep = partial(harden, client, context)
+            place = server.Place(host, port, context, reach.further, lends=True, upkeep=upkeep)
+            return server.start(app, place)
         except (Busy, InvalidRequest) as error:
             refusal = error
     raise refusal or Busy("no address for the upload proxy")

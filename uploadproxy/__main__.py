@@ -6,6 +6,8 @@ import ssl
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from diskyard import log
@@ -15,7 +17,7 @@ from diskyard.kube.http import connect
 from diskyard.web import server, tls
 from uploadproxy import proxy
 from uploadproxy.limits import Limits
-from uploadproxy.trust import Trust
+from uploadproxy.trust import Trust, harden
 
 GRACE = 30.0
 LOOK_AGAIN = 10.0
@@ -31,8 +33,9 @@ def main() -> int:
     try:
         shown = _shown(os.environ)
         context = tls.context(shown)
-        place = _place(os.environ, context)
-        running = server.start(proxy.application(Trust(connect()), Limits.from_env(os.environ)), place)
+        client = connect()
+        place = replace(_place(os.environ, context), upkeep=partial(harden, client, context))
+        running = server.start(proxy.application(Trust(client), Limits.from_env(os.environ)), place)
     except DiskyardError as error:
         log.logger("uploadproxy").error("cannot begin", error=str(error))
         return 4

@@ -83,7 +83,7 @@ def _serve(env: Mapping[str, str], ends: "SimpleQueue[End]") -> End:
     place = Place(volume.target(job.volume, env), job.archive)
     receiver = Receiver(place, job.expiry, lambda session: ends.put(_end(job, session)))
     app = application(receiver, job)
-    listening = server.Place(job.address, job.port, tls=_context(Path(job.folder)), lends=True)
+    listening = server.Place(job.address, job.port, tls=_context(job), lends=True)
     running = server.start(app, listening)
     logger.info("waiting for an upload", url=running.url)
     try:
@@ -242,9 +242,11 @@ def _text(message: str, reason: str) -> str:
     return TerminationMessage(message, reason=reason).to_text()
 
 
-def _context(folder: Path) -> ssl.SSLContext:
+def _context(job: UploadJob) -> ssl.SSLContext:
     """TLS with our certificate; a client that shows one must have it from our authority."""
+    folder = Path(job.folder)
     context = tls.context(tls.Pair(folder / "tls.crt", folder / "tls.key"))
+    tls.harden(context, job.tls)
     context.load_verify_locations(folder / "ca.crt")
     context.verify_mode = ssl.CERT_OPTIONAL
     return context

@@ -11,12 +11,17 @@ from typing import Final
 
 from diskyard.api import meta, token
 from diskyard.api import pod as pods
-from diskyard.api.meta import CLAIM, CONFIG_MAP, POD, SECRET, Key, Obj
+from diskyard.api.config import config
+from diskyard.api.meta import CDI_CONFIG, CLAIM, CONFIG_MAP, POD, SECRET, Key, Obj
 from diskyard.api.names import cdi, upload
 from diskyard.api.token import Grant
-from diskyard.errors import NotFound, Passing, SourceUnavailable
+from diskyard.errors import ApiError, NotFound, Passing, SourceUnavailable
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import find
+from diskyard.log import logger
+from diskyard.web import tls
+
+_log = logger("uploadproxy")
 
 _KEPT: Final = 30.0
 """Seconds after which certificates are read again: they are renewed."""
@@ -44,6 +49,16 @@ class Server:
     archive: bool
     context: ssl.SSLContext
     """TLS towards it: ours for it, its for us."""
+
+
+def harden(client: Client, context: ssl.SSLContext) -> None:
+    """Have a server's TLS be what the CDIConfig says; left as it is while nobody can be asked."""
+    try:
+        found = find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}
+    except ApiError as error:
+        _log.warning("CDIConfig cannot be read: TLS stays as it is", error=str(error))
+        return
+    tls.harden(context, config(found).tls)
 
 
 class Trust:

@@ -57,6 +57,8 @@ class Config:
     """How everything is cloned, whatever the storage classes say; empty: as they say."""
     completes: bool = True
     """Whether admission completes claims that are labelled for it."""
+    tls: Obj = field(default_factory=dict)
+    """The tlsSecurityProfile: `diskyard.web.tls.harden`."""
     verbosity: int = USUAL
     """How much workers say: 0 what went wrong, 1 what is done, 2 every step."""
 
@@ -113,5 +115,6 @@ def config(obj: Obj, owner: Obj | None = None) -> Config:
         placement={name: placement[name] for name in PLACEMENT if placement.get(name)},
         clone_override=str(workers.get("cloneStrategyOverride") or ""),
         completes=spec.get("webhookPvcRendering") != "Disabled",
+        tls=spec.get("tlsSecurityProfile") or {},
         verbosity=USUAL if verbosity is None else int(verbosity),
     )

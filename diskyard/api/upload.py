@@ -1,12 +1,14 @@
 """What an upload server is asked to do: all that its controller and it share but for how it ends (`job.py`)."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from diskyard.api.job import ImportJob
+from diskyard.api.meta import Obj
 from diskyard.api.names import cdi, upload
 from diskyard.errors import InvalidRequest
 
@@ -35,6 +37,8 @@ class UploadJob:
     port: int = upload.PORT
     idle: float = IDLE
     expiry: float = EXPIRY
+    tls: Obj = field(default_factory=dict)
+    """The tlsSecurityProfile of CDIConfig."""
 
     @property
     def archive(self) -> bool:
@@ -66,6 +70,7 @@ class UploadJob:
             upload.ENV_CERT: str(files / "tls.crt"),
             upload.ENV_CLIENT_CERT: str(files / "ca.crt"),
             upload.ENV_DEADLINE: self.deadline,
+            upload.ENV_TLS_PROFILE: json.dumps(self.tls) if self.tls else "",
             upload.ENV_IDLE: f"{self.idle:g}" if self.idle != IDLE else "",
             upload.ENV_EXPIRY: f"{self.expiry:g}" if self.expiry != EXPIRY else "",
         }
@@ -87,7 +92,16 @@ class UploadJob:
             port=int(_seconds(env, upload.ENV_PORT, upload.PORT)),
             idle=_seconds(env, upload.ENV_IDLE, IDLE),
             expiry=_seconds(env, upload.ENV_EXPIRY, EXPIRY),
+            tls=_profile(env.get(upload.ENV_TLS_PROFILE, "")),
         )
+
+
+def _profile(text: str) -> Obj:
+    try:
+        said = json.loads(text or "{}")
+    except ValueError as error:
+        raise InvalidRequest(f"{upload.ENV_TLS_PROFILE}: expected JSON: {error}") from error
+    return said if isinstance(said, dict) else {}
 
 
 def _seconds(env: Mapping[str, str], name: str, otherwise: float) -> float:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from diskyard.errors import Busy, InvalidRequest
+from diskyard.web.bridge import call
 from diskyard.web.entrance import Entrance
 from diskyard.web.patience import Limits, Patience
 
 GRACE = 5.0
 _LINE = 64 * 1024
 """The longest request line and header that is read."""
+_UPKEEP = 10.0
 _LINGER = 2.0
 """Seconds in which a client that still sends can read why nobody listens."""
 _LAST_WORDS = 0.01
@@ -40,6 +43,8 @@ class Place:
     limits: Limits = field(default_factory=Limits)
     lends: bool = False
     """Threads may borrow connections, to read large bodies by themselves: `connection.borrowed`."""
+    upkeep: Callable[[], None] | None = None
+    """What is done every ten seconds meanwhile, the first time before anybody is let in; raises nothing."""
 
 
 class Running:
@@ -107,6 +112,8 @@ class _Serving:
         if server is None:
             raise RuntimeError("an aiohttp runner that is set up has a server")
         entrance = Entrance(server, self.place.tls, self.place.limits, lends=self.place.lends)
+        if self.place.upkeep:
+            await call(self.place.upkeep)
         try:
             await entrance.open(self.place.host, self.place.port)
             for host in self.place.also:
@@ -116,10 +123,14 @@ class _Serving:
             await runner.cleanup()
             self.opened.set_exception(error)
             return
-        watching = asyncio.create_task(patience.watch(lambda: server.connections))
+        watching = [
+            asyncio.create_task(patience.watch(lambda: server.connections)),
+            asyncio.create_task(_kept_up(self.place.upkeep)),
+        ]
         self.opened.set_result(entrance.port)
         grace = await self._ended
-        watching.cancel()
+        for each in watching:
+            each.cancel()
         await entrance.close()
         await self._shut(runner, grace)
 
@@ -144,6 +155,12 @@ class _Serving:
         with suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(grace))
         thread.join()
+
+
+async def _kept_up(upkeep: Callable[[], None] | None) -> None:
+    while upkeep:
+        await asyncio.sleep(_UPKEEP)
+        await call(upkeep)
 
 
 def _refusal(error: OSError, place: Place) -> Exception:

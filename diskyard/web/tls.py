@@ -7,10 +7,11 @@ left.
 import os
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
@@ -64,6 +65,36 @@ def context(pair: Pair) -> ssl.SSLContext:
     found.minimum_version = ssl.TLSVersion.TLSv1_2
     found.load_cert_chain(pair.certificate, pair.key)
     return found
+
+
+def harden(context: ssl.SSLContext, profile: Mapping[str, Any]) -> None:
+    """Speak with new connections as a `tlsSecurityProfile` says; without one, as from the beginning.
+
+    Never TLS older than 1.2, whatever it says. Its ciphers are those for 1.2; names that OpenSSL does not know are
+    passed over, and where it knows none its own are kept.
+    """
+    custom = profile.get("custom") if profile.get("type") == "Custom" else None
+    said = custom if isinstance(custom, dict) else {}
+    newest_only = profile.get("type") == "Modern" or said.get("minTLSVersion") == "VersionTLS13"
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if newest_only else ssl.TLSVersion.TLSv1_2
+    wanted = _known(said.get("ciphers") or ())
+    if wanted != _ciphers(context):  # what does not differ is left: a handshake elsewhere reads the same list
+        context.set_ciphers(":".join(wanted))
+
+
+def _known(asked: Sequence[Any]) -> list[str]:
+    """Those of the ciphers asked for that OpenSSL knows; its own where it knows none."""
+    trial = ssl.create_default_context()
+    usual = _ciphers(trial)
+    try:
+        trial.set_ciphers(":".join(map(str, asked or usual)))
+    except ssl.SSLError:
+        return usual
+    return _ciphers(trial)
+
+
+def _ciphers(context: ssl.SSLContext) -> list[str]:
+    return [each["name"] for each in context.get_ciphers()]
 
 
 def keep(pair: Pair, pem: Pem) -> None:

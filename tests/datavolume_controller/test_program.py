@@ -11,6 +11,7 @@ import requests
 
 from diskyard.api import meta
 from diskyard.api.meta import (
+    CDI,
     CLAIM,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
@@ -25,6 +26,7 @@ from tests import builders
 from tests.builders import eventually
 from tests.datavolume_controller.conftest import prepared
 from tests.datavolume_controller.program import Controller, controller, review
+from tests.handshake import TLS_1_2, cipher
 from tests.served import Yard, served
 
 LEASE_KEY = Key("cdi-controller-leader-election-helper", "cdi")
@@ -108,6 +110,18 @@ def account(yard: Yard, name: str) -> str:
     yard.store.create(SERVICE_ACCOUNT, builders.some(SERVICE_ACCOUNT, name, "cdi"))
     asked = {"metadata": {"name": name, "namespace": "cdi"}, "spec": {}}
     return str(meta.status(yard.client.create(SERVICE_ACCOUNT, asked, "token"))["token"])
+
+
+def test_speaks_tls_as_the_configuration_says(yard: Yard, program: Controller) -> None:
+    (owner,) = yard.store.list(CDI).items
+    profile = {"type": "Modern", "modern": {}}
+    yard.store.patch(CDI, meta.key(owner), {"spec": {"config": {"tlsSecurityProfile": profile}}})
+    eventually(lambda: not cipher(program.url, TLS_1_2), 60)
+    assert cipher(program.url)
+
+    yard.store.patch(CDI, meta.key(owner), {"spec": {"config": {"tlsSecurityProfile": None}}})
+
+    eventually(lambda: cipher(program.url, TLS_1_2), 60)
 
 
 def test_says_that_it_is_well(program: Controller, bundle: Path) -> None:

@@ -12,12 +12,13 @@ from datavolume_controller.progress import Scraper, parsed
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.uploads import Uploads, World
 from diskyard.api import meta
-from diskyard.api.config import Config
+from diskyard.api.config import Config, config
 from diskyard.api.job import TerminationMessage
 from diskyard.api.meta import CLAIM, NAMESPACE, POD, SECRET, SERVICE, Key, Obj
 from diskyard.api.names import cdi, upload
 from diskyard.api.progress import Failure, Figures
 from diskyard.api.storage import claim
+from diskyard.api.upload import UploadJob
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import Create, Delete, Merge, Plan
 from diskyard.web import issue
@@ -54,6 +55,13 @@ def seen(obj: Obj, pod: Obj | None = None, **fields: Any) -> World:
         "config": GATED, "service": None, "signer": KEYS, "clients": b"ca", "users": (), "now": NOW, **fields,
     }  # fmt: skip
     return World(obj=obj, claim=claim(obj), pod=pod, **given)
+
+
+def test_the_server_is_told_how_old_its_tls_may_be() -> None:
+    profile = {"type": "Modern", "modern": {}}
+    asked = uploader.job(claim(a_claim()), config({"spec": {"tlsSecurityProfile": profile}}), NOW)
+
+    assert UploadJob.from_env(asked.to_env()).tls == profile
 
 
 def decided(world: World) -> Plan:

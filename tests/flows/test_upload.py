@@ -17,6 +17,7 @@ from kubernetes import client
 from tests.builders import eventually
 from tests.flows.place import Place
 from tests.flows.yard import Yard, data_volume, running
+from tests.handshake import TLS_1_2, cipher
 from tests.uploadproxy.images import broken_vhdx
 
 MIB = 1 << 20
@@ -269,6 +270,23 @@ def test_tokens_are_for_one_claim_and_nothing_else(yard: Yard, proxy: Reached) -
 
 def _with(proxy: Reached, text: str) -> requests.Response:
     return proxy.post(f"{proxy.url}/v1beta1/upload", headers={"Authorization": f"Bearer {text}"}, timeout=60)
+
+
+def test_the_proxy_speaks_tls_as_the_configuration_says(yard: Yard, proxy: Reached) -> None:
+    assert cipher(proxy.url, TLS_1_2)
+    _configured(yard, {"type": "Modern", "modern": {}})
+    eventually(lambda: not cipher(proxy.url, TLS_1_2), 60)
+    assert cipher(proxy.url)
+
+    _configured(yard, None)
+
+    eventually(lambda: cipher(proxy.url, TLS_1_2), 60)
+
+
+def _configured(yard: Yard, profile: dict[str, Any] | None) -> None:
+    change = {"spec": {"config": {"tlsSecurityProfile": profile}}}
+    api = client.CustomObjectsApi(yard.api())
+    api.patch_cluster_custom_object("cdi.kubevirt.io", "v1beta1", "cdis", "cdi", change)
 
 
 def test_any_page_may_use_the_proxy(proxy: Reached) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import requests
 
 from tests.builders import eventually
+from tests.handshake import TLS_1_2, cipher
 from tests.uploadproxy.images import MIB, broken_vhdx, holds, noise, qcow2
 from tests.uploadproxy.pod import Pod, Stalled, upload_pod
 
@@ -142,6 +144,18 @@ def test_its_controller_learns_of_every_upload_that_failed(pod: Pod) -> None:
     ]  # fmt: skip
     assert all(each["message"].startswith("Saving stream failed: ") for each in said)
     assert pod.post("/v1beta1/upload", RAW).status_code == 200
+
+
+@pytest.mark.parametrize(("profile", "old"), [({}, True), ({"type": "Modern", "modern": {}}, False)])
+def test_speaks_tls_as_old_as_the_configuration_allows(
+    tmp_path: Path, profile: dict[str, Any], old: bool
+) -> None:
+    with upload_pod(tmp_path) as pod:
+        pod.job = replace(pod.job, tls=profile)
+        pod.start()
+
+        assert bool(cipher(pod.url, TLS_1_2)) is old
+        assert cipher(pod.url)
 
 
 def test_a_client_that_got_200_can_ask_how_the_conversion_ended(pod: Pod, tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from diskyard.web import tls
 from diskyard.web.server import Place, start
+from tests.handshake import TLS_1_2, cipher
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 HOSTS = ("127.0.0.1", "localhost")
@@ -44,6 +46,42 @@ def test_a_client_that_does_not_know_the_authority_refuses(folder: Path) -> None
     try:
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             urllib.request.urlopen(running.url, timeout=10)
+    finally:
+        running.stop()
+
+
+ONE = "ECDHE-ECDSA-AES256-GCM-SHA384"
+CHOSEN = {"minTLSVersion": "VersionTLS10", "ciphers": ["TLS_AES_128_GCM_SHA256", "NOT-KNOWN", ONE]}
+
+
+@pytest.mark.parametrize(
+    ("profile", "old"),
+    [
+        ({}, True),
+        ({"type": "Old", "old": {}}, True),
+        ({"type": "Intermediate", "intermediate": {}}, True),
+        ({"type": "Modern", "modern": {}}, False),
+        ({"type": "Custom", "custom": {"minTLSVersion": "VersionTLS12"}}, True),
+        ({"type": "Custom", "custom": {"minTLSVersion": "VersionTLS13"}}, False),
+        ({"type": "Custom", "custom": CHOSEN}, True),
+        ({"type": "Custom", "custom": {"ciphers": ["NOT-KNOWN"]}}, True),
+        ({"type": "Custom", "custom": None}, True),
+    ],
+)
+def test_a_profile_says_how_old_a_client_may_be(folder: Path, profile: dict[str, Any], old: bool) -> None:
+    now = datetime.now(UTC)
+    context = tls.context(tls.server(tls.authority(folder, "test", now), folder, HOSTS, now))
+    running = start(web.Application(), Place("127.0.0.1", 0, context))
+    usual = cipher(running.url, TLS_1_2)
+
+    try:
+        tls.harden(context, profile)
+        found = cipher(running.url, TLS_1_2)
+        assert bool(found) is old
+        assert cipher(running.url)
+        assert found in ("", ONE if profile.get("custom") is CHOSEN else usual)
+        tls.harden(context, {})
+        assert cipher(running.url, TLS_1_2) == usual
     finally:
         running.stop()
 
