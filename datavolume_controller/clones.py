@@ -23,6 +23,7 @@ from diskyard.api.meta import (
     CLAIM,
     CLONE_SOURCE,
     POD,
+    RESOURCE_QUOTA,
     SNAPSHOT,
     SNAPSHOT_CLASS,
     STORAGE_CLASS,
@@ -40,7 +41,7 @@ from diskyard.kube.access import asked_of
 from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.interest import Interest
-from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell, find, nothing
+from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell, find, nothing, short
 
 
 class Clones:
@@ -57,6 +58,7 @@ class Clones:
             POD: _owner,
             SNAPSHOT: lambda obj: (*_owner(obj), *self._interest.roots(SNAPSHOT)(obj)),
             **{kind: self._interest.roots(kind) for kind in (CLONE_SOURCE, STORAGE_CLASS)},
+            RESOURCE_QUOTA: short,
             VOLUME: nothing,
         }
 

@@ -24,6 +24,7 @@ from diskyard.api.meta import (
     DATA_VOLUME,
     IMPORT_SOURCE,
     POD,
+    RESOURCE_QUOTA,
     SNAPSHOT,
     STORAGE_CLASS,
     STORAGE_PROFILE,
@@ -54,6 +55,7 @@ from diskyard.kube.reconcile import (
     nothing,
     owners,
     same_name,
+    short,
 )
 
 LOOK_AGAIN: Final = 30.0
@@ -78,6 +80,7 @@ class DataVolumes:
             CLONE_SOURCE: owners(DATA_VOLUME),
             SNAPSHOT: self._interest.roots(SNAPSHOT),
             DATA_SOURCE: self._interest.roots(DATA_SOURCE),
+            RESOURCE_QUOTA: short,
             CSI_DRIVER: nothing,
             VOLUME: nothing,
             POD: nothing,

@@ -21,13 +21,24 @@ from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
 from diskyard.api.job import TerminationMessage, Vddk
-from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, Key, Kind, Obj
+from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, RESOURCE_QUOTA, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.api.pod import Facts
 from diskyard.api.storage import Claim, claim
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.queue import backoff
-from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything, find
+from diskyard.kube.reconcile import (
+    NOTHING,
+    Action,
+    Create,
+    Delete,
+    Merge,
+    Plan,
+    Tell,
+    everything,
+    find,
+    short,
+)
 
 RUNNING: Final = "Pod is running"
 IMAGE_TROUBLE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
@@ -70,7 +81,11 @@ class Imports:
     """Gives each claim that asks for an import its importer."""
 
     kind: Kind = CLAIM
-    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: claims, CDI_CONFIG: everything}
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
+        POD: claims,
+        CDI_CONFIG: everything,
+        RESOURCE_QUOTA: short,
+    }
 
     def __init__(self, scraper: Scraper) -> None:
         self._scraper = scraper

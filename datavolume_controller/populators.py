@@ -17,7 +17,18 @@ from datavolume_controller.rebind import rebound
 from datavolume_controller.refusal import CreateOrExplain
 from diskyard.api import meta
 from diskyard.api import pod as pods
-from diskyard.api.meta import CLAIM, IMPORT_SOURCE, POD, STORAGE_CLASS, UPLOAD_SOURCE, VOLUME, Key, Kind, Obj
+from diskyard.api.meta import (
+    CLAIM,
+    IMPORT_SOURCE,
+    POD,
+    RESOURCE_QUOTA,
+    STORAGE_CLASS,
+    UPLOAD_SOURCE,
+    VOLUME,
+    Key,
+    Kind,
+    Obj,
+)
 from diskyard.api.names import cdi, derived, kubernetes
 from diskyard.api.progress import COMPLETE, Figures, percentage
 from diskyard.api.storage import Claim, claim, storage_class
@@ -34,6 +45,7 @@ from diskyard.kube.reconcile import (
     find,
     nothing,
     owners,
+    short,
 )
 
 _KINDS: Final = (IMPORT_SOURCE, UPLOAD_SOURCE)
@@ -50,6 +62,7 @@ class Populators:
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
             CLAIM: owners(CLAIM),
             **{kind: self._interest.roots(kind) for kind in (*_KINDS, STORAGE_CLASS)},
+            RESOURCE_QUOTA: short,
             VOLUME: nothing,
             POD: nothing,
         }

@@ -19,13 +19,13 @@ from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
 from diskyard.api.job import TerminationMessage
-from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, SECRET, SERVICE, Key, Kind, Obj
+from diskyard.api.meta import CDI_CONFIG, CLAIM, POD, RESOURCE_QUOTA, SECRET, SERVICE, Key, Kind, Obj
 from diskyard.api.names import cdi, upload
 from diskyard.api.pod import Facts
 from diskyard.api.progress import Figures
 from diskyard.api.storage import Claim, claim
 from diskyard.kube.client import Client, Deletion
-from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Plan, Tell, everything, find
+from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Plan, Tell, everything, find, short
 from diskyard.web.issue import Pem
 
 RUNNING: Final = "Pod is running"
@@ -67,7 +67,11 @@ class Uploads:
     """Gives each claim that waits for an upload its server."""
 
     kind: Kind = CLAIM
-    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {POD: claims, CDI_CONFIG: everything}
+    wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
+        POD: claims,
+        CDI_CONFIG: everything,
+        RESOURCE_QUOTA: short,
+    }
 
     def __init__(self, scraper: Scraper) -> None:
         self._scraper = scraper

@@ -16,7 +16,8 @@ from diskyard.kube.cache import Cache, CachedClient, WriteThrough
 from diskyard.kube.client import Client
 from diskyard.kube.figures import Counted, Figures
 from diskyard.kube.queue import Queue
-from diskyard.kube.reconcile import EVERY, NOTHING, Action, Plan, Reconciler, Tell
+from diskyard.kube.reconcile import EVERY, NOTHING, SHORT, Action, Plan, Reconciler, Tell
+from diskyard.kube.shortage import Shortage
 
 WROTE: Final = "wrote"
 IDLE: Final = "nothing"
@@ -109,6 +110,7 @@ class _Loop:
         self._duration = figures.duration.labels(self._name)
         self._latency = figures.latency.labels(self._name)
         self._noticed: dict[Key, float] = {}
+        self._shortage = Shortage()
         figures.waiting.labels(self._name).set_function(lambda: len(self.queue))
 
     def notice(self, kind: Kind, objects: Sequence[Obj]) -> None:
@@ -118,8 +120,13 @@ class _Loop:
         if not wakes:
             return
         for key in {key for obj in objects for key in wakes(obj)}:
-            for woken in self._cached.keys(self.reconciler.kind) if key == EVERY else (key,):
+            for woken in self._meant(key, objects):
                 self._wake(woken)
+
+    def _meant(self, key: Key, objects: Sequence[Obj]) -> Sequence[Key]:
+        if key == EVERY:
+            return self._cached.keys(self.reconciler.kind)
+        return self._shortage.relieved(objects) if key == SHORT else (key,)
 
     def _wake(self, key: Key) -> None:
         self._noticed.setdefault(key, time.monotonic())
@@ -142,6 +149,7 @@ class _Loop:
             self.queue.retry(key)
             return CONFLICT
         except DiskyardError as failure:
+            self._shortage.refused(key, failure)
             delay = self.queue.retry(key)
             _log.warning(
                 "will try again", controller=self._name, key=key, seconds=round(delay, 2), error=failure
@@ -151,6 +159,7 @@ class _Loop:
             _log.error("failed", controller=self._name, key=key, seconds=round(delay, 2), exc_info=True)
         else:
             self.queue.forget(key)
+            self._shortage.ended(key)
             if plan.requeue_after is not None:
                 self.queue.add(key, plan.requeue_after)
             return WROTE if plan.actions else IDLE

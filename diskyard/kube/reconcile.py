@@ -107,6 +107,8 @@ class Plan:
 NOTHING = Plan()
 EVERY = Key("*")
 """In `wakes`: every root there is."""
+SHORT = Key("?")
+"""In `wakes`: the roots that this quota had no room for."""
 
 
 def event(tell: Tell, key: Key, now: str) -> Obj:
@@ -174,6 +176,11 @@ def same_name(obj: Obj) -> Iterable[Key]:
 def everything(_: Obj) -> Iterable[Key]:
     """For `wakes`: every root there is (of settings and classes, which change seldom)."""
     yield EVERY
+
+
+def short(_: Obj) -> Iterable[Key]:
+    """For `wakes` of quotas: the roots that this one had no room for, when it leaves more."""
+    yield SHORT
 
 
 def nothing(_: Obj) -> Iterable[Key]:

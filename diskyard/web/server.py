@@ -21,7 +21,7 @@ from diskyard.web.patience import Limits, Patience
 GRACE = 5.0
 _LINE = 64 * 1024
 """The longest request line and header that is read."""
-_UPKEEP = 10.0
+_UPKEEP = 3.0
 _LINGER = 2.0
 """Seconds in which a client that still sends can read why nobody listens."""
 _LAST_WORDS = 0.01
@@ -44,7 +44,7 @@ class Place:
     lends: bool = False
     """Threads may borrow connections, to read large bodies by themselves: `connection.borrowed`."""
     upkeep: Callable[[], None] | None = None
-    """What is done every ten seconds meanwhile, the first time before anybody is let in; raises nothing."""
+    """What is done every three seconds meanwhile, the first time before anybody is let in; raises nothing."""
 
 
 class Running:

@@ -56,5 +56,5 @@ def test_a_quota_on_pods_is_named_on_the_datavolume_in_one_line_and_the_import_g
 
     node.client.patch(RESOURCE_QUOTA, Key("few", "default"), {"spec": {"hard": {"pods": "1"}}})
 
-    eventually(lambda: not node.gone(POD, "importer-disk"), 90)
+    eventually(lambda: not node.gone(POD, "importer-disk"), 60)
     eventually(lambda: meta.phase(node.dv()) == "ImportScheduled", 60)

@@ -4,17 +4,18 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
 from diskyard.api import meta
-from diskyard.api.meta import CONFIG_MAP, EVENT, NAMESPACE, SECRET, Key, Kind, Obj
+from diskyard.api.meta import CONFIG_MAP, EVENT, NAMESPACE, RESOURCE_QUOTA, SECRET, Key, Kind, Obj
 from diskyard.errors import Conflict, NotFound, ServerError
 from diskyard.kube.cache import Cache, CachedClient, WriteThrough, counts_by, found_by
 from diskyard.kube.client import Client, Selection
 from diskyard.kube.controller import Controllers
 from diskyard.kube.memory import Index
-from diskyard.kube.reconcile import Action, Create, Merge, Plan, Tell, everything, same_name
+from diskyard.kube.reconcile import Action, Create, Merge, Plan, Tell, everything, same_name, short
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import eventually
@@ -44,6 +45,9 @@ class Copies:
             return None
         copies = client.list(SECRET, Selection(namespace=key.namespace, fields=f"metadata.name={key.name}"))
         return original, next(iter(copies.items), None)
+
+    def has_looked(self, times: int) -> bool:
+        return len(self.looked) >= times
 
     def decide(self, world: tuple[Obj, Obj | None]) -> Plan:
         original, copy = world
@@ -147,6 +151,22 @@ def test_tries_again_after_trouble(store: Objects, trouble: Exception) -> None:
     with running(store, copies):
         assert eventually(lambda: copied(store))
     assert not copies.troubles
+
+
+def test_who_was_refused_by_a_quota_tries_again_whenever_it_leaves_more(store: Objects) -> None:
+    limits = {"secrets": "0", "services": "0"}
+    store.create(RESOURCE_QUOTA, builders.some(RESOURCE_QUOTA, "few", spec={"hard": limits}))
+    store.create(CONFIG_MAP, builders.config_map("a"))
+    copies = Copies(wakes={RESOURCE_QUOTA: short})
+    with running(store, copies):
+        for number in range(1, 20):  # by the back-off alone they take a quarter of an hour
+            eventually(partial(copies.has_looked, number))
+            store.patch(RESOURCE_QUOTA, Key("few", "default"), {"spec": {"hard": {"services": str(number)}}})
+        assert copied(store) is None
+
+        store.patch(RESOURCE_QUOTA, Key("few", "default"), {"spec": {"hard": {"secrets": "1"}}})
+
+        assert eventually(lambda: copied(store))
 
 
 def test_one_reconcilers_trouble_does_not_hold_others_up(store: Objects) -> None:
