@@ -45,3 +45,26 @@ def guest_image() -> Path:
 def networked_image() -> Path:
     """The same, on a network and with qemu's agent."""
     return image.build(image.CACHE, init_extra=NETWORKED, files=agent(image.CACHE))
+
+
+def processes(pod: str) -> dict[int, str]:
+    """Command lines of all that belongs to the pod of that uid, which stands in them or in their mounts."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                mounts = (entry / "mountinfo").read_text()
+                command = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if pod in mounts or pod in command:
+                found[int(entry.name)] = command
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there, and not merely waiting to be buried."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False

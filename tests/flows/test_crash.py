@@ -1,10 +1,17 @@
 """kill -9 at the worst moments: what was acknowledged is there, what was half done goes on, what ran still runs."""
 
+import os
 import signal
 from pathlib import Path
+from typing import Any
 
+from tests import guest
+from tests.builders import eventually
 from tests.flows.yard import data_volume, machine, processes, running
 from tests.guest import GREETING
+
+ENDS = {"qemu-system": "GuestCrashed", "supervisor.py": "Unknown"}
+"""What is killed beside the yard, and what the next yard then says of its guest."""
 
 
 def test_an_import_survives_the_yard_and_goes_on(tmp_path: Path, slow_image: str) -> None:
@@ -38,6 +45,43 @@ def test_a_running_guest_is_found_again(tmp_path: Path, guest_url: str) -> None:
             assert after["status"]["printableStatus"] == "Running"
             assert again.stop() == 0
             assert not processes(tmp_path / "yard")
+
+
+def test_what_ends_while_no_yard_runs_is_told_by_the_next(tmp_path: Path) -> None:
+    names = {program: f"guest-{number}" for number, program in enumerate(ENDS)}
+    with running(tmp_path / "yard") as yard:
+        for name in names.values():
+            yard.create(diskless(name))
+        pods = {}
+        for program, name in names.items():
+            found = yard.wait("virtualmachineinstances", name, "Running")
+            (pods[program],) = found["status"]["activePods"]
+        yard.kill()
+        families = {program: guest.processes(pod) for program, pod in pods.items()}
+        for program, family in families.items():
+            os.kill(next(pid for pid, command in family.items() if program in command), signal.SIGKILL)
+
+        with running(tmp_path / "yard") as again:
+            for program, name in names.items():
+                found = again.wait("virtualmachineinstances", name, "Failed")
+                assert found["status"]["reason"] == ENDS[program]
+                eventually(lambda family=families[program]: not any(map(guest.alive, family)))
+                assert pods[program] not in Path("/proc/self/mountinfo").read_text()
+
+
+def diskless(name: str) -> dict[str, Any]:
+    """A guest that finds nothing to boot from, and waits."""
+    return {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachineInstance",
+        "metadata": {"name": name},
+        "spec": {
+            "domain": {
+                "devices": {"interfaces": [], "autoattachPodInterface": False},
+                "memory": {"guest": "32Mi"},
+            }
+        },
+    }
 
 
 def test_ctrl_c_stops_every_pod_and_the_next_up_starts_them_again(tmp_path: Path, guest_url: str) -> None:

@@ -13,6 +13,7 @@ from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
 from diskyard.kube.client import Deletion
 from tests import builders
 from tests.builders import eventually
+from tests.guest import alive, processes
 from tests.vm_runtime.bootsector import Then, disk
 from tests.vm_runtime.line import Line, line
 from vm_runtime.agent.host import Acceleration
@@ -67,26 +68,33 @@ def test_a_guest_that_does_not_listen_is_destroyed_after_its_time(started: Line)
 
 @pytest.mark.parametrize(
     ("program", "reason"),
-    [("qemu-system", "GuestCrashed"), ("diskyard-launcher", "Error"), ("bwrap", "Error")],
+    [
+        ("qemu-system", "GuestCrashed"),
+        ("diskyard-launcher", "Error"),
+        ("bwrap", "Error"),
+        ("supervisor.py", "Unknown"),
+    ],
 )
-def test_a_crash_is_told_and_leaves_no_process(started: Line, program: str, reason: str) -> None:
+def test_a_crash_is_told_and_leaves_no_process_and_no_mount(started: Line, program: str, reason: str) -> None:
     started.claim("disk", disk("Ready", Then.HANG))
     started.start("vm")
     running = started.reaches("vm", "Running")
-    family = processes(started.pod(running))
+    pod = started.pod(running)
+    family = processes(meta.uid(pod))
 
     os.kill(next(pid for pid, command in family.items() if program in command), signal.SIGKILL)
 
     failed = started.reaches("vm", "Failed")
     assert failed["status"]["reason"] == reason
     eventually(lambda: not any(alive(pid) for pid in family))
+    assert meta.uid(pod) not in Path("/proc/self/mountinfo").read_text()
 
 
 def test_a_guest_outlives_its_libvirt_daemon(started: Line) -> None:
     started.claim("disk", disk("Ready", Then.BUTTON))
     started.start("vm")
     running = started.reaches("vm", "Running")
-    family = processes(started.pod(running))
+    family = processes(meta.uid(started.pod(running)))
 
     os.kill(next(pid for pid, command in family.items() if "libvirtd" in command), signal.SIGKILL)
 
@@ -220,26 +228,3 @@ def small(machine: Obj) -> Obj:
     domain = machine["spec"]["template"]["spec"]["domain"]
     domain["resources"] = {"requests": {"memory": "32Mi"}}
     return machine
-
-
-def processes(pod: Obj) -> dict[int, str]:
-    """The processes of a pod's sandbox: its uid is in their mounts."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                mounts = (entry / "mountinfo").read_text()
-                command = (entry / "cmdline").read_text().replace("\0", " ")
-            except OSError:
-                continue
-            if meta.uid(pod) in mounts or meta.uid(pod) in command:
-                found[int(entry.name)] = command
-    return found
-
-
-def alive(pid: int) -> bool:
-    """Whether the process is there, and not merely waiting to be buried."""
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
