@@ -270,6 +270,7 @@ def memory(spec: Obj) -> int:
         part(domain, "memory").get("guest"),
         part(resources, "requests").get("memory"),
         part(resources, "limits").get("memory"),
+        part(part(domain, "memory"), "hugepages").get("pageSize"),
     )
     return next((quantity.parse(text) for text in said if text), 0)
 

@@ -13,6 +13,7 @@ from diskyard.api.rules import instance, machine
 from tests import builders
 
 HERE = "spec.domain.devices.disks[0]"
+BOOT = "spec.domain.firmware.kernelBoot"
 CARD = "spec.domain.devices.interfaces[0]"
 
 
@@ -46,6 +47,10 @@ def card(*networks: Obj, **fields: Any) -> dict[str, Any]:
         "domain.devices.interfaces": [{"name": "default", **fields}],
         "networks": list(networks) or [{"name": "default", "pod": {}}],
     }
+
+
+def kernel(**container: str) -> dict[str, Any]:
+    return {"domain.firmware": {"kernelBoot": {"container": container}}}
 
 
 TWICE = {"domain.devices.disks": [{"name": "root", "disk": {}}] * 2}
@@ -99,8 +104,22 @@ ORDERS = {
          "spec.domain.cpu asks for 500 processors: at most 288 are possible"),
         ({"domain.firmware": {"uuid": "me"}}, "spec.domain.firmware.uuid",
          "spec.domain.firmware.uuid 'me' is not a UUID"),
-        ({"domain.firmware": {"kernelBoot": {"kernelArgs": "x"}}}, "spec.domain.firmware.kernelBoot",
-         "spec.domain.firmware.kernelBoot is not supported yet"),
+        ({"domain.firmware": {"kernelBoot": {"kernelArgs": "x"}}}, f"{BOOT}.kernelArgs",
+         "kernel arguments cannot be provided without an external kernel"),
+        (kernel(kernelPath="/k"), f"{BOOT}.container.image", f"{BOOT}.container must be defined with an image"),
+        (kernel(image="i"), f"{BOOT}.container",
+         f"{BOOT}.container must be defined with at least one of the following: kernelPath, initrdPath"),
+        (kernel(image="i", initrdPath="/i"), f"{BOOT}.container.kernelPath",
+         f"{BOOT}.container.initrdPath needs a kernelPath beside it"),
+        (kernel(image="i", kernelPath="/../k"), f"{BOOT}.container.kernelPath",
+         f"{BOOT}.container.kernelPath must be an absolute path to a file without relative components"),
+        ({"domain.memory": {"guest": "129M", "hugepages": {"pageSize": "2Mi"}}}, "spec.domain.memory.guest",
+         "spec.domain.memory.guest '129M' is not a multiple of the page size spec.domain.hugepages.size '2Mi'"),
+        ({"domain.memory": {"guest": "64Mi", "hugepages": {"pageSize": "1Gi"}},
+          "domain.resources": {"requests": {"memory": "1Gi"}}}, "spec.domain.memory.guest",
+         "spec.domain.memory.guest '64Mi' must be equal to or larger than page size spec.domain.hugepages.size '1Gi'"),
+        ({"domain.memory": {"hugepages": {"pageSize": "3Mi"}}}, "spec.domain.hugepages.size",
+         "spec.domain.hugepages.size '3Mi' is no size of huge pages: expected 2Mi or 1Gi"),
         ({"domain.devices.gpus": [{"name": "g"}]}, "spec.domain.devices.gpus",
          "spec.domain.devices.gpus is not supported yet"),
         (disk(disk={}, blockSize={"matchVolume": {}}), f"{HERE}.blockSize.matchVolume",

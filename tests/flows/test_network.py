@@ -41,7 +41,7 @@ def networked(tmp_path_factory: pytest.TempPathFactory, networked_image: Path) -
         yard = stack.enter_context(running(directory))
         for name, binding in (("one", {"masquerade": {}, "ports": [{"port": 80}]}), ("two", {"bridge": {}})):
             yard.create(data_volume(name, {"http": {"url": images.url("guest.qcow2")}}, "1Gi"))
-            yard.create(probed(with_card(machine(name, name), binding)))
+            yard.create(probed(with_card(with_queues(machine(name, name)), binding)))
         yield yard
 
 
@@ -49,6 +49,14 @@ def probed(vm: dict[str, Any]) -> dict[str, Any]:
     """Have it be ready when its page is there, and its agent answers."""
     way = {"one": {"httpGet": {"port": 80}}, "two": {"guestAgentPing": {}}}[vm["metadata"]["name"]]
     vm["spec"]["template"]["spec"]["readinessProbe"] = {**way, "periodSeconds": 1, "timeoutSeconds": 20}
+    return vm
+
+
+def with_queues(vm: dict[str, Any]) -> dict[str, Any]:
+    """Have the guest's card a queue for each of its two processors."""
+    domain = vm["spec"]["template"]["spec"]["domain"]
+    domain["cpu"] = {"cores": 2}
+    domain["devices"]["networkInterfaceMultiqueue"] = True
     return vm
 
 
@@ -103,6 +111,7 @@ def test_a_guest_gets_its_address_its_name_and_its_mtu_and_answers(networked: Ya
     status = networked.get("virtualmachineinstances", "one")["status"]
     card = status["interfaces"][0]
     assert (card["name"], card["podInterfaceName"], card["linkState"]) == ("default", "eth0", "up")
+    assert card["queueCount"] == 2
     assert "domain" in card["infoSource"]  # its agent may have spoken too by now
     assert not [each for each in status["conditions"] if each["type"] == "UserModeNetworking"]
 

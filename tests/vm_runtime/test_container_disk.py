@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from demo.image import CACHE
+from demo.kernel import kernel
 from diskyard.api import meta
 from diskyard.api.config import Config
 from diskyard.api.instance import Instance, instance
@@ -21,7 +23,7 @@ from tests.importer.registries import registry
 from tests.vm_runtime.bootsector import Then, disk
 from tests.vm_runtime.line import Line, line
 from vm_runtime.agent.host import Acceleration
-from vm_runtime.controller.luggage import fetches, pull_secrets
+from vm_runtime.controller.luggage import fetches, pieces, pull_secrets
 
 
 def guest(**source: Any) -> Obj:
@@ -64,6 +66,26 @@ def test_an_importer_fetches_the_disk_before_the_guest_starts() -> None:
     }
 
 
+def test_a_kernel_and_its_initrd_are_fetched_as_disks_are() -> None:
+    container = {"image": "example/k", "kernelPath": "/k", "initrdPath": "/i", "imagePullSecret": "login"}
+    obj = guest(image="example/cirros")
+    obj["spec"]["domain"]["firmware"] = {"kernelBoot": {"container": container}}
+
+    asked = instance(defaults(obj))
+
+    found = {
+        each["name"]: next(e["value"] for e in each["env"] if e["name"] == "IMPORTER_ENDPOINT")
+        for each in fetches(asked, Config())
+    }
+    assert found == {
+        "volumev": "docker://example/cirros",
+        "volumekernel-boot-kernel": "docker://example/k",
+        "volumekernel-boot-initrd": "docker://example/k",
+    }
+    assert len(pull_secrets(asked)) == 2
+    assert {"kernel-boot-kernel", "kernel-boot-initrd"} < {each.name for each in pieces(asked)}
+
+
 def test_a_pull_secret_is_for_the_container_that_fetches() -> None:
     found = pull_secrets(read(image="example/cirros", imagePullSecret="login"))
 
@@ -104,6 +126,30 @@ def test_a_guest_boots_from_a_container_image(started: Line, images: Publisher) 
     started.speaks("vm", "Hello from a container image")
     started.objects.delete(INSTANCE, Key("vm", "default"))
     eventually(lambda: started.gone(INSTANCE, "vm"), 60)
+
+
+def test_a_guest_begins_with_a_kernel_out_of_a_container_image(started: Line, images: Publisher) -> None:
+    system = kernel(CACHE)
+    files = {
+        "boot/vmlinuz": system.image.read_bytes(),
+        "boot/initrd": b"no archive, and it need not be one" * 128,
+    }
+    url = images.push(tar([entry(name, content) for name, content in files.items()]), pack="")
+    container = {
+        "image": url.removeprefix("docker://"),
+        "kernelPath": "/boot/vmlinuz",
+        "initrdPath": "/boot/initrd",
+    }
+    obj = builders.instance("vm", volumes=[{"name": "root", "emptyDisk": {"capacity": "16Mi"}}])
+    obj["spec"]["domain"]["firmware"] = {
+        "kernelBoot": {"container": container, "kernelArgs": "earlyprintk=ttyS0 words=of-its-own"}
+    }
+    obj["spec"]["terminationGracePeriodSeconds"] = 0
+
+    started.objects.create(INSTANCE, obj)
+
+    started.speaks("vm", "words=of-its-own")
+    started.speaks("vm", "RAMDISK: [mem")
 
 
 def test_an_image_that_is_not_there_is_named_in_full(started: Line, images: Publisher) -> None:

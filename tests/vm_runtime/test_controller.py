@@ -158,18 +158,18 @@ def test_where_no_webhook_fills_in_defaults_the_controller_does(ready: Objects) 
 
 def test_where_no_webhook_refuses_it_what_cannot_be_is_not_started_and_says_why(ready: Objects) -> None:
     wanted = builders.machine("vm")
-    wanted["spec"]["template"]["spec"]["domain"]["memory"] = {"hugepages": {"pageSize": "2Mi"}}
+    wanted["spec"]["template"]["spec"]["domain"]["launchSecurity"] = {"sev": {}}
     ready.create(MACHINE, wanted)
     alone = builders.instance("alone")
-    alone["spec"]["domain"]["memory"] = {"hugepages": {"pageSize": "2Mi"}}
+    alone["spec"]["domain"]["launchSecurity"] = {"sev": {}}
     ready.create(INSTANCE, alone)
 
     settled(ready, everything())
 
     machine = meta.condition(ready.get(MACHINE, INSTANCE_KEY), "Failure") or {}
-    assert machine["message"] == "spec.template.spec.domain.memory.hugepages is not supported yet"
+    assert machine["message"] == "spec.template.spec.domain.launchSecurity is not supported yet"
     instance = meta.condition(ready.get(INSTANCE, Key("alone", "default")), "Synchronized") or {}
-    assert instance["message"] == "spec.domain.memory.hugepages is not supported yet"
+    assert instance["message"] == "spec.domain.launchSecurity is not supported yet"
     assert (len(ready.list(INSTANCE).items), ready.list(POD).items) == (1, ())
 
 

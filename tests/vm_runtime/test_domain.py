@@ -22,6 +22,8 @@ from tests import builders
 from vm_runtime.domain.disk import Backing
 from vm_runtime.domain.firmware import Uefi
 from vm_runtime.domain.guest import Host, domain
+from vm_runtime.launcher import firmware
+from vm_runtime.launcher.place import Place
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
@@ -62,6 +64,12 @@ WINDOWS = {
         "vendorid": {"vendorid": "maker"}, "evmcs": {"enabled": False},
     }},
 }  # fmt: skip
+
+
+BOOT = {
+    "kernelArgs": "console=ttyS0",
+    "container": {"image": "example/kernel:1", "kernelPath": "/boot/vmlinuz", "initrdPath": "/boot/initrd"},
+}
 
 
 CASES: dict[str, tuple[Instance, bool, Backing]] = {
@@ -130,6 +138,8 @@ CASES: dict[str, tuple[Instance, bool, Backing]] = {
         True,
         FILE,
     ),
+    "kernel-boot": (guest({"firmware": {"kernelBoot": BOOT}}), True, FILE),
+    "huge-pages": (guest({"memory": {"guest": "128Mi", "hugepages": {"pageSize": "2Mi"}}}), True, FILE),
     "begins-paused": (guest(startStrategy="Paused"), True, FILE),
     "far-clock": (guest({"clock": {"timezone": "Europe/Berlin"}}), True, FILE),
     "small-devices": (
@@ -166,7 +176,8 @@ def test_a_guest_has_the_xml_that_is_written_down(name: str) -> None:
             "/usr/share/OVMF/CODE.fd", "/usr/share/OVMF/VARS.fd", f"{PRIVATE}/uefi-variables.fd", secure
         )
 
-    found = domain(asked, Host(accelerated, PRIVATE, {"root": backing}, uefi))
+    kernel = firmware.kernel(asked, Place())
+    found = domain(asked, Host(accelerated, PRIVATE, {"root": backing}, uefi, kernel))
 
     if os.environ.get("GOLDEN") == "write":
         path.write_text(found)
@@ -230,6 +241,17 @@ def test_a_guest_on_a_network_uses_the_device_that_its_node_has_made() -> None:
     assert '<interface type="ethernet">' in found
     assert '<target dev="tap0" managed="no"/>' in found
     assert '<mtu size="1400"/>' in found
+    assert "queues" not in found
+
+
+def test_a_card_with_many_queues_has_one_for_each_processor() -> None:
+    asked = guest({"cpu": {"cores": 4}, "devices": {"networkInterfaceMultiqueue": True}})
+
+    found = domain(asked, Host(True, PRIVATE, {"root": FILE}, mtu=1400))
+
+    assert complaints(found) == ""
+    assert '<driver queues="4"/>' in found
+    assert "queues" not in domain(asked, Host(True, PRIVATE, {"root": FILE}))
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "a"), (25, "z"), (26, "aa"), (701, "zz"), (702, "aaa")])

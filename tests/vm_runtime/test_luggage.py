@@ -1,15 +1,20 @@
 """What a launcher's pod carries for each kind of its guest's volumes, and who may use a claim beside whom."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from diskyard.api.config import Config
 from diskyard.api.instance import Instance, Volume, instance
 from diskyard.api.meta import Obj
 from diskyard.api.rules.instance import defaults
+from diskyard.errors import InvalidRequest
 from tests import builders
 from vm_runtime.controller import supply
 from vm_runtime.controller.luggage import pieces, service_account
+from vm_runtime.controller.pod import launcher_pod, overhead
+from vm_runtime.launcher import hugepages
 
 PRIVATE = "/var/run/kubevirt-private"
 
@@ -110,3 +115,25 @@ def test_readers_of_a_claim_bear_with_readers_alone(kind: str, theirs: Obj, kept
     pod = builders.pod("other", "x", volumes=[{"name": "v", "persistentVolumeClaim": theirs}])
 
     assert supply.uses(pod, Volume("v", kind, "c")) is kept_out
+
+
+def test_huge_pages_are_asked_of_the_node_and_of_the_machine(tmp_path: Path) -> None:
+    obj = builders.stored(builders.instance("vm"))
+    obj["spec"]["domain"]["memory"] = {"guest": "64Mi", "hugepages": {"pageSize": "2Mi"}}
+    asked = instance(defaults(obj))
+
+    pod = launcher_pod(obj, asked, Config(), accelerated=False)
+
+    resources = pod["spec"]["containers"][0]["resources"]
+    assert resources["limits"]["hugepages-2Mi"] == str(64 << 20)
+    assert int(resources["requests"]["memory"]) == overhead(64 << 20, 1)
+    with pytest.raises(InvalidRequest, match="asks for 32 huge pages of 2Mi, and its node has 31 free"):
+        hugepages.check(asked, pool(tmp_path, 31))
+    hugepages.check(asked, pool(tmp_path, 32))
+
+
+def pool(folder: Path, free: int) -> Path:
+    """What the kernel says of such pages."""
+    (folder / "hugepages-2048kB").mkdir(exist_ok=True)
+    (folder / "hugepages-2048kB/free_hugepages").write_text(f"{free}\n")
+    return folder

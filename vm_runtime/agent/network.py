@@ -48,6 +48,7 @@ def wire(instance: Instance, connection: Connection) -> Lease | None:
 def _make(planned: Plan) -> None:
     connection = planned.connection
     inside, mtu = connection.namespace, connection.mtu
+    queued = " multi_queue" if planned.queues > 1 else ""
     for device in (TAP, BRIDGE_DEVICE):
         with suppress(Passing):  # of an earlier try
             links.ip("link", "delete", device, namespace=inside)
@@ -56,7 +57,7 @@ def _make(planned: Plan) -> None:
             f"link add {BRIDGE_DEVICE} type bridge stp_state 0 forward_delay 0",
             f"link set {BRIDGE_DEVICE} address {BRIDGE_MAC} mtu {mtu}",
             f"address add {planned.gateway} dev {BRIDGE_DEVICE}",
-            f"tuntap add dev {TAP} mode tap user {QEMU_UID} group {QEMU_UID}",
+            f"tuntap add dev {TAP} mode tap user {QEMU_UID} group {QEMU_UID}{queued}",
             f"link set {TAP} mtu {mtu} master {BRIDGE_DEVICE}",
             f"link set {TAP} up",
             f"link set {BRIDGE_DEVICE} up",

@@ -8,6 +8,7 @@ from typing import Final
 from diskyard.api.config import Config
 from diskyard.api.instance import CONTAINER_DISK, EPHEMERAL, HOST_DISK, Instance, Volume, part
 from diskyard.api.job import ImportJob
+from diskyard.api.kernelboot import fetched
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi, derived, kubevirt
 from diskyard.api.pod import Worker, container
@@ -44,7 +45,8 @@ def pieces(instance: Instance) -> tuple[Piece, ...]:
     if remembers(instance):
         kept = {"persistentVolumeClaim": {"claimName": derived.state_claim(instance.name)}}
         own.append(Piece(kubevirt.STATE_VOLUME, kept, kubevirt.STATE_DIR))
-    carried = [piece for volume in instance.volumes if not volume.claim for piece in _pieces(volume)]
+    others = [each for each in instance.volumes if not each.claim and each.kind != CONTAINER_DISK]
+    carried = [piece for volume in (*others, *fetched(instance)) for piece in _pieces(volume)]
     return (*own, *claim_pieces(instance), *carried, *_credentials(instance))
 
 
@@ -140,7 +142,7 @@ def _kept(source: Obj, *names: str) -> Obj:
 
 def fetches(instance: Instance, config: Config) -> list[Obj]:
     """The containers that fetch disks out of container images before the guest's starts."""
-    return [_fetch(volume, config) for volume in instance.volumes if volume.kind == CONTAINER_DISK]
+    return [_fetch(volume, config) for volume in fetched(instance)]
 
 
 def _fetch(volume: Volume, config: Config) -> Obj:
@@ -172,8 +174,8 @@ def pull_secrets(instance: Instance) -> tuple[Obj, ...]:
     """The pod's volumes that only its fetching containers mount."""
     return tuple(
         {"name": _pull_name(volume), "secret": {"secretName": volume.source["imagePullSecret"]}}
-        for volume in instance.volumes
-        if volume.kind == CONTAINER_DISK and volume.source.get("imagePullSecret")
+        for volume in fetched(instance)
+        if volume.source.get("imagePullSecret")
     )
 
 

@@ -14,6 +14,7 @@ from diskyard.api.job import Report, TerminationMessage
 from diskyard.api.meta import Condition, Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.quantity import canonical
+from diskyard.api.queues import queues
 from vm_runtime.controller import supply
 from vm_runtime.controller.luggage import FETCHES
 from vm_runtime.controller.supply import Supply
@@ -261,7 +262,7 @@ def _interface(instance: Instance, interface: Interface, pod: Obj) -> Obj:
         "name": interface.name,
         "infoSource": "domain, guest-agent" if _agent(pod) else "domain",
         "mac": mac,
-        "queueCount": 1,
+        "queueCount": queues(instance, interface) if networked(pod) else 1,
     }
     address = meta.status(pod).get("podIP")
     if address and networked(pod):

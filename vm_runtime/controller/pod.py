@@ -138,10 +138,13 @@ def _devices(instance: Instance, *, kvm: bool, tun: bool) -> Obj:
 def _resources(obj: Obj, instance: Instance, devices: Obj) -> Obj:
     asked: Obj = ((meta.spec(obj).get("domain") or {}).get("resources")) or {}
     around = overhead(instance.memory, instance.cpu.count)
+    page = part(part(instance.domain, "memory"), "hugepages").get("pageSize")
     requests = {
         "cpu": str((asked.get("requests") or {}).get("cpu") or f"{1000 * instance.cpu.count // CPU_RATIO}m"),
-        "memory": str(instance.memory + around),
+        "memory": str(around if page else instance.memory + around),
     }
+    if page:
+        devices = {**devices, f"hugepages-{page}": str(instance.memory)}
     limits: Obj = {**devices}
     if (asked.get("limits") or {}).get("cpu"):
         limits["cpu"] = asked["limits"]["cpu"]

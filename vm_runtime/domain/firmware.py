@@ -20,7 +20,17 @@ class Uefi:
     secure: bool
 
 
-def firmware(instance: Instance, uefi: Uefi | None) -> Iterator[Element]:
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that the guest begins with, whatever is on its disks."""
+
+    path: str
+    initrd: str
+    """Empty: none."""
+    arguments: str
+
+
+def firmware(instance: Instance, uefi: Uefi | None, kernel: Kernel | None = None) -> Iterator[Element]:
     """`<sysinfo>` and `<os>`."""
     yield _sysinfo(instance)
     system = E.os(E.type("hvm", arch="x86_64", machine=instance.machine))
@@ -28,6 +38,9 @@ def firmware(instance: Instance, uefi: Uefi | None) -> Iterator[Element]:
         secure = "yes" if uefi.secure else "no"
         system.append(E.loader(uefi.code, readonly="yes", secure=secure, type="pflash"))
         system.append(E.nvram(uefi.kept, template=uefi.variables))
+    if kernel:
+        named = {"kernel": kernel.path, "initrd": kernel.initrd, "cmdline": kernel.arguments}
+        system.extend(E(name, text) for name, text in named.items() if text)
     system.append(E.smbios(mode="sysinfo"))
     if instance.begins_paused:
         system.append(E.bootmenu(enable="yes", timeout="10000"))

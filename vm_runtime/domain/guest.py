@@ -8,9 +8,9 @@ from lxml.builder import E
 
 from diskyard.api.instance import Instance, part
 from diskyard.api.names import derived
-from vm_runtime.domain import clock, cpu, device, disk, features, firmware, interface, threads
+from vm_runtime.domain import clock, cpu, device, disk, features, firmware, interface, memory, threads
 from vm_runtime.domain.disk import Backing
-from vm_runtime.domain.firmware import Uefi
+from vm_runtime.domain.firmware import Kernel, Uefi
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Host:
     """What lies behind each volume, by the volume's name."""
     uefi: Uefi | None = None
     """For a guest that boots by it."""
+    kernel: Kernel | None = None
+    """For a guest that begins with one."""
     mtu: int = 0
     """Of the network that the pod has; 0: it has none, and the guest reaches out in user mode."""
 
@@ -35,9 +37,10 @@ def domain(instance: Instance, host: Host) -> str:
         E.name(derived.domain(instance.namespace, instance.name)),
         E.uuid(instance.firmware_uuid),
         E.memory(str(instance.memory), unit="b"),
+        *memory.backing(instance),
         *cpu.processors(instance.cpu, accelerated=host.accelerated),
         *threads.iothreads(instance),
-        *firmware.firmware(instance, host.uefi),
+        *firmware.firmware(instance, host.uefi, host.kernel),
         features.features(part(instance.domain, "features"), accelerated=host.accelerated),
         *clock.clock(part(instance.domain, "clock")),
         E.on_poweroff("destroy"),

@@ -6,6 +6,7 @@ from lxml.builder import E
 from lxml.etree import _Element as Element
 
 from diskyard.api.instance import Instance, mac
+from diskyard.api.queues import queues
 from vm_runtime.network.plan import TAP
 
 
@@ -16,6 +17,7 @@ def interfaces(instance: Instance, mtu: int = 0) -> Iterator[Element]:
             E.mac(address=mac(instance, each)),
             *((E.target(dev=TAP, managed="no"),) if mtu else ()),
             E.model(type=each.model),
+            *((E.driver(queues=str(count)),) if mtu and (count := queues(instance, each)) > 1 else ()),
             *((E.mtu(size=str(mtu)),) if mtu else ()),
             E.alias(name=f"ua-{each.name}"),
             type="ethernet" if mtu else "user",

@@ -1,12 +1,14 @@
-"""Which UEFI a guest boots by: builds of EDK II as distributions install them."""
+"""What a guest boots by: builds of EDK II as distributions install them, or a kernel of its own."""
 
 import shutil
 from pathlib import Path
 from typing import Final
 
 from diskyard.api.instance import Instance
+from diskyard.api.kernelboot import INITRD, KERNEL, kernel_boot
 from diskyard.errors import InvalidRequest
-from vm_runtime.domain.firmware import Uefi
+from vm_runtime.domain.firmware import Kernel, Uefi
+from vm_runtime.launcher import overlays
 from vm_runtime.launcher.place import Place
 
 BUILDS: Final = {
@@ -37,6 +39,15 @@ def uefi(instance: Instance, place: Place) -> Uefi | None:
         f"the guest boots by UEFI, and none is installed on its node: expected {BUILDS[secure][0][0]} "
         "(Debian: apt install ovmf; Fedora: dnf install edk2-ovmf)"
     )
+
+
+def kernel(instance: Instance, place: Place) -> Kernel | None:
+    """The kernel that was fetched for a guest; None: it boots from its disks."""
+    boot = kernel_boot(instance)
+    if boot is None:
+        return None
+    found = {each.name: str(overlays.fetched(each, place)) for each in boot.files}
+    return Kernel(found[KERNEL], found.get(INITRD, ""), boot.arguments)
 
 
 def tpm(instance: Instance, place: Place, kept_by_libvirt: Path) -> None:

@@ -18,7 +18,7 @@ from diskyard.api.job import LaunchJob, Report, TerminationMessage
 from diskyard.api.names import derived, kubevirt
 from diskyard.errors import GuestFailed, InvalidRequest
 from vm_runtime.domain.guest import Host, domain
-from vm_runtime.launcher import firmware
+from vm_runtime.launcher import firmware, hugepages
 from vm_runtime.launcher.backings import backings
 from vm_runtime.launcher.console import Console
 from vm_runtime.launcher.control import Control
@@ -155,11 +155,13 @@ class Launcher:
         self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor, lease: Lease | None
     ) -> Console | None:
         """The guest runs on return, unless it begins halted; its serial port is read from its first instruction on."""
+        hugepages.check(instance)
         private = self.place.private
         uefi = firmware.uefi(instance, self.place)
         firmware.tpm(instance, self.place, daemon.tpms)
         behind = backings(instance, self.place)
-        host = Host(self.job.accelerated, str(private), behind, uefi, lease.mtu if lease else 0)
+        kernel = firmware.kernel(instance, self.place)
+        host = Host(self.job.accelerated, str(private), behind, uefi, kernel, lease.mtu if lease else 0)
         xml = domain(instance, host)
         daemon.wait()
         hypervisor.connect()

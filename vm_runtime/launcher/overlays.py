@@ -34,8 +34,13 @@ def over_claim(instance: Instance, volume: Volume, place: Place) -> Backing:
 
 def over_image(_: Instance, volume: Volume, place: Place) -> Backing:
     """What is written beside the disk out of a container image."""
-    path = place.images / volume.name / DISK_FILE
+    path = fetched(volume, place)
     return over(Backing(str(path), direct=disks.direct(path)), volume, place)
+
+
+def fetched(volume: Volume, place: Place) -> Path:
+    """Where the file out of a container image is."""
+    return place.images / volume.name / DISK_FILE
 
 
 def over(lower: Backing, volume: Volume, place: Place) -> Backing:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from diskyard.api import instance as instances
 from diskyard.api.instance import BRIDGE, Instance, Interface
+from diskyard.api.queues import queues
 from diskyard.api.subnet import inner
 from diskyard.errors import Refused
 
@@ -85,6 +86,8 @@ class Plan:
     ports: tuple[tuple[str, int], ...]
     """(tcp or udp, number) that lead to the guest; empty: all of them."""
     lease: Lease
+    queues: int = 1
+    """Of the device that the guest's card is on."""
 
 
 def plan(instance: Instance, interface: Interface, connection: Connection) -> Plan:
@@ -112,6 +115,7 @@ def plan(instance: Instance, interface: Interface, connection: Connection) -> Pl
             time_servers=tuple(str(each) for each in options.get("ntpServers") or ()),
             private=tuple(_private(options)),
         ),
+        queues(instance, interface),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from diskyard.api.instance import part, parts
+from diskyard.api.kernelboot import container
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
 
@@ -31,6 +32,7 @@ def board_causes(spec: Obj, at: str) -> Iterator[Cause]:
     """What is wrong with the board of the spec at the path `at`."""
     domain, place = part(spec, "domain"), f"{at}.domain"
     yield from _firmware(domain, f"{place}.firmware")
+    yield from _kernel(domain, f"{place}.firmware.kernelBoot")
     yield from _clock(part(domain, "clock"), f"{place}.clock")
     yield from _hyperv(part(part(domain, "features"), "hyperv"), f"{place}.features.hyperv")
     yield from _among(domain.get("rebootPolicy"), REBOOTS, f"{place}.rebootPolicy")
@@ -62,6 +64,30 @@ def _firmware(domain: Obj, at: str) -> Iterator[Cause]:
         field = f"{at}.bootloader.efi"
         text = f"{field} has EFI SecureBoot enabled. SecureBoot requires SMM, which is currently disabled."
         yield Cause(text, field)
+
+
+def _kernel(domain: Obj, at: str) -> Iterator[Cause]:
+    boot, said = part(part(domain, "firmware"), "kernelBoot"), container(domain)
+    if boot.get("kernelArgs") and not said.get("kernelPath"):
+        text = "kernel arguments cannot be provided without an external kernel"
+        yield Cause(text, f"{at}.kernelArgs")
+    if boot.get("container") is None:
+        return
+    field = f"{at}.container"
+    if not said.get("image"):
+        yield Cause(f"{field} must be defined with an image", f"{field}.image", "FieldValueRequired")
+    if not said.get("kernelPath") and not said.get("initrdPath"):
+        text = f"{field} must be defined with at least one of the following: kernelPath, initrdPath"
+        yield Cause(text, field, "FieldValueRequired")
+    elif not said.get("kernelPath"):
+        yield Cause(
+            f"{field}.initrdPath needs a kernelPath beside it", f"{field}.kernelPath", "FieldValueRequired"
+        )
+    for name in ("kernelPath", "initrdPath"):
+        path = str(said.get(name) or "/-")
+        if not path.startswith("/") or path.endswith("/") or {"", ".", ".."} & set(path[1:].split("/")):
+            text = f"{field}.{name} must be an absolute path to a file without relative components"
+            yield Cause(text, f"{field}.{name}")
 
 
 def _clock(clock: Obj, at: str) -> Iterator[Cause]:

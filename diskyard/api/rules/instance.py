@@ -1,6 +1,6 @@
 """Admission of instances: what is filled in, and what is refused, in KubeVirt's words. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from diskyard.api import meta, quantity
@@ -20,6 +20,8 @@ NO_MEMORY: Final = (
     "no memory requested, at least one of 'spec.domain.memory.guest', 'spec.domain.memory.hugepages.pageSize' or "
     "'spec.domain.resources.requests.memory' must be set"
 )
+PAGES: Final = (2 << 20, 1 << 30)
+"""Sizes of the huge pages that such processors have."""
 MACHINES: Final = ("q35*", "pc-q35*")
 MOST_PROCESSORS: Final = 288
 """What q35 takes without an emulated interrupt remapper (qemu's pc_q35_machine_options)."""
@@ -29,11 +31,10 @@ NOT_YET: Final = (
     "resourceClaims",
     "domain.cpu.dedicatedCpuPlacement", "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime",
     "domain.features.hypervPassthrough", "domain.firmware.acpi",
-    "domain.firmware.kernelBoot", "domain.ioThreads", "domain.launchSecurity",
-    "domain.memory.hugepages",
+    "domain.ioThreads", "domain.launchSecurity",
     "domain.devices.autoattachVSOCK", "domain.devices.clientPassthrough",
     "domain.devices.downwardMetrics", "domain.devices.filesystems", "domain.devices.gpus",
-    "domain.devices.hostDevices", "domain.devices.networkInterfaceMultiqueue",
+    "domain.devices.hostDevices",
 )  # fmt: skip
 """Fields that ask for what we cannot do yet: refused, never ignored."""
 DISK_NOT_YET: Final = (
@@ -109,6 +110,7 @@ def _memory(spec: Obj, at: str) -> Iterator[Cause]:
             yield Cause(f"{field} '{text}': must be greater than 1M.", field)
     if not any(places.values()):
         yield Cause(NO_MEMORY, f"{at}.domain.memory.guest", "FieldValueRequired")
+    yield from _pages(part(part(domain, "memory"), "hugepages"), places, sizes, f"{at}.domain")
     limit = sizes.get("resources.limits.memory")
     for name, words in (("memory.guest", "must be equal to or less than the memory limit"),
                         ("resources.requests.memory", "is greater than")):  # fmt: skip
@@ -116,6 +118,29 @@ def _memory(spec: Obj, at: str) -> Iterator[Cause]:
             field, bound = f"{at}.domain.{name}", f"{at}.domain.resources.limits.memory"
             text = f"{field} '{places[name]}' {words} {bound} '{places['resources.limits.memory']}'"
             yield Cause(text, field)
+
+
+def _pages(said: Obj, places: Obj, sizes: Mapping[str, int], at: str) -> Iterator[Cause]:
+    """The guest's memory is a whole number of huge pages."""
+    text, field = said.get("pageSize"), f"{at}.hugepages.size"
+    if not text:
+        return
+    try:
+        page = quantity.parse(text)
+    except InvalidRequest as wrong:
+        yield Cause(f"{field}: {wrong}", field)
+        return
+    if page not in PAGES:
+        yield Cause(f"{field} '{text}' is no size of huge pages: expected 2Mi or 1Gi", field)
+        return
+    for name, size in sizes.items():
+        if size < page:
+            words = f"must be equal to or larger than page size {field} '{text}'"
+        elif size % page:
+            words = f"is not a multiple of the page size {field} '{text}'"
+        else:
+            continue
+        yield Cause(f"{at}.{name} '{places[name]}' {words}", f"{at}.{name}")
 
 
 def _processors(spec: Obj, at: str) -> Iterator[Cause]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from diskyard.api import meta, quantity
 from diskyard.api.instance import CONTAINER_DISK, DEVICES, part, parts
+from diskyard.api.kernelboot import container
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.settings import UNSET, Settings
@@ -66,7 +67,8 @@ def _resources(domain: Obj) -> None:
 
 def _memory(domain: Obj) -> None:
     resources = part(domain, "resources")
-    said = part(resources, "requests").get("memory") or part(resources, "limits").get("memory")
+    asked = part(resources, "requests").get("memory") or part(resources, "limits").get("memory")
+    said = asked or part(part(domain, "memory"), "hugepages").get("pageSize")
     if said and not part(domain, "memory").get("guest"):
         domain["memory"] = {**part(domain, "memory"), "guest": said}
 
@@ -143,9 +145,9 @@ def _enlightenments(domain: Obj) -> None:
 
 def _images(spec: Obj) -> None:
     """A tag that moves is asked for each time."""
-    for volume in parts(spec, "volumes"):
-        source = volume.get(CONTAINER_DISK)
-        if isinstance(source, dict) and not source.get("imagePullPolicy"):
+    sources = [each.get(CONTAINER_DISK) for each in parts(spec, "volumes")]
+    for source in (*sources, container(part(spec, "domain"))):
+        if source and isinstance(source, dict) and not source.get("imagePullPolicy"):
             name = str(source.get("image") or "").rpartition("/")[2]
             fixed = ("@" in name or ":" in name) and not name.endswith(":latest")
             source["imagePullPolicy"] = "IfNotPresent" if fixed else "Always"
