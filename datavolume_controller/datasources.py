@@ -113,11 +113,11 @@ def named(source: Any, namespace: str) -> Named | None:
 
 
 def status(world: World) -> Obj:
-    """The whole status."""
-    return {
-        "source": world.leaf.wire if world.leaf else {},
-        "conditions": timed(world.obj, [ready(world)], world.now, heartbeats=True),
-    }
+    """The whole status. Another source is another readiness: its times are new, whatever was said of the one before."""
+    source = world.leaf.wire if world.leaf else {}
+    same = meta.status(world.obj).get("source") == source
+    conditions = timed(world.obj if same else {}, [ready(world)], world.now, heartbeats=True)
+    return {"source": source, "conditions": conditions}
 
 
 def ready(world: World) -> Condition:

@@ -83,9 +83,15 @@ class Pendings:
 
 
 def _ours(claim: Claim) -> bool:
-    """Whether a DataVolume, or a populator's claim, waits for it. A populator's own claim waits for its stand-in."""
+    """Whether a DataVolume, a populator's claim or who imports or uploads without either waits for it.
+
+    A populator's own claim waits for its stand-in.
+    """
     said = claim.annotations
-    return (cdi.CREATED_FOR in said or cdi.POPULATOR_KIND in said) and ours(claim.populator) is None
+    by_hand = any(each in said for each in cdi.FILLED_BY_US) and cdi.EXTERNAL_POPULATION not in said
+    return (by_hand or cdi.CREATED_FOR in said or cdi.POPULATOR_KIND in said) and ours(
+        claim.populator
+    ) is None
 
 
 def _newest(client: Client, claim: Claim) -> Obj | None:

@@ -130,6 +130,11 @@ def _bound(world: World) -> Plan | None:
     return Plan((*said, *_removed(world)))
 
 
+def _given(world: World) -> Plan | None:
+    """It names the volume that it is to have: what lies there is taken as it is."""
+    return NOTHING if world.claim.volume and world.prime_obj is None else None
+
+
 def _unpopulable(world: World) -> Plan | None:
     """Populators work only where a driver makes the volume of a class that is named."""
     if not world.claim.storage_class:
@@ -224,7 +229,7 @@ def _working(world: World) -> Plan | None:
 
 
 RULES: Final[tuple[Callable[[World], Plan | None], ...]] = (
-    _leaving, _bound, _unpopulable, _no_source, _waits, _absent, _complete, _staged, _working,
+    _leaving, _bound, _given, _unpopulable, _no_source, _waits, _absent, _complete, _staged, _working,
 )  # fmt: skip
 
 

@@ -270,6 +270,20 @@ REFUSED: dict[str, tuple[Obj, str, str]] = {
     "a claim without a name": (
         dv({"pvc": {"namespace": "n"}}), "spec.source.PVC source PVC is not valid", "spec.source.pvc.name",
     ),
+    "a claim without a namespace": (
+        dv({"pvc": {"name": "n"}}), "spec.source.PVC source PVC is not valid", "spec.source.pvc.namespace",
+    ),
+    "a snapshot without a name": (
+        dv({"snapshot": {"namespace": "n"}}), "spec.source.Snapshot source snapshot is not valid",
+        "spec.source.snapshot.name",
+    ),
+    "no spec": (
+        {key: part for key, part in dv().items() if key != "spec"}, "Missing Data volume PVC", "spec.storage",
+    ),
+    "both keys of a source, and nothing in them": (
+        dv(None, sourceRef=None),
+        "Data volume should have either Source or SourceRef, or be externally populated", "spec.source",
+    ),
     "a snapshot without a namespace": (
         dv({"snapshot": {"name": "n"}}), "spec.source.Snapshot source snapshot is not valid",
         "spec.source.snapshot.namespace",

@@ -4,15 +4,17 @@ from typing import Any
 
 import pytest
 
-from datavolume_controller.datasources import DataSources, World, named, ready
+from datavolume_controller.datasources import DataSources, World, named, ready, status
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, DATA_SOURCE, DATA_VOLUME, SNAPSHOT, Key, Obj
+from diskyard.kube.reconcile import Merge
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import some
 from tests.datavolume_controller.steps import Steps
 from tests.datavolume_controller.worlds import NOW
 
+LONG_AGO = dict.fromkeys(("lastTransitionTime", "lastHeartbeatTime"), "2020-01-01T00:00:00Z")
 GOLDEN = {"pvc": {"namespace": "golden", "name": "debian"}}
 
 
@@ -98,6 +100,46 @@ def test_a_claim_that_comes_makes_it_ready_and_gives_it_its_labels(store: Object
     assert (meta.condition(found, "Ready") or {})["status"] == "True"
     assert meta.labels(found) == {"instancetype.kubevirt.io/default-preference": "debian"}
     assert meta.status(found)["source"] == {"pvc": {"namespace": "default", "name": "debian"}}
+
+
+def test_a_snapshot_gives_its_labels_too_and_none_over_those_that_are_there() -> None:
+    world = seen({"snapshot": {"name": "s", "namespace": "n"}}, a_snapshot(True))
+    own = {"instancetype.kubevirt.io/default-preference": "mine"}
+    assert world.found
+    assert world.found["metadata"].setdefault(
+        "labels", {"kubevirt.io/dynamic-credentials-support": "true", **own}
+    )
+    world.obj["metadata"]["labels"] = own
+
+    labels, _ = DataSources().decide(world).actions
+
+    assert isinstance(labels, Merge)
+    assert labels.patch["metadata"]["labels"] == {"kubevirt.io/dynamic-credentials-support": "true"}
+
+
+def test_another_source_is_another_readiness_though_both_are_ready() -> None:
+    before = status(seen(GOLDEN, CLAIMED))
+    world = seen({"pvc": {"namespace": "golden", "name": "fedora"}}, builders.claim("fedora"))
+    world.obj["status"] = {**before, "conditions": [{**each, **LONG_AGO} for each in before["conditions"]]}
+    same = seen(GOLDEN, CLAIMED)
+    same.obj["status"] = world.obj["status"]
+
+    assert [status(each)["conditions"][0]["lastHeartbeatTime"] for each in (same, world)] == [
+        LONG_AGO["lastHeartbeatTime"], NOW,
+    ]  # fmt: skip
+
+
+def test_several_may_stand_for_one_claim(store: Objects) -> None:
+    for name in ("image", "other"):
+        store.create(DATA_SOURCE, a_source(name, {"pvc": {"namespace": "default", "name": "debian"}}))
+        settled(store, name)
+    store.create(CLAIM, builders.claim("debian"))
+    for name in ("image", "other"):
+        assert (meta.condition(settled(store, name), "Ready") or {})["status"] == "True"
+    store.delete(CLAIM, Key("debian", "default"))
+    store.patch(CLAIM, Key("debian", "default"), {"metadata": {"finalizers": None}})
+    for name in ("image", "other"):
+        assert (meta.condition(settled(store, name), "Ready") or {})["reason"] == "NotFound"
 
 
 def test_the_status_names_the_claim_behind_a_reference(store: Objects) -> None:

@@ -113,7 +113,7 @@ def test_a_manifest_of_a_megabyte_that_no_claim_can_carry_says_so_and_keeps_nobo
     tmp_path: Path,
 ) -> None:
     with troubled(tmp_path, Faults(8, rate=0.0)) as yard:
-        headers = [f"X-{number}: " + "x" * 20_000 for number in range(50)]
+        headers = [f"X-{number}: " + "x" * 20_000 for number in range(55)]
         source = {"http": {"url": "http://images.example/disk.img", "extraHeaders": headers}}
         yard.store.create(DATA_VOLUME, builders.data_volume("huge", source=source))
         yard.store.create(DATA_VOLUME, builders.data_volume("small", source={"blank": {}}))

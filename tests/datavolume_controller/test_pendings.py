@@ -115,8 +115,11 @@ def test_a_claim_that_is_bound_says_it_no_more() -> None:
     [
         ({}, False),
         ({cdi.POPULATOR_KIND: "VolumeImportSource"}, True),
+        ({cdi.UPLOAD_TARGET: ""}, True),
+        ({cdi.IMPORT_ENDPOINT: "http://images.example/a.img"}, True),
+        ({cdi.UPLOAD_TARGET: "", cdi.EXTERNAL_POPULATION: "true"}, False),
     ],
-    ids=["somebody's own", "a stand-in"],
+    ids=["somebody's own", "a stand-in", "an upload's", "an import's", "another populator's"],
 )  # fmt: skip
 def test_only_our_claims_are_looked_at(store: Objects, said: dict[str, str], watched: bool) -> None:
     made = builders.claim("disk")

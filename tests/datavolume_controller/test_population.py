@@ -72,15 +72,21 @@ def test_the_populators_source_is_the_datavolumes() -> None:
     assert meta.owned_by(found, obj)
 
 
-def test_somebody_elses_populator_is_left_to_it() -> None:
-    wanted = {
-        "resources": {"requests": {"storage": "1Gi"}},
-        "dataSourceRef": {"apiGroup": "example.org", "kind": "Painter", "name": "p"},
-    }
+@pytest.mark.parametrize(
+    ("field", "reference"),
+    [
+        ("dataSourceRef", {"apiGroup": "example.org", "kind": "Painter", "name": "p"}),
+        ("dataSource", {"kind": "PersistentVolumeClaim", "name": "golden"}),
+        ("dataSource", {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "golden"}),
+    ],
+    ids=["by somebody's populator", "from a claim by its driver", "from a snapshot by its driver"],
+)
+def test_what_somebody_else_fills_is_left_to_it(field: str, reference: Obj) -> None:
+    wanted = {"resources": {"requests": {"storage": "1Gi"}}, field: reference}
     obj = builders.stored(builders.data_volume("disk", source=None, storage=wanted), uid="dv-uid")
     found = population.claim(obj, datavolume(obj), DRIVEN, Config())
     assert not isinstance(found, Refusal)
-    assert meta.spec(found)["dataSourceRef"]["kind"] == "Painter"
+    assert meta.spec(found)[field] == reference
     assert meta.annotations(found)[cdi.EXTERNAL_POPULATION] == "true"
 
 

@@ -188,6 +188,15 @@ def test_a_source_that_goes_while_it_is_used_stops_nothing(play: Play) -> None:
     assert meta.phase(play.target()) == "Bound"
 
 
+def test_a_claim_that_names_its_volume_gets_that_one_as_it_is(play: Play) -> None:
+    claim = builders.claim("disk", storageClassName="local", dataSourceRef=REFERENCE, volumeName="by-hand")
+    play.store.create(CLAIM, claim)
+    play.source()
+    play.settle()
+    assert play.prime() is None
+    assert not play.store.list(POD).items
+
+
 def test_a_retained_stand_in_stays_and_is_lost(play: Play) -> None:
     play.claim(RETAIN_POD="true")
     play.source()

@@ -13,7 +13,8 @@ from diskyard.api.config import config
 from diskyard.api.meta import CDI, CDI_CONFIG, CLAIM, STORAGE_CLASS, STORAGE_PROFILE, Key, Obj
 from diskyard.api.names import cdi, upload
 from diskyard.api.storage import property_sets, storage_class
-from diskyard.kube.reconcile import Merge
+from diskyard.errors import Invalid
+from diskyard.kube.reconcile import Merge, find
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import eventually
@@ -80,6 +81,37 @@ def test_what_is_taken_out_of_the_cdi_goes_from_the_config(store: Objects) -> No
     found = settled(store)
     assert not config(found).preallocation
     assert "filesystemOverhead" not in meta.spec(found)
+
+
+@pytest.mark.parametrize("percent", ["1.1", "2", "-0.1", "none", "0,1", "0.0001"])
+@pytest.mark.parametrize("where", ["global", "storageClass"])
+def test_an_overhead_that_is_none_is_refused(store: Objects, where: str, percent: str) -> None:
+    said = {"global": percent} if where == "global" else {"storageClass": {"local": percent}}
+    with pytest.raises(Invalid, match=f"filesystemOverhead.{where}"):
+        store.create(CDI, a_cdi(filesystemOverhead=said))
+
+
+@pytest.mark.parametrize("percent", ["0", "0.0", "0.123", "1"])
+def test_an_overhead_is_a_part_of_the_whole(store: Objects, percent: str) -> None:
+    store.create(CDI, a_cdi(filesystemOverhead={"global": percent}))
+    assert meta.status(settled(store))["filesystemOverhead"]["global"] == percent
+
+
+def test_the_config_comes_back_and_says_what_the_cdi_says(node: Node) -> None:
+    def uid() -> str:
+        return meta.uid(find(node.client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {})
+
+    first = eventually(uid)
+    node.client.delete(CDI_CONFIG, Key(cdi.CONFIG_NAME))
+    eventually(lambda: uid() not in ("", first))
+
+    gates = {"spec": {"featureGates": [cdi.WAIT_GATE, cdi.ADOPTION_GATE]}}
+    node.client.patch(CDI_CONFIG, Key(cdi.CONFIG_NAME), gates)
+
+    def gated() -> list[str]:
+        return list(meta.spec(node.client.get(CDI_CONFIG, Key(cdi.CONFIG_NAME)))["featureGates"])
+
+    eventually(lambda: gated() == [cdi.WAIT_GATE])
 
 
 def leads(host: str = "uploads.example", service: str = "cdi-uploadproxy") -> Obj:
