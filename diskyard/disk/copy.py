@@ -33,10 +33,10 @@ _CEILING: Final = 84 << 20
 """Resident bytes up to which buffers are added for more connections: 96 MiB are promised, some clients need 50."""
 _READERS: Final = 4
 """Pieces of a flat disk that are fetched and written at once."""
-_WORKERS: Final = 8
+_WORKERS: Final = 6
 """Threads that unpack and write: on a few processors, so that some unpack while others wait for the disk."""
-_BATCH: Final = 1 << 20
-"""Bytes of the disk that a worker takes, and writes, at once."""
+_BATCH: Final = 2 << 20
+"""Bytes of the disk that a worker takes, and writes, at once: ext4 lets one write at a time into a hole."""
 _LONGEST: Final = 2 << 20
 """The largest cluster, and the longest run that is gathered."""
 _DIRECT: Final = 256 << 10

@@ -13,6 +13,7 @@ from typing import Final
 
 from diskyard import linux
 from diskyard.disk import place, qcow2_format, qemu, space, vmdk_format
+from diskyard.disk.aside import Aside
 from diskyard.disk.checkpoint import Checkpoint
 from diskyard.disk.copy import Stream, copy, copy_image
 from diskyard.disk.decoder import Decoder, Fragmented
@@ -83,11 +84,13 @@ class _Visit:
         self._share = 100.0
         self._resumable = False
         self._amends = False
+        self._aside = Aside(spot.target.folder)
 
     def __enter__(self) -> "_Visit":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._aside.close()
         if kind and not self._amends and (issubclass(kind, Refused | SourceChanged) or not self._resumable):
             self._spot.discard()
             self._journal.clear()
@@ -106,6 +109,7 @@ class _Visit:
             return self._through(source, spool=self._expect.whole)
         except Fragmented:
             log.info("the image is not laid out in order: it is fetched as a whole, then converted")
+            self._aside.close()
             self._spot.discard()
             self._journal.clear()
             return self._through(source, spool=True)
@@ -262,7 +266,7 @@ class _Visit:
     def _decoder(self, stream: Stream, plan: Preflight) -> Decoder:
         if plan.route is not Route.DECODE:
             return RawDecoder(place.limit(self._spot, plan))
-        return _vmdk(stream) if plan.format is Format.VMDK else _qcow2(stream)
+        return _vmdk(stream) if plan.format is Format.VMDK else _qcow2(stream, self._aside)
 
     def _convert(self, kind: Format) -> int:
         """The spooled image becomes the disk; its size."""
@@ -315,11 +319,11 @@ def _restored(digest: Digest | None, held: Record) -> bool:
     return digest is None or digest.restore(held.digest)
 
 
-def _qcow2(stream: Stream) -> Decoder:
+def _qcow2(stream: Stream, aside: Aside) -> Decoder:
     source = stream.source
     header = qcow2_format.header(read(source, 0, HEAD))
     again = source.size if source.ranged else None
-    decoder = Qcow2Decoder(header, read(source, header.l1_offset, 8 * header.l1_entries), again)
+    decoder = Qcow2Decoder(header, read(source, header.l1_offset, 8 * header.l1_entries), again, aside)
     decoder.catch_up(stream.start, partial(read, source))
     return decoder
 

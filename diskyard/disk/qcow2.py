@@ -2,15 +2,18 @@
 
 The L1 table is known beforehand. When an L2 table passes, each run that it maps is noted for the chunk in which it
 lies; when that chunk has come, its runs are given out. `qemu-img` writes each L2 table before the clusters that it
-maps, so nothing is missed there; what had passed before its table came is noted and fetched again.
+maps, so nothing is missed there; what had passed before its table came is noted and fetched again, or taken from what
+was kept aside where the source cannot seek.
 Source of the layout: QEMU, docs/interop/qcow2.rst.
 """
 
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
+from diskyard.disk.aside import Aside
 from diskyard.disk.codec import inflate, unzstd
 from diskyard.disk.decoder import Fragmented, Piece
 from diskyard.disk.extent import Range
@@ -28,13 +31,29 @@ _BEHIND: Final = 2
 at once, puts tables up to some MiB behind what they map."""
 _GAP: Final = 256 << 10
 """Missed runs that are no further apart are fetched as one."""
+_PART: Final = 1 << 20
+"""Bytes of a run that are read at once from what was kept aside."""
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """A chunk that has passed, and what of it has been named."""
+
+    start: int
+    body: bytes | memoryview
+    named: list[Range]
+
+    def part(self, run: Run) -> bytes | memoryview:
+        """What it holds of a run."""
+        return self.body[max(0, run.host - self.start) : max(0, run.end - self.start)]
 
 
 class Qcow2Decoder:
     """One image that the inspector has passed."""
 
-    def __init__(self, header: Header, l1: bytes, length: int | None) -> None:
-        """`l1`: the L1 table; `length`: of the image, None where nothing of it can be fetched again."""
+    def __init__(self, header: Header, l1: bytes, length: int | None, aside: Aside | None = None) -> None:
+        """`l1`: the L1 table; `length`: of the image, None where nothing of it can be fetched again: then `aside` takes
+        what has passed unnamed."""
         self.size = header.size
         self.anywhere = False
         self._header = header
@@ -47,7 +66,8 @@ class Qcow2Decoder:
         self._missed: list[Run] = []
         self._crossing: list[Run] = []
         self._tail = b""
-        self._behind: deque[bytes] = deque(maxlen=_BEHIND)
+        self._aside = aside
+        self._behind: deque[_Passed] = deque()
         """The last chunks that have passed, the newest last; all of them end where the next one begins."""
         self._late: list[Run] = []
         """Runs in these whose table has just come."""
@@ -64,13 +84,14 @@ class Qcow2Decoder:
             self._learn(place, chunk[place - offset : place - offset + self._header.cluster], offset)
         found = self._noted.pop(offset // CHUNK, [])
         self._count -= len(found)
-        pieces = [*self._crossed(offset, chunk), *self._caught(offset, chunk)]
+        passed = _Passed(offset, chunk, self._named(offset, end, found) if self._length is None else [])
+        pieces = [*self._crossed(offset, chunk), *self._caught(passed)]
         pieces += [
             self._piece(run, chunk[run.host - offset : run.end - offset]) for run in found if run.end <= end
         ]
         self._hold([run for run in found if run.end > end], offset, chunk)
         if self._length is None:
-            self._behind.append(bytes(chunk))
+            self._remember(passed)
         return sorted(pieces, key=_guest)
 
     def rest(self) -> Iterable[Piece]:
@@ -159,30 +180,67 @@ class Qcow2Decoder:
         self._crossing, self._tail = [], b""
         return pieces
 
-    def _caught(self, offset: int, chunk: memoryview) -> list[Piece]:
+    def _named(self, offset: int, end: int, found: list[Run]) -> list[Range]:
+        """What of a chunk has its place by now: tables, and clusters."""
+        named = [Range(place, self._header.cluster) for place in self._between(offset, end)]
+        return named + [Range(run.host, run.length) for run in (*found, *self._crossing)]
+
+    def _remember(self, chunk: _Passed) -> None:
+        """Keep a chunk for late tables; the oldest one makes room, and what nobody has named of it goes aside."""
+        self._behind.append(_Passed(chunk.start, bytes(chunk.body), chunk.named))
+        if len(self._behind) > _BEHIND:
+            oldest = self._behind.popleft()
+            if self._aside:
+                self._aside.put(oldest.start, bytes(oldest.body), oldest.named)
+
+    def _caught(self, chunk: _Passed) -> list[Piece]:
         """The runs that had passed before their table came, from what is kept. Raises Fragmented where it is not."""
         late, self._late = self._late, []
         if not late:
             return []
-        held = [*(memoryview(body) for body in self._behind), chunk]
-        start, end = offset - sum(map(len, self._behind)), offset + len(chunk)
-        if min(run.host for run in late) < start or (
-            max(run.end for run in late) > end and len(chunk) == CHUNK
-        ):
+        held = [*self._behind, chunk]
+        start, end = held[0].start, chunk.start + len(chunk.body)
+        if max(run.end for run in late) > end and len(chunk.body) == CHUNK:
             raise Fragmented
-        pieces, crossing = [], 0
+        pieces, joined = [], 0
         for run in late:
-            parts = [
-                part[max(0, run.host - at) : run.end - at]
-                for at, part in _placed(start, held)
-                if run.end > at
-            ]
-            parts = [part for part in parts if part]
-            crossing += len(parts) > 1
+            if run.end <= start:
+                pieces += self._put_aside(run)
+                continue
+            parts = [part for each in held if (part := each.part(run))]
+            if run.host < start:
+                parts.insert(0, self._kept(Range(run.host, start - run.host)))
+            for each in held:
+                each.named.append(Range(run.host, run.length))
+            joined += len(parts) > 1
             pieces.append(self._piece(run, parts[0] if len(parts) == 1 else b"".join(parts)))
-            if crossing > _CROSSING:
+            if joined > _CROSSING:
                 raise Fragmented
         return pieces
+
+    def _put_aside(self, run: Run) -> list[Piece]:
+        """A run that was put aside, in pieces that are read when their turn to be written comes."""
+        step = run.length if run.packed else _PART
+        spans = [Range(at, min(step, run.end - at)) for at in range(run.host, run.end, step)]
+        return [self._later(run, span) for span in spans]
+
+    def _later(self, run: Run, span: Range) -> Piece:
+        if self._aside is None or not self._aside.has(span):
+            raise Fragmented
+
+        def body(_: memoryview | bytes, length: int) -> bytes | bytearray:
+            kept = self._kept(span)
+            return self._unpacked(kept, length) if run.packed else kept
+
+        guest = run.guest + span.start - run.host
+        length = min(self._header.cluster, self.size - guest) if run.packed else span.length
+        return Piece(guest, length, b"", body)
+
+    def _kept(self, span: Range) -> bytes:
+        """What was put aside. Raises Fragmented where that was not."""
+        if self._aside is None or not self._aside.has(span):
+            raise Fragmented
+        return self._aside.read(span)
 
     def _again(self, offset: int, end: int, chunk: memoryview) -> list[Piece]:
         first, last = (bisect_left(self._missed, at, key=_host) for at in (offset, end))
@@ -210,13 +268,6 @@ def _by_chunks(run: Run) -> Iterator[Run]:
         yield Run(run.guest, run.host, length)
         run = Run(run.guest + length, run.host + length, run.length - length)
     yield run
-
-
-def _placed(start: int, parts: list[memoryview]) -> Iterator[tuple[int, memoryview]]:
-    """Parts that follow one another from `start` on, each with where it begins."""
-    for part in parts:
-        yield start, part
-        start += len(part)
 
 
 def _guest(piece: Piece) -> int:

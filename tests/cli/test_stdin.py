@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import eventually
-from tests.disk.images import MIB, converted, left_behind, put_last, raw, same
+from tests.disk.images import MIB, converted, crowded, left_behind, put_last, raw, same
 
 DOOR = [sys.executable, "-m", "cli"]
 
@@ -84,7 +84,7 @@ def test_ctrl_c_does_not_wait_for_a_pipe_that_says_nothing(disk: Path, tmp_path:
     assert left_behind(tmp_path) == []
 
 
-def test_an_image_that_has_to_be_read_twice_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_an_image_whose_tables_lie_behind_its_data_is_read_once(tmp_path: Path) -> None:
     words = tmp_path / "words.raw"
     words.write_bytes(base64.b64encode(os.urandom(18 * MIB)))
     image = converted(words, tmp_path / "image", "qcow2", "-c")
@@ -92,6 +92,16 @@ def test_an_image_that_has_to_be_read_twice_is_refused_with_what_to_do(tmp_path:
 
     done = piped(image.read_bytes(), "import", "-", tmp_path / "disk.img")
 
+    assert done.returncode == 0, done.stderr
+    assert same(words, tmp_path / "disk.img")
+    assert left_behind(tmp_path) == ["disk.img", "image", "words.raw"]
+
+
+def test_an_image_that_has_to_be_read_twice_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    image = crowded(tmp_path)
+
+    done = piped(image.read_bytes(), "import", "-", tmp_path / "disk.img")
+
     assert done.returncode == 3
     assert b"write it to a file and import that" in done.stderr
-    assert left_behind(tmp_path) == ["image", "words.raw"]
+    assert left_behind(tmp_path) == ["image.qcow2", "words.raw"]

@@ -1,9 +1,12 @@
 """Images made by qemu-img, and disks to compare with."""
 
+import base64
+import os
 import random
 import subprocess
 from pathlib import Path
 
+from diskyard.disk.qcow2 import CHUNK
 from diskyard.disk.qcow2_format import header
 
 MIB = 1 << 20
@@ -57,3 +60,19 @@ def put_last(image: Path) -> None:
     body += bytes(moved - len(body)) + body[first : first + head.cluster]
     body[head.l1_offset : head.l1_offset + 8] = (moved | 1 << 63).to_bytes(8, "big")
     image.write_bytes(body)
+
+
+def crowded(tmp_path: Path) -> Path:
+    """An image in which too many clusters cross one border of chunks to be followed: 100 are the same one."""
+    words = tmp_path / "words.raw"
+    words.write_bytes(base64.b64encode(os.urandom(30 * MIB)))
+    image = converted(words, tmp_path / "image.qcow2", "qcow2", "-c")
+    body = bytearray(image.read_bytes())
+    head = header(bytes(body))
+    first = int.from_bytes(body[head.l1_offset : head.l1_offset + 8], "big") & ~(1 << 63)
+    entries = [body[at : at + 8] for at in range(first, first + head.cluster, 8)]
+    hosts = [int.from_bytes(entry[2:], "big") for entry in entries]  # below 2^48: the sectors stand before
+    last = max(number for number, host in enumerate(hosts) if 0 < host < CHUNK)
+    body[first + 8 * (last + 1) : first + 8 * (last + 101)] = entries[last] * 100
+    image.write_bytes(body)
+    return image

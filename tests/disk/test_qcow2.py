@@ -19,8 +19,8 @@ from diskyard.disk.preflight import Route, preflight
 from diskyard.disk.qcow2 import CHUNK, Qcow2Decoder
 from diskyard.disk.qcow2_format import header
 from diskyard.disk.target import Expect, Target
-from diskyard.errors import SourceUnavailable, UnsupportedImage
-from tests.disk.images import MIB, converted, left_behind, put_last, qemu_img, raw, same
+from diskyard.errors import NoSpace, SourceUnavailable, UnsupportedImage
+from tests.disk.images import MIB, converted, crowded, left_behind, put_last, qemu_img, raw, same
 from tests.disk.sources import Bytes, breaking
 
 EXPECT = Expect("image")
@@ -132,22 +132,6 @@ def test_what_is_fetched_again_is_not_fetched_once_more_after_a_crash(tmp_path: 
     assert rest.read < 2 * MIB
 
 
-def crowded(tmp_path: Path) -> Path:
-    """An image in which too many clusters cross one border of chunks to be followed: 100 are the same one."""
-    words = tmp_path / "words.raw"
-    words.write_bytes(base64.b64encode(os.urandom(30 * MIB)))
-    image = converted(words, tmp_path / "image.qcow2", "qcow2", "-c")
-    body = bytearray(image.read_bytes())
-    head = header(bytes(body))
-    first = int.from_bytes(body[head.l1_offset : head.l1_offset + 8], "big") & ~(1 << 63)
-    entries = [body[at : at + 8] for at in range(first, first + head.cluster, 8)]
-    hosts = [int.from_bytes(entry[2:], "big") for entry in entries]  # below 2^48: the sectors stand before
-    last = max(number for number, host in enumerate(hosts) if 0 < host < CHUNK)
-    body[first + 8 * (last + 1) : first + 8 * (last + 101)] = entries[last] * 100
-    image.write_bytes(body)
-    return image
-
-
 def test_a_crash_while_a_disordered_image_is_fetched_as_a_whole_costs_only_the_rest(tmp_path: Path) -> None:
     image = crowded(tmp_path)
     body, target = image.read_bytes(), Target(tmp_path / "disk.img")
@@ -178,9 +162,9 @@ def test_where_nothing_can_be_fetched_again_the_image_is_spooled(tmp_path: Path,
     assert sorted(left_behind(tmp_path)) == ["image.oracle", "image.ours", "image.qcow2"]
 
 
-@pytest.mark.parametrize("size", [7, 24], ids=["kept", "not kept"])
+@pytest.mark.parametrize("size", [7, 24], ids=["in memory", "beside the disk"])
 @pytest.mark.parametrize("options", ["-c", "-c -o compression_type=zstd", "-o cluster_size=16k"])
-def test_a_table_a_few_mib_behind_its_data_is_no_reason_to_ask_once_more(
+def test_a_table_however_far_behind_its_data_is_no_reason_to_ask_once_more(
     tmp_path: Path, options: str, size: int
 ) -> None:
     words = tmp_path / "words.raw"
@@ -190,7 +174,36 @@ def test_a_table_a_few_mib_behind_its_data_is_no_reason_to_ask_once_more(
     source = Bytes(image.read_bytes(), None, ranged=False)
 
     assert same(oracle(image), decoded(image, source))
-    assert (source.read == image.stat().st_size) == (size == 7)
+    assert source.read == image.stat().st_size
+    assert sorted(left_behind(tmp_path)) == ["image.oracle", "image.ours", "image.qcow2", "words.raw"]
+
+
+def test_where_what_no_table_has_named_finds_no_room_the_numbers_are_said(
+    tmp_path: Path, small: Path
+) -> None:
+    words = tmp_path / "words.raw"
+    words.write_bytes(base64.b64encode(os.urandom(18 * MIB)))
+    image = converted(words, tmp_path / "image.qcow2", "qcow2", "-c")
+    put_last(image)
+    source = Bytes(image.read_bytes(), None, ranged=False)
+
+    with pytest.raises(
+        NoSpace, match=r"while keeping the \d+ bytes from \d+ of .* behind its data .* are free of 4194304"
+    ):
+        ingest(source, Target(small / "disk.img"))
+
+    assert left_behind(small) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("options", ["cluster_size=4k", "extended_l2=on,cluster_size=64k"])
+def test_a_stream_of_an_image_written_at_random_is_read_once(tmp_path: Path, seed: int, options: str) -> None:
+    image = written(tmp_path / "image.qcow2", seed, options=options)
+    put_last(image)
+    source = Bytes(image.read_bytes(), None, ranged=False)
+
+    assert same(oracle(image), decoded(image, source))
+    assert source.read == image.stat().st_size
 
 
 def test_a_killed_run_of_a_disordered_image_goes_on(tmp_path: Path, noise: bytes) -> None:
