@@ -33,6 +33,13 @@ from cli.yard import Ends
     help="Where the API server asks for logs; 0 takes a free one.",
 )
 @click.option(
+    "--guests-port",
+    type=click.IntRange(0, 65535),
+    default=8186,
+    show_default=True,
+    help="Where the API server asks for what virtctl wants; 0 takes a free one.",
+)
+@click.option(
     "--client-ca",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Who signs the API server's certificate for nodes. Default: what kube-system says of clients.",
@@ -64,7 +71,16 @@ def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, 
     place = directory.Directory((data_dir or directory.default()).absolute())
     allowed = tuple(path.absolute() for path in said["allowed"])
     duties = Duties(said["bind_pods"], said["bind_claims"])
-    post = Post(kubeconfig, said["name"], said["address"], said["port"], said["client_ca"], allowed, duties)
+    post = Post(
+        kubeconfig,
+        said["name"],
+        said["address"],
+        said["port"],
+        said["guests_port"],
+        said["client_ca"],
+        allowed,
+        duties,
+    )
     with Outpost.open(place, post, lambda text: click.echo(text, err=True)) as outpost:
         click.echo(f"ready: node {outpost.name} of {outpost.url}, logs at {outpost.address}:{outpost.port}")
         if ends.wait() == signal.SIGINT:

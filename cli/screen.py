@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 VIEWERS: Final = (("remote-viewer", "vnc://127.0.0.1:{port}"), ("vncviewer", "127.0.0.1::{port}"))
 """Programs that show screens, and how each is told where."""
-CHUNK: Final = 64 << 10
 
 Opened = Callable[[], "WebSocket"]
 
@@ -44,23 +43,7 @@ def _join(came: socket.socket, opened: Opened) -> None:
     import websocket
 
     from diskyard.errors import ApiError
+    from diskyard.kube.stream import join
 
     with came, suppress(OSError, websocket.WebSocketException, ApiError):
-        stream = opened()
-        stream.settimeout(None)
-        threading.Thread(target=_show, args=(stream, came), name="screen-out", daemon=True).start()
-        try:
-            while chunk := came.recv(CHUNK):
-                stream.send_binary(chunk)
-        finally:
-            stream.close(timeout=1)
-
-
-def _show(stream: "WebSocket", came: socket.socket) -> None:
-    import websocket
-
-    with suppress(OSError, websocket.WebSocketException):
-        while chunk := stream.recv():
-            came.sendall(chunk if isinstance(chunk, bytes) else chunk.encode())
-    with suppress(OSError):
-        came.shutdown(socket.SHUT_RDWR)
+        join(came, opened())

@@ -1,4 +1,5 @@
-"""The control plane of guests on a cluster: whichever node holds its Lease does that work for all of them.
+"""The control plane of guests on a cluster: whichever node holds its Lease does that work for all of them, and serves
+virtctl.
 
 It is the Lease of KubeVirt's own virt-controller: where KubeVirt itself is at work, we never are.
 """
@@ -11,6 +12,7 @@ from diskyard.api.names import kubevirt
 from diskyard.kube.client import Client
 from diskyard.kube.controller import Controllers
 from diskyard.kube.leader import TERMS, Leader, Terms
+from standalone.guestapi import GuestApi
 from vm_runtime import controller
 
 LEASE: Final = Key("virt-controller", kubevirt.NAMESPACE)
@@ -19,8 +21,9 @@ LEASE: Final = Key("virt-controller", kubevirt.NAMESPACE)
 class GuestControl:
     """A candidate, from `start` until closed; one that loses the Lease stands again."""
 
-    def __init__(self, client: Client, identity: str, terms: Terms = TERMS) -> None:
+    def __init__(self, client: Client, identity: str, api: GuestApi, terms: Terms = TERMS) -> None:
         self._client = client
+        self._api = api
         self._identity = identity
         self._terms = terms
         self._closed = threading.Event()
@@ -49,6 +52,7 @@ class GuestControl:
     def _work(self) -> None:
         controllers = Controllers(self._client, controller.reconcilers())
         controllers.start()
-        while not self._closed.is_set() and not self._over.wait(1.0):
-            pass
+        with self._api:
+            while not self._closed.is_set() and not self._over.wait(1.0):
+                self._api.attend()
         controllers.stop()

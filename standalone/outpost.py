@@ -25,15 +25,19 @@ from diskyard.kube.client import Client
 from diskyard.kube.http import HttpClient, connect
 from diskyard.kube.reconcile import find
 from diskyard.web import server, tls
+from standalone import guestapi
 from standalone.colleagues import FOUND_OUT, Duties
 from standalone.crew import Crew, devices
 from standalone.directory import Directory, Hold
+from standalone.farguests import FarGuests
+from standalone.guestapi import GuestApi
 from standalone.guests import GuestControl
 from standalone.node import heartbeat
 from standalone.node.heartbeat import NO_NETWORK, Machine
 from standalone.node.log import LogOptions
 from standalone.storage.volume import storage_classes
 from standalone.wire import kubelet
+from standalone.wire.doors import Guests
 from vm_runtime.agent.host import Acceleration
 
 CLIENTS: Final = Key("extension-apiserver-authentication", "kube-system")
@@ -51,6 +55,8 @@ class Post:
     name: str = ""
     address: str = ""
     port: int = 10250
+    guests_port: int = guestapi.PORT
+    """Where the API server finds guests' subresources, while this node does their control plane."""
     client_authority: Path | None = None
     allowed: tuple[Path, ...] = ()
     """Directories of this machine that pods and volumes may name."""
@@ -118,7 +124,8 @@ class Outpost(AbstractContextManager["Outpost"]):
                 )
 
         self._crew.offer_guests(self._client, heard)
-        control = GuestControl(self._client, f"{self.name}_{uuid.uuid4()}")
+        api = GuestApi(self._client, self._ways, guestapi.Post(self.address, post.guests_port), say)
+        control = GuestControl(self._client, f"{self.name}_{uuid.uuid4()}", api)
         self._stack.callback(control.close)
         control.start()
 
@@ -139,10 +146,14 @@ class Outpost(AbstractContextManager["Outpost"]):
             context.load_verify_locations(cadata=authority)
         except (ssl.SSLError, ValueError) as error:
             raise InvalidRequest(f"the authority for clients is no PEM certificate: {error}") from error
-        app = kubelet.application(self._client, self._logs, self.name)
+        app = kubelet.application(self._client, self._logs, lambda: self._crew.agent.doors, self.name)
         running = server.start(app, server.Place(self.address, self._post.port, context))
         self._stack.callback(running.stop)
         self.port = running.port
+
+    def _ways(self, pod: Obj) -> Guests:
+        node = str(meta.spec(pod).get("nodeName") or "")
+        return self._crew.agent.doors if node == self.name else FarGuests(self._client, node)
 
     def _logs(self, pod: Obj, options: LogOptions) -> Iterator[bytes]:
         return self._crew.node.logs(pod, options)

@@ -6,14 +6,14 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from tests.builders import eventually
 
 
 class Terminal:
-    """A running `diskyard ...` as its user sees it."""
+    """A running command as its user sees it."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", ours: int) -> None:
         self._process = process
@@ -42,13 +42,19 @@ class Terminal:
         return self.shown
 
 
+DISKYARD = (sys.executable, "-m", "cli")
+
+
 @contextmanager
-def terminal(surroundings: Mapping[str, str], *arguments: str) -> Iterator[Terminal]:
-    """`diskyard` with these arguments, ended by Ctrl-C if it still runs."""
+def terminal(
+    surroundings: Mapping[str, str], *arguments: str, program: Sequence[str] = DISKYARD
+) -> Iterator[Terminal]:
+    """The program with these arguments, ended by Ctrl-C if it still runs."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "dumb", **surroundings}
-    command = [sys.executable, "-m", "cli", *arguments]
-    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(
+        [*program, *arguments], env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
         os.close(theirs)
         try:
             yield Terminal(process, ours)

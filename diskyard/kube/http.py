@@ -195,9 +195,9 @@ class HttpClient:
             "metadata": {name: value for name, value in metadata.items() if value},
         }
 
-    def order(self, path: str, options: Obj) -> None:
-        """Have something done by a subresource that answers with no object. Raises ApiError."""
-        self._ask(_Request("PUT", path, body=options))
+    def order(self, path: str, options: Obj) -> Obj:
+        """Have something done by a subresource; what it answers, if anything. Raises ApiError."""
+        return self._ask(_Request("PUT", path, body=options))
 
     def text(self, path: str) -> str:
         """What a path answers that has no object to answer with. Raises ApiError."""

@@ -64,7 +64,7 @@ def resources(catalogue: Catalogue, name: str, version: str) -> Obj | None:
     """`/api/v1` and `/apis/GROUP/VERSION`; None: no such version."""
     found = [entry for resource in catalogue.of(name, version) for entry in _entries(resource)]
     found += [_review(kind) for kind in asked(name, version)]
-    found += _doors(name, version)
+    found += doors(name, version)
     if not found:
         return None
     spoken = f"{name}/{version}" if name else version
@@ -162,7 +162,7 @@ def _review(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _doors(name: str, version: str) -> list[dict[str, Any]]:
+def doors(name: str, version: str) -> list[dict[str, Any]]:
     """What is done to guests, and is no object: of its kinds only the parts are listed."""
     if name != kubevirt.DOORS or version not in kubevirt.DOOR_VERSIONS:
         return []

@@ -62,12 +62,16 @@ class Guests(Protocol):
     def stream(self, pod: str, door: str) -> socket.socket: ...
 
 
+Ways = Callable[[Obj], Guests]
+"""The guests of the node where that pod is."""
+
+
 class Doors:
     """Answers below `/apis/subresources.kubevirt.io`."""
 
-    def __init__(self, client: Client, guests: Guests) -> None:
+    def __init__(self, client: Client, ways: Ways) -> None:
         self._client = client
-        self._guests = guests
+        self._ways = ways
 
     @staticmethod
     def asked(wanted: Target) -> bool:
@@ -142,19 +146,18 @@ class Doors:
         subresources.check_order(obj, wanted.subresource)
         wishes = subresources.wishes(wanted.subresource, options)
         if not options.get("dryRun"):
-            _told(lambda: self._guests.order(self._launcher(obj), wanted.subresource, **wishes))
+            self._have(obj, wanted.subresource, **wishes)
 
     def _look(self, wanted: Target) -> Obj:
         obj = _found(self._client, INSTANCE, wanted.key)
         subresources.check_order(obj, wanted.subresource)
-        said = _told(lambda: self._guests.order(self._launcher(obj), wanted.subresource))
-        return subresources.shown(wanted.subresource, said)
+        return subresources.shown(wanted.subresource, self._have(obj, wanted.subresource))
 
     def _domain(self, wanted: Target) -> str:
         obj = _found(self._client, INSTANCE, wanted.key)
         if meta.phase(obj) != "Running":
             raise subresources.refused(INSTANCE, wanted.key, "VMI is not running")
-        return str(_told(lambda: self._guests.order(self._launcher(obj), DOMAIN)))
+        return str(self._have(obj, DOMAIN))
 
     async def _streamed(self, request: web.Request, wanted: Target) -> web.StreamResponse:
         _only(request, "GET")
@@ -176,11 +179,17 @@ class Doors:
         if wanted.subresource == PORTFORWARD:
             return ports.connected(obj, wanted.tail)
         _check_attached(obj, wanted.subresource)
-        return _told(lambda: self._guests.stream(self._launcher(obj), wanted.subresource))
+        pod = self._launcher(obj)
+        return _told(lambda: self._ways(pod).stream(meta.uid(pod), wanted.subresource))
 
-    def _launcher(self, obj: Obj) -> str:
+    def _have(self, obj: Obj, verb: str, **wishes: object) -> Any:
+        """What the guest's launcher answers when it is told to do something."""
+        pod = self._launcher(obj)
+        return _told(lambda: self._ways(pod).order(meta.uid(pod), verb, **wishes))
+
+    def _launcher(self, obj: Obj) -> Obj:
         key = Key(derived.launcher_pod(meta.name(obj), meta.uid(obj)), meta.namespace(obj))
-        return meta.uid(_found(self._client, POD, key))
+        return _found(self._client, POD, key)
 
 
 def _found(client: Client, kind: Kind, key: Key) -> Obj:

@@ -1,4 +1,4 @@
-"""What an API server asks of a node on its wire: the logs of containers, for those whom the cluster lets read them.
+"""What an API server asks of a node on its wire: the logs of containers, and for other nodes the doors of guests.
 
 The paths and the words are a kubelet's (`pkg/kubelet/server`). Who asks shows a certificate of the cluster's
 authority for clients; whether they may is asked of the cluster, and remembered for a while.
@@ -8,14 +8,19 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import orjson
 from aiohttp import web
 
 from diskyard import log
 from diskyard.api import meta
 from diskyard.api.meta import Key, Kind
-from diskyard.errors import ApiError
+from diskyard.api.names import kubevirt
+from diskyard.errors import ApiError, BadRequest, DiskyardError, ServerError
 from diskyard.kube.client import Client
 from diskyard.web.bridge import call
+from diskyard.web.relay import relay
+from standalone.wire.answer import reply
+from standalone.wire.doors import Guests
 from standalone.wire.logs import Logs, LogStreams
 
 REVIEW: Final = Kind(
@@ -30,7 +35,7 @@ Who = tuple[str, tuple[str, ...]]
 _log = log.logger("kubelet")
 
 
-def application(client: Client, logs: Logs, node: str) -> web.Application:
+def application(client: Client, logs: Logs, guests: Callable[[], Guests], node: str) -> web.Application:
     """The node's server. Its TLS must demand certificates of the cluster's clients."""
     streams = LogStreams(client, logs)
 
@@ -38,11 +43,23 @@ def application(client: Client, logs: Logs, node: str) -> web.Application:
         said = request.match_info
         return await streams.stream(request, Key(said["pod"], said["namespace"]), said["container"])
 
+    async def order(request: web.Request) -> web.StreamResponse:
+        said = request.match_info
+        wishes = await request.json(loads=orjson.loads) if request.body_exists else {}
+        return reply({"said": await call(lambda: guests().order(said["pod"], said["verb"], **wishes))})
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        said = request.match_info
+        found = await call(lambda: guests().stream(said["pod"], said["door"]))
+        return await relay(request, found, kubevirt.STREAM_PROTOCOL)
+
     async def close(_: web.Application) -> None:
         streams.close()
 
     app = web.Application(middlewares=[_worded, Guard(client, node).middleware()])
     app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", container_log)
+    app.router.add_put("/guests/{pod:[0-9a-f-]+}/{verb}", order)
+    app.router.add_get("/guests/{pod:[0-9a-f-]+}/{door:console|vnc}", stream)
     app.router.add_get("/healthz", _alive)
     app.router.add_route("*", "/{rest:.*}", _elsewhere)
     app.on_shutdown.append(close)
@@ -50,12 +67,12 @@ def application(client: Client, logs: Logs, node: str) -> web.Application:
 
 
 class Guard:
-    """Lets in whom the cluster's roles allow to get `nodes/proxy` of this node."""
+    """Lets in whom the cluster's roles allow to get (to order: to update) `nodes/proxy` of this node."""
 
     def __init__(self, client: Client, node: str) -> None:
         self._client = client
         self._node = node
-        self._known: dict[Who, tuple[bool, float]] = {}
+        self._known: dict[tuple[Who, str], tuple[bool, float]] = {}
 
     def middleware(self) -> Any:
         """To stand in front of every handler."""
@@ -64,23 +81,23 @@ class Guard:
         async def guarded(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
-            asks = who(request)
-            if not await call(self.allows, asks):
-                told = f"Forbidden (user={asks[0]}, verb=get, resource=nodes, subresource=proxy)"
+            asks, verb = who(request), "update" if request.method == "PUT" else "get"
+            if not await call(self.allows, asks, verb):
+                told = f"Forbidden (user={asks[0]}, verb={verb}, resource=nodes, subresource=proxy)"
                 raise web.HTTPForbidden(text=told)
             return await handler(request)
 
         return guarded
 
-    def allows(self, asks: Who) -> bool:
+    def allows(self, asks: Who, verb: str) -> bool:
         """Whether they may, by what the cluster says or said a moment ago. Raises ApiError."""
         if not asks[0]:
             return False
-        allowed, until = self._known.get(asks, (False, 0.0))
+        allowed, until = self._known.get((asks, verb), (False, 0.0))
         if time.monotonic() < until:
             return allowed
         wanted = {
-            "verb": "get",
+            "verb": verb,
             "version": "v1",
             "resource": "nodes",
             "subresource": "proxy",
@@ -90,7 +107,7 @@ class Guard:
         allowed = bool(meta.status(self._client.create(REVIEW, {"spec": spec})).get("allowed"))
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[asks] = (allowed, time.monotonic() + REMEMBERED[allowed])
+        self._known[asks, verb] = (allowed, time.monotonic() + REMEMBERED[allowed])
         return allowed
 
 
@@ -110,7 +127,7 @@ async def _alive(_: web.Request) -> web.StreamResponse:
 
 async def _elsewhere(_: web.Request) -> web.StreamResponse:
     raise web.HTTPNotFound(
-        text="this node serves the logs of containers: no exec, attach or port-forward yet"
+        text="this node serves the logs of containers and the doors of guests: no exec, attach or port-forward yet"
     )
 
 
@@ -124,3 +141,7 @@ async def _worded(
     except ApiError as error:
         _log.debug("refused", path=request.path, error=error)
         return web.Response(status=error.code, text=str(error))
+    except DiskyardError as error:
+        return web.Response(status=ServerError.code, text=str(error))
+    except orjson.JSONDecodeError as error:
+        return web.Response(status=BadRequest.code, text=f"the wishes in the body are not JSON: {error}")

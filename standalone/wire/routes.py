@@ -41,7 +41,7 @@ def application(
     """The API server over that store, for whoever comes through the door; `guests` are those that run here."""
     server = _Server(objects, logs, door)
     if guests:
-        server.doors = Doors(objects, guests)
+        server.doors = Doors(objects, lambda _: guests)
     guarded = access.guarded(door, Crowd(most))
     app = web.Application(middlewares=[_errors, guarded], client_max_size=body.BODY_LIMIT)
     for path in ("/healthz", "/livez", "/readyz"):

@@ -8,6 +8,8 @@ import pytest
 from datavolume_controller import program
 from diskyard import VERSION
 from diskyard.api import meta
+from diskyard.api.meta import API_SERVICE
+from standalone import guestapi
 from standalone.access import kubevirt
 from tests.cluster.helm import CHART, helm, rendered
 
@@ -34,7 +36,8 @@ def test_helm_finds_no_fault() -> None:
     [
         (), EVERYTHING, ("deploy=false",), ("admission.enabled=false",), ("admission.renderClaims=false",),
         ("admission.url=https://10.0.0.1:8443",), ("cdi.create=false", "roles.create=false"),
-        ("kubevirt.create=true",),
+        ("kubevirt.create=true",), ("kubevirt.create=true", "kubevirt.virtctl.url=https://10.0.0.1:8186"),
+        ("kubevirt.create=true", "kubevirt.virtctl.enabled=false", "roles.create=false"),
         ("image.pullSecrets[0].name=x", "controllers.priorityClassName=high", "controllers.verbosity=2"),
     ],
     ids=lambda values: " ".join(values) or "as it is",
@@ -99,11 +102,14 @@ def test_no_account_may_do_everything_with_anything() -> None:
 
 
 def test_people_get_the_roles_that_the_yard_gives_them() -> None:
-    ours = named(rendered(), "ClusterRole")
+    ours = named(rendered("kubevirt.create=true"), "ClusterRole")
     for role in kubevirt.roles():
-        name = meta.name(role)
-        if name.startswith("cdi.kubevirt.io:"):
-            assert _plain(ours[name]) == _plain(role), name
+        assert _plain(ours[meta.name(role)]) == _plain(role), meta.name(role)
+
+
+def test_the_node_looks_after_every_api_service_of_guests() -> None:
+    services = named(rendered("kubevirt.create=true"), "APIService")
+    assert {(API_SERVICE, name) for name in services if "subresources" in name} == {*guestapi.TRUSTING}
 
 
 def test_the_versions_agree() -> None:

@@ -57,7 +57,8 @@ def installed(real: Cluster, folder: Path) -> Iterator[Clustered]:
     with ExitStack() as stack:
         operator = Installation(real, folder, stack)
         real.client.create(NAMESPACE, builders.namespace("cdi"))
-        apply(real, rendered("deploy=false", "admission.enabled=false", *_GUESTS, crds=True))
+        no_programs = ("admission.enabled=false", "kubevirt.virtctl.enabled=false")
+        apply(real, rendered("deploy=false", *no_programs, *_GUESTS, crds=True))
         webhooks = operator.program("cdi-apiserver", "--part", "admission", "--name", "127.0.0.1")
         figures = operator.program("cdi-sa", "--part", "controllers")
         place = Clustered(folder / "node", real.kubeconfig, operator, figures)
@@ -66,7 +67,8 @@ def installed(real: Cluster, folder: Path) -> Iterator[Clustered]:
         place.begin()
         default = {"metadata": {"annotations": {cdi.DEFAULT_CLASS: "true"}}}
         real.client.patch(STORAGE_CLASS, Key("local"), default)
-        apply(real, rendered("deploy=false", f"admission.url={webhooks}", *_GUESTS))
+        virtctl = f"kubevirt.virtctl.url={operator.guests()}"
+        apply(real, rendered("deploy=false", f"admission.url={webhooks}", virtctl, *_GUESTS))
         eventually(lambda: _refuses_nonsense(real), READY_WITHIN)
         yield place
         for log in (folder / "cdi-sa.log", folder / "cdi-apiserver.log"):
@@ -142,6 +144,7 @@ class Installation:
         self._real = real
         self._folder = folder
         self._stack = stack
+        self._guests_port = "0"
 
     def program(self, account: str, *options: str) -> str:
         """`diskyard-controller` as that account; where it is reached."""
@@ -162,8 +165,22 @@ class Installation:
     def node(self, directory: Path) -> "subprocess.Popen[bytes]":
         """`diskyard node` as the administrator."""
         words = ["-m", "cli", "node", "--kubeconfig", str(self._real.kubeconfig), "--port", "0"]
-        options = ("--data-dir", str(directory), "--name", "node", "--verbose")
+        options = (
+            "--data-dir", str(directory), "--name", "node", "--verbose", "--guests-port", self._guests_port
+        )  # fmt: skip
         return self._started("node", words, *options)[0]
+
+    def guests(self) -> str:
+        """Where the node serves virtctl, from now on also when it is started again."""
+        log, said = self._folder / "node.log", "guests are served to virtctl at "
+
+        def serving() -> str:
+            lines = log.read_text(errors="replace").splitlines()
+            return next((line.removeprefix(said) for line in lines if line.startswith(said)), "")
+
+        url = eventually(serving, READY_WITHIN)
+        self._guests_port = url.rpartition(":")[2]
+        return url
 
     def _started(self, name: str, words: list[str], *options: str) -> tuple["subprocess.Popen[bytes]", str]:
         """The program, and the line with which it says that it is ready."""

@@ -1,0 +1,145 @@
+"""The real virtctl starts, joins, pauses and stops a guest, on a yard and on a real cluster."""
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from diskyard.api.meta import API_SERVICE, ROLE_BINDING, Key
+from diskyard.errors import ApiError, Forbidden, NotFound
+from diskyard.kube.http import HttpClient, connect
+from tests.builders import eventually, some
+from tests.cluster.programs import virtctl
+from tests.cluster.server import STRANGER, Cluster
+from tests.flows.cluster import Clustered
+from tests.flows.place import Place
+from tests.flows.yard import data_volume, machine
+from tests.guest import GREETING
+from tests.terminal import terminal
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("uploads")]
+RELEASE = "v1.6"
+DOORS = "/apis/subresources.kubevirt.io/v1/namespaces/default"
+START = f"{DOORS}/virtualmachines/commanded/start"
+
+
+@pytest.fixture(params=["yard", "cluster"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Each place in turn."""
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def guest(place: Place, guest_url: str) -> Iterator[Place]:
+    """The place, with a stopped machine `commanded`."""
+    place.create(data_volume("commanded", {"http": {"url": guest_url}}, "1Gi"))
+    place.create(machine("commanded", "commanded", strategy="Halted"))
+    place.wait("datavolumes", "commanded", "Succeeded", 240)
+    yield place
+    place.delete("virtualmachines", "commanded")
+    place.gone("virtualmachines", "commanded", 240)
+    place.delete("datavolumes", "commanded")
+    place.gone("datavolumes", "commanded", 120)
+
+
+def surroundings(place: Place) -> dict[str, str]:
+    return {"KUBECONFIG": str(place.kubeconfig)}
+
+
+def ran(place: Place, *words: str) -> str:
+    """What it says, and behind that its exit code."""
+    env = {**os.environ, **surroundings(place)}
+    command = [virtctl(RELEASE), *words]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return f"{done.stdout}{done.stderr}exit {done.returncode}"
+
+
+def becomes(place: Place, word: str) -> dict[str, Any]:
+    return place.until(
+        "virtualmachines", "commanded", lambda vm: vm["status"].get("printableStatus") == word, 240
+    )
+
+
+def test_a_guest_is_started_joined_paused_and_stopped(guest: Place) -> None:
+    assert ran(guest, "start", "commanded") == "VM commanded was scheduled to start\nexit 0"
+    becomes(guest, "Running")
+    guest.console_says("commanded", GREETING.decode(), 240)
+    guest.console_says("commanded", "This is a shell", 240)
+
+    with terminal(surroundings(guest), "console", "commanded", program=(str(virtctl(RELEASE)),)) as joined:
+        joined.shows("Successfully connected to commanded console")
+        joined.type("echo x$((3 + 4))y\n")
+        joined.shows("x7y")
+        joined.type("\x1d")
+        assert joined.ended() == 0
+    assert screen(guest) == b"RFB 003.008\n"
+
+    assert ran(guest, "pause", "vm", "commanded") == "VMI commanded was scheduled to pause\nexit 0"
+    becomes(guest, "Paused")
+    assert "VMI is already paused" in ran(guest, "pause", "vm", "commanded")
+    assert ran(guest, "unpause", "vm", "commanded") == "VMI commanded was scheduled to unpause\nexit 0"
+    becomes(guest, "Running")
+
+    assert ran(guest, "stop", "commanded") == "VM commanded was scheduled to stop\nexit 0"
+    becomes(guest, "Stopped")
+    assert "VM is not running" in ran(guest, "stop", "commanded")
+    assert 'virtualmachine.kubevirt.io "nobody" not found' in ran(guest, "start", "nobody")
+
+
+def screen(place: Place) -> bytes:
+    """How the guest's screen greets, by `virtctl vnc --proxy-only`."""
+    env = {**os.environ, **surroundings(place)}
+    command = [virtctl(RELEASE), "vnc", "commanded", "--proxy-only"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as showing:
+        assert showing.stdout
+        try:
+            line = showing.stdout.readline().decode()
+            port = int("".join(char for char in line if char.isdigit()))
+            with socket.create_connection(("127.0.0.1", port), 60) as viewer:
+                return viewer.recv(12, socket.MSG_WAITALL)
+        finally:
+            showing.kill()
+
+
+def test_the_cluster_says_that_the_api_is_there_and_lists_what_it_has(
+    real: Cluster, cluster: Clustered
+) -> None:
+    def available() -> bool:
+        found = real.client.get(API_SERVICE, Key("v1.subresources.kubevirt.io"))
+        known = {each["type"]: each["status"] for each in found["status"]["conditions"]}
+        return known.get("Available") == "True"
+
+    eventually(available, 120)
+    listed = real.client.text("/apis/subresources.kubevirt.io/v1")
+    for part in ("virtualmachines/start", "virtualmachineinstances/console"):
+        assert f'"name":"{part}"' in listed
+    assert "gitVersion" in real.client.text("/apis/subresources.kubevirt.io/v1/version")
+
+
+def test_only_who_may_starts_a_guest(real: Cluster, cluster: Clustered) -> None:
+    stranger = connect(real.kubeconfig_for(STRANGER))
+    refusal = 'cannot update resource "virtualmachines/start" in API group "subresources.kubevirt.io"'
+    with pytest.raises(Forbidden, match=re.escape(refusal)):
+        stranger.order(START, {})
+    subject = {"kind": "User", "name": STRANGER.name, "apiGroup": "rbac.authorization.k8s.io"}
+    ref = {"kind": "ClusterRole", "name": "edit", "apiGroup": "rbac.authorization.k8s.io"}
+    bound = some(ROLE_BINDING, "edits", "default", subjects=[subject], roleRef=ref)
+    real.client.create(ROLE_BINDING, bound)
+    eventually(lambda: refused(stranger) is NotFound, 60)
+
+    real.client.delete(ROLE_BINDING, Key("edits", "default"))
+
+    eventually(lambda: refused(stranger) is Forbidden, 60)
+    stranger.close()
+
+
+def refused(client: HttpClient) -> type[ApiError]:
+    """With what a machine is not started that is not there."""
+    with pytest.raises(ApiError, match="commanded") as refusal:
+        client.order(START, {})
+    return refusal.type
