@@ -26,21 +26,30 @@ from diskyard.api.meta import (
     Kind,
     Obj,
 )
-from diskyard.errors import AlreadyExists, ApiError
+from diskyard.errors import AlreadyExists, ApiError, InvalidRequest, NotFound, ServerError
 from diskyard.kube.controller import Controllers
 from standalone.directory import Directory
-from standalone.outpost import Outpost, Post
+from standalone.farguests import FarGuests
+from standalone.outpost import Outpost, Post, toward
 from tests import builders
 from tests.builders import eventually, some
 from tests.cluster import programs
 from tests.cluster.server import Cluster
 from tests.imageserver import image_server
-from tests.standalone.node.yard import shell
+from tests.standalone.node.yard import python, shell
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("outpost")]
 PLACE = "outpost"
 MOUNT = {"volumeMounts": [{"name": "d", "mountPath": "/data"}]}
 VOLUMES = [{"name": "d", "persistentVolumeClaim": {"claimName": "disk"}}]
+
+
+def address() -> str:
+    """Of this machine, where it has one beside its loopback: an API server passes nothing on to that."""
+    try:
+        return toward("https://192.0.2.1")
+    except InvalidRequest:
+        return "127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +59,9 @@ def outpost(real: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("outpost")
     with (
         ExitStack() as stack,
-        Outpost.open(Directory(folder / "node"), Post(real.kubeconfig, "far", port=0), print) as found,
+        Outpost.open(
+            Directory(folder / "node"), Post(real.kubeconfig, "far", address(), port=0), print
+        ) as found,
     ):
         stack.callback(found.stop_pods)
         yield found
@@ -150,6 +161,50 @@ def test_a_data_volume_is_imported(real: Cluster, outpost: Outpost, tmp_path: Pa
     volume = real.client.get(VOLUME, Key(meta.spec(until(real, CLAIM, "dv", "Bound"))["volumeName"]))
     disk = Path(meta.spec(volume)["local"]["path"]) / "disk.img"
     assert disk.read_bytes()[: 1 << 20] == b"disk" * (1 << 18)
+
+
+LAUNCHER = """
+import socket
+import threading
+
+def serve(name, answer):
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("/private/" + name)
+        listening.listen()
+        while True:
+            came, _ = listening.accept()
+            with came:
+                came.sendall(answer(came.recv(4096)))
+
+threading.Thread(target=serve, args=("console", bytes.upper)).start()
+print("up", flush=True)
+serve("control.sock", lambda order: b'{"done": "freeze", "said": ' + order.strip() + b"}" + bytes([10]))
+"""
+"""What a launcher shares with the agent of its node: a socket for orders, one for its console."""
+
+
+@pytest.mark.skipif(address() == "127.0.0.1", reason="this machine has no address that others reach")
+def test_guests_of_another_node_are_reached_by_way_of_the_api_server(real: Cluster, outpost: Outpost) -> None:
+    mounts = {"volumeMounts": [{"name": "private", "mountPath": "/private"}]}
+    volumes = [{"name": "private", "emptyDir": {}}]
+    pod = real.client.create(POD, placed(python("guest", LAUNCHER, container=mounts, volumes=volumes)))
+    until(real, POD, "guest", "Running")
+    eventually(lambda: "up" in kubectl(real, "logs", "guest"), 60)
+    far = FarGuests(real.client, "far")
+
+    said = far.order(meta.uid(pod), "freeze", seconds=5)
+    stream = far.stream(meta.uid(pod), "console")
+    stream.settimeout(60)
+    stream.sendall(b"hello")
+    heard = stream.recv(64)
+    stream.close()
+
+    assert (said, heard) == ({"do": "freeze", "with": {"seconds": 5}}, b"HELLO")
+    with pytest.raises(ServerError, match="the guest's launcher does not answer"):
+        far.order("0000", "pause")
+    with pytest.raises(NotFound):
+        far.order("..", "pause")
+    real.client.delete(POD, Key("guest", PLACE))
 
 
 def served(real: Cluster) -> bool:
