@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from datavolume_controller import attempt, importer
+from datavolume_controller import attempt, importer, vddk
 from datavolume_controller.asked import digest
 from datavolume_controller.attempt import Attempt
 from datavolume_controller.progress import Scraper, Target
@@ -100,7 +100,7 @@ class Imports:
         return World(
             obj=obj,
             claim=found,
-            config=settings(client),
+            config=vddk.settled(client, found, settings(client)),
             pod=pod,
             users=users(client, key) if pod is None else (),
             now=meta.timestamp(datetime.now(UTC)),
@@ -176,6 +176,9 @@ def _absent(world: World) -> Plan | None:
     wait = attempt.pause(world.attempts, world.now, backoff(failures, 0.5)) if failures else 0.0
     if wait:
         return Plan(requeue_after=wait)
+    library = vddk.awaited(world.claim, world.config)
+    if library is not None:
+        return Plan(annotated(world.claim, library), vddk.PERIOD)
     name = importer.pod_name(world.claim)
     named = annotated(world.claim, {cdi.IMPORT_POD: name})
     create = CreateOrExplain(

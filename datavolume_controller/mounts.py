@@ -120,7 +120,7 @@ def _certificates(claim: Claim, config: Config) -> Obj:
 
 def _vddk_image(claim: Claim, config: Config) -> str:
     """The image that brings VMware's library; empty where a folder has it, or nobody asks for it."""
-    return "" if config.vddk_folder else claim.annotations.get(cdi.VDDK_IMAGE, "")
+    return "" if config.vddk_folder else claim.annotations.get(cdi.VDDK_IMAGE, config.vddk_image)
 
 
 def _config_map(name: str | None) -> Obj:

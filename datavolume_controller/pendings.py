@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from datavolume_controller import vddk
 from datavolume_controller.population import ours
 from datavolume_controller.worded import annotated
 from diskyard.api import meta
@@ -52,6 +53,8 @@ class Pendings:
         obj = find(client, CLAIM, key)
         found = claim(obj) if obj else None
         if obj is None or found is None or found.deleting or not _ours(found):
+            return None
+        if found.annotations.get(cdi.BOUND_REASON) == vddk.AWAITING:
             return None
         if found.phase not in ("", "Pending"):
             return (

@@ -48,6 +48,8 @@ class Config:
     """`REGISTRY=HOST[:PORT][/PREFIX]`, asked before the registry itself."""
     vddk_folder: str = ""
     """Where importers find VMware's library; empty: an image brings it."""
+    vddk_image: str = ""
+    """The image that brings it where an import names none."""
     pull_secrets: tuple[Obj, ...] = ()
     """For our own image, as on the wire."""
     pull_policy: str = PULL_POLICY
