@@ -16,7 +16,7 @@ from diskyard.api import token
 from diskyard.api.meta import SECRET, Key
 from diskyard.api.names import cdi, clone, upload
 from diskyard.api.token import Grant
-from diskyard.api.user import account
+from diskyard.api.user import User, account
 from diskyard.errors import Unauthorized
 from diskyard.kube.access import May
 from diskyard.kube.client import Client
@@ -74,12 +74,22 @@ def verdict(client: Client, may: May, wish: Wish) -> Verdict:
         if public and _holds(wish.annotations.get(name, ""), public, wish):
             return ALLOWED if name == clone.LASTING_TOKEN else Verdict(lasting=signed(client, wish, LASTING))
     who = account(wish.target.namespace, wish.annotations.get(cdi.POD_SERVICE_ACCOUNT) or "default")
-    if authorization.may_read(may, who, wish.entry, wish.source, wish.target.namespace):
+    lacking = lacks(may, who, wish.entry, wish.source, wish.target.namespace)
+    if not lacking:
         return ALLOWED
     return Verdict(
         f"{wish.target} may not be cloned from {wish.entry} {wish.source}: there is no valid token of a user who may, "
-        f"and {who.name} may not create datavolumes/source in namespace {wish.source.namespace}. Bind it the "
-        "ClusterRole cdi.kubevirt.io:clone-sourcer there, or make the DataVolume again as somebody who may"
+        f"and {lacking}, or make the DataVolume again as somebody who may"
+    )
+
+
+def lacks(may: May, who: User, entry: str, source: Key, namespace: str) -> str:
+    """Which right an account lacks to clone that into a namespace, and how to give it; empty: none."""
+    if authorization.may_read(may, who, entry, source, namespace):
+        return ""
+    return (
+        f"{who.name} may not create datavolumes/source in namespace {source.namespace}: bind it the ClusterRole "
+        "cdi.kubevirt.io:clone-sourcer there"
     )
 
 

@@ -1,10 +1,11 @@
 """DataImportCrons: what is new at a source is imported, and a DataSource pointed at it when it is complete."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from datavolume_controller import authorization, cronimage, poller
+from datavolume_controller import cloneright, cronboot, cronimage, poller
 from datavolume_controller.cloneright import MayOf
 from datavolume_controller.cronpolls import looked, unmade
 from datavolume_controller.cronstatus import status
@@ -13,6 +14,7 @@ from datavolume_controller.cronworld import World
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
 from diskyard.api import meta
+from diskyard.api.boottest import BootTest, boot_test
 from diskyard.api.cron import Import, ImportCron, import_cron
 from diskyard.api.meta import (
     CDI_CONFIG,
@@ -20,6 +22,7 @@ from diskyard.api.meta import (
     DATA_SOURCE,
     DATA_VOLUME,
     IMPORT_CRON,
+    INSTANCE,
     POD,
     STORAGE_CLASS,
     STORAGE_PROFILE,
@@ -27,11 +30,12 @@ from diskyard.api.meta import (
     Kind,
     Obj,
 )
-from diskyard.api.names import cdi
+from diskyard.api.names import cdi, derived
 from diskyard.api.poll import image, named
 from diskyard.api.storage import default_class, storage_class
-from diskyard.api.user import account
-from diskyard.kube.access import asked_of
+from diskyard.api.user import User, account
+from diskyard.errors import InvalidRequest
+from diskyard.kube.access import Access, asked_of
 from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.interest import Interest
@@ -73,6 +77,7 @@ class Crons:
             CLAIM: _cron_of,
             DATA_SOURCE: self._interest.roots(DATA_SOURCE),
             POD: owners(IMPORT_CRON),
+            INSTANCE: owners(IMPORT_CRON),
             STORAGE_CLASS: everything,
             STORAGE_PROFILE: everything,
             CDI_CONFIG: nothing,
@@ -90,8 +95,10 @@ class Crons:
         denied = self._denied(client, cron)
         origin = None if denied else cron.source.get("pvc")
         chosen, owner_only = _place(client, cron)
+        boot, illegal = _asked(cron)
+        trial = find(client, INSTANCE, Key(derived.boot_test(key.name, cron.uid), key.namespace))
         now = datetime.now(UTC)
-        return World(
+        world = World(
             obj=obj,
             cron=cron,
             config=settings(client),
@@ -107,7 +114,13 @@ class Crons:
             images=tuple(each for each in found_by(client, IMAGES, key) if _made(cron, each)),
             storage_class=chosen,
             owner_only=owner_only,
+            boot=boot,
+            illegal=illegal,
+            trial=trial if trial and meta.owned_by(trial, obj) else None,
         )
+        described = boot is not None and boot.guest is not None
+        asks = described and world.testing and world.trial is None
+        return replace(world, untested=self._untested(client, cron)) if asks else world
 
     def _denied(self, client: Client, cron: ImportCron) -> str:
         """Why its service account may not clone the source; empty: it may, or nothing is cloned.
@@ -117,24 +130,43 @@ class Crons:
         said = cron.source.get("pvc")
         if not said or said["namespace"] == cron.key.namespace:
             return ""
-        source, who = (
-            Key(said["name"], said["namespace"]),
-            account(cron.key.namespace, cron.service_account or "default"),
-        )
-        if authorization.may_read(self._may_of(client), who, "pvc", source, cron.key.namespace):
+        source = Key(said["name"], said["namespace"])
+        return cloneright.lacks(self._may_of(client), _account(cron), "pvc", source, cron.key.namespace)
+
+    def _untested(self, client: Client, cron: ImportCron) -> str:
+        """Why its service account may not make a guest that somebody has described; empty: it may.
+
+        As with claims: whoever makes a cron would have any guest, with any Secret in it, by our right.
+        """
+        who, namespace = _account(cron), cron.key.namespace
+        if self._may_of(client)(who, Access("create", INSTANCE.group, INSTANCE.plural, namespace)):
             return ""
         return (
-            f"{who.name} may not create datavolumes/source in namespace {source.namespace}: bind it the ClusterRole "
-            "cdi.kubevirt.io:clone-sourcer there"
+            f"{who.name} may not create {INSTANCE.resource} in namespace {namespace}, which the guest of "
+            f"{cdi.BOOT_GUEST} takes: bind it the ClusterRole kubevirt.io:edit there, or take that annotation away "
+            "for a plain guest"
         )
 
     def decide(self, world: World) -> Plan:
         """What to do next."""
         if world.cron.deleting:
             return NOTHING
-        actions = (*_imported(world), *switched(world), *looked(world))
-        waits = world.poller is None and world.due
-        return Plan((*actions, *_said(world)), waits or None)
+        actions = (*_imported(world), *cronboot.tried(world), *switched(world), *looked(world))
+        waits = (world.due if world.poller is None else None, cronboot.patience(world))
+        return Plan((*actions, *_said(world)), min((each for each in waits if each), default=None))
+
+
+def _account(cron: ImportCron) -> User:
+    """The service account in whose name a cron works."""
+    return account(cron.key.namespace, cron.service_account or "default")
+
+
+def _asked(cron: ImportCron) -> tuple[BootTest | None, str]:
+    """The boot test, or why what is said of it makes no sense."""
+    try:
+        return boot_test(cron.annotations), ""
+    except InvalidRequest as error:
+        return None, str(error)
 
 
 def _imported(world: World) -> tuple[Action, ...]:
@@ -144,7 +176,8 @@ def _imported(world: World) -> tuple[Action, ...]:
         return ()
     if world.moved and current is not None and not world.held:
         return (*_removed(world), _merged(world, None, {cdi.CRON_CLASS: world.storage_class}))
-    begins = world.outdated and (current is None or world.done or world.failing or world.lost)
+    over = current is None or (world.done and not world.testing) or world.failing or world.lost
+    begins = world.outdated and over
     if not begins and not (world.lost and current == wanted):
         return ()
     gone = _removed(world) if world.outdated and world.failing else ()
@@ -169,7 +202,8 @@ def _said(world: World) -> tuple[Action, ...]:
     held, wanted = meta.status(world.obj), status(world)
     differs = {key: said for key, said in wanted.items() if held.get(key) != said}
     differs.pop("currentImports", None)
-    return (Merge(IMPORT_CRON, world.cron.key, {"status": differs}),) if differs else ()
+    news = [action for each in cronboot.booted(world) for action in cronboot.told(world, each)]
+    return (*news, Merge(IMPORT_CRON, world.cron.key, {"status": differs})) if differs else ()
 
 
 def _made(cron: ImportCron, claim: Obj) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from datavolume_controller import cronboot
 from datavolume_controller.cronworld import World
 from diskyard.api import meta
 from diskyard.api.condition import timed
@@ -16,7 +17,7 @@ POLLED: Final = "Polled"
 
 def status(world: World) -> Obj:
     """What of the status is to stand, for a merge."""
-    conditions = [progressing(world), up_to_date(world), polled(world)]
+    conditions = [progressing(world), up_to_date(world), polled(world), *cronboot.booted(world)]
     current = world.current
     return {
         "sourceFormat": "pvc",
@@ -45,6 +46,11 @@ def up_to_date(world: World) -> Condition:
     """Whether what the source has now is what is used."""
     if world.outdated:
         return Condition(UP_TO_DATE, "False", "Outdated", "Source digest updated since last import")
+    if world.bad or world.illegal:
+        stays = f"DataSource {world.cron.data_source.name} stays where it is"
+        return Condition(UP_TO_DATE, "False", "BootTestFailed", f"{stays}: see the condition BootTested")
+    if world.testing:
+        return Condition(UP_TO_DATE, "False", "BootTestProgressing", "Boot test of the image is progressing")
     if world.current is not None and world.done:
         if world.held:
             held = (

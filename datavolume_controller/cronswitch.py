@@ -23,7 +23,7 @@ def switched(world: World) -> tuple[Action, ...]:
         )
     if world.data_source is None:
         return (Create(DATA_SOURCE, cronimage.source(world)),)
-    ready = world.done and world.current is not None and not world.moved
+    ready = world.good and world.current is not None and not world.moved
     return (
         *(_recorded(world) if ready else ()),
         *_pointed(world, ready=ready),

@@ -7,6 +7,7 @@ from typing import Final
 from datavolume_controller.datasources import Named, named
 from diskyard.api import meta, schedule
 from diskyard.api import pod as pods
+from diskyard.api.boottest import BootTest, Verdict
 from diskyard.api.config import Config
 from diskyard.api.cron import Import, ImportCron
 from diskyard.api.datavolume import Phase
@@ -48,6 +49,14 @@ class World:
     """Where images go now."""
     owner_only: bool = False
     """Whether images are to be ReadWriteOnce there."""
+    boot: BootTest | None = None
+    """How a new image is tried."""
+    illegal: str = ""
+    """Why that cannot be told."""
+    trial: Obj | None = None
+    """The guest that it is tried in."""
+    untested: str = ""
+    """Why that guest, which somebody has described, may not be made."""
 
     @property
     def current(self) -> Import | None:
@@ -79,8 +88,31 @@ class World:
         return self.claim is not None and meta.phase(self.claim) == "Bound" and not meta.deleting(self.claim)
 
     @property
+    def verdict(self) -> Verdict | None:
+        """How the image did in the boot test that is asked for; None: not known."""
+        said = Verdict.from_text(meta.annotations(self.claim or {}).get(cdi.BOOT_TEST, ""))
+        return said if said and self.boot and said.mark == self.boot.mark else None
+
+    @property
+    def testing(self) -> bool:
+        """Whether the image is complete, and to be tried."""
+        return self.done and self.boot is not None and self.verdict is None
+
+    @property
+    def good(self) -> bool:
+        """Whether the image is complete, and has passed every test that is asked for."""
+        return self.done and not self.testing and not self.illegal and not self.bad
+
+    @property
+    def bad(self) -> bool:
+        """Whether the image is complete, and does not boot."""
+        return self.done and self.verdict is not None and bool(self.verdict.failed)
+
+    @property
     def failing(self) -> bool:
-        """Whether the import fails, and perhaps is tried again."""
+        """Whether the import fails, and perhaps is tried again; or its image is no good."""
+        if self.bad:
+            return True
         if self.dv is None:
             return False
         running = meta.condition(self.dv, "Running") or {}

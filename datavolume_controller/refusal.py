@@ -6,7 +6,7 @@ from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.meta import Kind, Obj
-from diskyard.errors import BadRequest, Forbidden, Invalid
+from diskyard.errors import BadRequest, Forbidden, Invalid, NotFound
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import Create, Merge, Tell
 
@@ -29,7 +29,7 @@ class CreateOrExplain:
         """Make it. Raises what the server said."""
         try:
             self.create.carry_out(client)
-        except (Forbidden, Invalid, BadRequest) as refused:
+        except (Forbidden, Invalid, BadRequest, NotFound) as refused:
             reason = QUOTA if "exceeded quota" in str(refused) else _REFUSED
             patch = self.patch(reason, str(refused))
             Tell(self.kind, self.about, reason, str(refused), warning=True).carry_out(client)

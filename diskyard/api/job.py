@@ -191,6 +191,8 @@ class LaunchJob:
     uid: str
     accelerated: bool = False
     """By KVM; otherwise by software emulation."""
+    awaits: str = ""
+    """What its console is to say; empty: nobody waits for anything."""
 
     def to_env(self) -> dict[str, str]:
         """The environment that says this."""
@@ -199,6 +201,7 @@ class LaunchJob:
             kubevirt.ENV_NAME: self.name,
             kubevirt.ENV_UID: self.uid,
             kubevirt.ENV_ACCELERATED: _flag(self.accelerated),
+            **({kubevirt.ENV_AWAITS: self.awaits} if self.awaits else {}),
         }
 
     @classmethod
@@ -209,7 +212,7 @@ class LaunchJob:
         if missing:
             raise InvalidRequest(f"a launcher needs {', '.join(missing)} in its environment")
         namespace, name, uid = (env[name] for name in wanted)
-        return cls(namespace, name, uid, _truth(env, kubevirt.ENV_ACCELERATED))
+        return cls(namespace, name, uid, _truth(env, kubevirt.ENV_ACCELERATED), env.get(kubevirt.ENV_AWAITS, ""))
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,10 @@ class Report:
     """When the state began, RFC 3339."""
     agent: bool = False
     """Whether the agent inside the guest answers."""
+    said: bool = False
+    """Whether its console has said what was awaited."""
+    tail: str = ""
+    """What the console said last, while something is awaited."""
 
     def to_text(self) -> str:
         """JSON without line breaks; what is empty is left out."""
@@ -239,8 +246,9 @@ class Report:
             return None
         if not isinstance(said, dict) or not isinstance(said.get("state"), str):
             return None
-        texts = {name: str(said.get(name) or "")[:1024] for name in ("state", "reason", "message", "since")}
-        return cls(**texts, agent=said.get("agent") is True)
+        names = ("state", "reason", "message", "since", "tail")
+        texts = {name: str(said.get(name) or "")[:1024] for name in names}
+        return cls(**texts, agent=said.get("agent") is True, said=said.get("said") is True)
 
 
 @dataclass(frozen=True)

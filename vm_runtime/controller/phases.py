@@ -182,7 +182,18 @@ def _conditions(subject: Subject, stage: Stage) -> list[Condition]:
         found.append(Condition("AgentConnected", "True"))
     if subject.pod is not None:
         found += _surroundings(subject.pod, subject)
+        found += _console(subject.obj, subject.pod)
     return found
+
+
+def _console(obj: Obj, pod: Obj) -> list[Condition]:
+    """Whether the guest's console has said what somebody waits for, and what it said last."""
+    if not meta.annotations(obj).get(kubevirt.CONSOLE_AWAITS):
+        return []
+    report = report_of(pod)
+    if report is not None and report.said:
+        return [Condition("ConsoleSaid", "True", "Said", report.tail)]
+    return [Condition("ConsoleSaid", "False", "Awaited", report.tail if report else "")]
 
 
 def _agent(pod: Obj) -> bool:

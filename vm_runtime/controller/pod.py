@@ -37,7 +37,8 @@ def launcher_pod(
     obj: Obj, instance: Instance, config: Config, *, accelerated: bool, networked: bool = False
 ) -> Obj:
     """The pod that runs the guest."""
-    job = LaunchJob(instance.namespace, instance.name, instance.uid, accelerated)
+    awaits = meta.annotations(obj).get(kubevirt.CONSOLE_AWAITS, "")
+    job = LaunchJob(instance.namespace, instance.name, instance.uid, accelerated, awaits)
     luggage = pieces(instance)
     worker = Worker(
         container=kubevirt.COMPUTE,

@@ -7,6 +7,7 @@ import re
 import select
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -47,11 +48,19 @@ def plain(line: bytes) -> bytes:
     return _CONTROLS.sub(b"", _ESCAPES.sub(b"", line))
 
 
+def unheard(_: list[bytes]) -> None:
+    """Nobody waits for a word of it."""
+
+
 class Console:
     """The one connection to the serial port's socket, shared: its lines go to the log, its bytes to all who look."""
 
-    def __init__(self, port: Path, shared: Path, out: BinaryIO) -> None:
+    def __init__(
+        self, port: Path, shared: Path, out: BinaryIO, heard: Callable[[list[bytes]], None] = unheard
+    ) -> None:
+        """`heard` is told the lines, also none of them: with each piece, and about once a second."""
         self._out = out
+        self._heard = heard
         self._port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._port.connect(str(port))
         shared.unlink(missing_ok=True)
@@ -125,6 +134,7 @@ class Console:
         viewer.close()
 
     def _write(self, lines: list[bytes]) -> None:
+        self._heard(lines)
         if lines:
             self._out.write(b"".join(line + b"\n" for line in lines))
             self._out.flush()

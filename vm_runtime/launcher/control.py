@@ -61,13 +61,20 @@ class Control:
     def publish(self, report: Report) -> None:
         """Say it to every observer, and to those to come; on return the present ones have been sent it."""
         with self._lock:
-            self._report = replace(report, agent=self._report.agent)
+            before = self._report
+            self._report = replace(report, agent=before.agent, said=before.said, tail=before.tail)
             self._tell()
 
     def tell_agent(self, *, connected: bool) -> None:
         """Say that the agent inside the guest has come, or gone; the rest is as it was."""
         with self._lock:
             self._report = replace(self._report, agent=connected)
+            self._tell()
+
+    def tell_console(self, said: bool, tail: str) -> None:
+        """Say what the console has said of what is awaited; the rest is as it was."""
+        with self._lock:
+            self._report = replace(self._report, said=said, tail=tail)
             self._tell()
 
     def _tell(self) -> None:

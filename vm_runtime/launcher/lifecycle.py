@@ -19,8 +19,9 @@ from diskyard.api.names import derived, kubevirt
 from diskyard.errors import GuestFailed, InvalidRequest
 from vm_runtime.domain.guest import Host, domain
 from vm_runtime.launcher import firmware, hugepages
+from vm_runtime.launcher.awaited import Awaited
 from vm_runtime.launcher.backings import backings
-from vm_runtime.launcher.console import Console
+from vm_runtime.launcher.console import Console, unheard
 from vm_runtime.launcher.control import Control
 from vm_runtime.launcher.daemon import Daemon
 from vm_runtime.launcher.dhcp import DhcpServer
@@ -75,6 +76,7 @@ class Launcher:
     """Where the guest's serial port is heard."""
     _happenings: SimpleQueue[Happening] = field(default_factory=SimpleQueue)
     _ending: Ending | None = None
+    _heard: Callable[[list[bytes]], None] = unheard
     _ran: bool = False
     """It begins halted, which is no pause that anyone asked for."""
 
@@ -98,6 +100,8 @@ class Launcher:
             lease = self._lease()
             if lease:
                 stack.enter_context(DhcpServer(lease))
+            if self.job.awaits:
+                self._heard = Awaited(self.job.awaits, control.tell_console).hear
             console = self._start(instance, daemon, hypervisor, lease)
             if instance.begins_paused:
                 self._ran = True
@@ -170,7 +174,8 @@ class Launcher:
         _log.debug(hypervisor.xml())
         console = None
         if instance.attached("autoattachSerialConsole"):
-            console = Console(private / kubevirt.SERIAL_SOCKET, private / kubevirt.CONSOLE_SOCKET, self.out)
+            port, shared = private / kubevirt.SERIAL_SOCKET, private / kubevirt.CONSOLE_SOCKET
+            console = Console(port, shared, self.out, self._heard)
         if not instance.begins_paused:
             hypervisor.resume()
         return console

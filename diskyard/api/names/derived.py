@@ -79,6 +79,11 @@ def poller(cron: str, uid: str) -> str:
     return f"{fitted('poller', cron, 54)}-{uid[:8]}"
 
 
+def boot_test(cron: str, uid: str) -> str:
+    """`boot-test-<cron>-<first 8 characters of the uid>`: the guest that a cron's new image is tried in."""
+    return f"{fitted('boot-test', cron, 54)}-{uid[:8]}"
+
+
 def launcher_pod(instance: str, uid: str) -> str:
     """`virt-launcher-<instance>-<5 characters of the uid's hash>`: one pod for one life of an instance."""
     return f"{fitted('virt-launcher', instance, 57)}-{_short(uid)}"

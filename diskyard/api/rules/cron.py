@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from diskyard.api import cron, meta, schedule
+from diskyard.api.boottest import boot_test
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi
 from diskyard.api.origin import present
 from diskyard.api.rules import datavolume
-from diskyard.errors import Cause
+from diskyard.errors import Cause, InvalidRequest
 
 NAME_LIMIT: Final = 63
 """Of a label's value: what a cron makes is labelled with its name."""
@@ -22,7 +23,7 @@ def causes(obj: Obj, old: Obj | None) -> Sequence[Cause]:
     """What is wrong with a DataImportCron; nothing: it is admitted."""
     if old is not None:
         if meta.spec(obj) == meta.spec(old):
-            return ()
+            return () if meta.annotations(obj) == meta.annotations(old) else _boot(obj)
         return (Cause("Cannot update DataImportCron Spec", "DataImportCron", "FieldValueDuplicate"),)
     return next((found for rule in _RULES if (found := rule(obj))), ())
 
@@ -121,10 +122,18 @@ def _data_source(obj: Obj) -> Sequence[Cause]:
     return ()
 
 
+def _boot(obj: Obj) -> Sequence[Cause]:
+    try:
+        boot_test(meta.annotations(obj))
+    except InvalidRequest as error:
+        return (Cause(str(error), f"metadata.annotations[{cdi.BOOT_SAYS}]"),)
+    return ()
+
+
 Rule = Callable[[Obj], Sequence[Cause]]
 _RULES: Final[tuple[Rule, ...]] = (
     _name, _source, _settable, _volume, _folder, _schedule, _keep,
     _one_of("GarbageCollect", "garbageCollect", cron.OUTDATED, cron.NEVER),
     _one_of("RetentionPolicy", "retentionPolicy", cron.ALL, cron.NONE),
-    _data_source,
+    _data_source, _boot,
 )  # fmt: skip
