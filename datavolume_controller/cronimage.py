@@ -102,8 +102,10 @@ def _passed(world: World) -> dict[str, str]:
 def _annotations(world: World) -> dict[str, str]:
     """The template's; checksums that a look has verified are in the source by now."""
     said = {key: text for key, text in meta.annotations(world.cron.template).items() if key != cdi.NEWEST}
-    if world.cron.found and world.cron.found.checksum and "http" in world.cron.source:
+    if world.cron.found and world.cron.found.checksum:
         said = {key: text for key, text in said.items() if key not in _SUMS}
+        if "http" not in world.cron.source:  # which has a field for it
+            said[cdi.CHECKSUM] = world.cron.found.checksum
     if cdi.RETAIN_POD in world.cron.annotations:
         said[cdi.RETAIN_POD] = world.cron.annotations[cdi.RETAIN_POD]
     return {**said, cdi.IMMEDIATE_BINDING: "true"}

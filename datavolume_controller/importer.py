@@ -32,7 +32,7 @@ def job(claim: Claim, config: Config) -> ImportJob:
         owner_uid=owner_uid(claim),
         overhead=config.overhead_of(claim.storage_class, claim.block),
         content_type=said.get(cdi.CONTENT_TYPE, "") or "kubevirt",
-        checksum=said.get(cdi.IMPORT_CHECKSUM, ""),
+        checksum=said.get(cdi.IMPORT_CHECKSUM) or said.get(cdi.CHECKSUM, ""),
         checksum_url=said.get(cdi.CHECKSUM_URL, ""),
         signature_url=said.get(cdi.SIGNATURE_URL, ""),
         keyring=cdi.KEYRING_FILE if cdi.KEYRING in said else "",

@@ -7,6 +7,7 @@ checksums names last, in the order of versions.
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -63,9 +64,11 @@ def _order(name: str) -> tuple[tuple[int, int, str], ...]:
 def _listed(job: ImportJob, pattern: str, *, folder: bool) -> Found:
     """What the file of checksums says, signed where a keyring is given: of the URL's file, or of the newest one."""
     if not folder:
-        said = sums.promised(job.endpoint, job.checksum_url, beside(job), job.signature_url, job.keyring)
+        said = sums.promised(
+            job.endpoint, job.checksum_url, partial(beside, job), job.signature_url, job.keyring
+        )
         return _checked(said, "")
-    text = sums.document(job.checksum_url, beside(job), job.signature_url, job.keyring)
+    text = sums.document(job.checksum_url, partial(beside, job), job.signature_url, job.keyring)
     where = shown(job.checksum_url)
     names = {path.rpartition("/")[2] for path, _ in sums.lines(text)}
     name = newest(names, pattern)

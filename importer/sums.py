@@ -9,7 +9,7 @@ import binascii
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -42,23 +42,27 @@ _BAD: Final = {
 """What gpgv says on its status lines (GnuPG, doc/DETAILS) -> words; the first that it says counts."""
 
 
-def promised(image: str, url: str, access: Access, signature: str = "", keyring: str = "") -> Checksum:
+Fetch = Callable[[str, int], bytes]
+"""A small document at a URL, or at most a byte more than so many of it. Raises what a source does."""
+
+
+def promised(image: str, url: str, fetch: Fetch, signature: str = "", keyring: str = "") -> Checksum:
     """The checksum that the file at `url` promises for an image, which it knows by the last part of its name.
 
     `url` and `signature` (detached) are URLs or paths; with a keyring, a signature is demanded: `signature`, or
     one in the file itself. Raises InvalidRequest, ChecksumMismatch, SourceMissing, AccessDenied, SourceUnavailable.
     """
     name = unquote(urlsplit(image).path).rpartition("/")[2]
-    return found(document(url, access, signature, keyring), name, shown(url))
+    return found(document(url, fetch, signature, keyring), name, shown(url))
 
 
-def document(url: str, access: Access, signature: str = "", keyring: str = "") -> str:
+def document(url: str, fetch: Fetch, signature: str = "", keyring: str = "") -> str:
     """The file of checksums itself, as `promised` has it: signed where a keyring is given. Raises the same."""
     if signature and not keyring:
         raise InvalidRequest("a signature needs the public keys that may have made it: give a keyring, too")
-    fetched = _fetched(url, access, MAX_SUMS)
+    fetched = _fetched(url, fetch, MAX_SUMS)
     if keyring:
-        detached = _fetched(signature, access, MAX_SIGNATURE) if signature else None
+        detached = _fetched(signature, fetch, MAX_SIGNATURE) if signature else None
         fetched = verified(fetched, detached, Path(keyring), shown(url))
     return fetched.decode(errors="replace")
 
@@ -198,9 +202,9 @@ def _unescaped(path: str) -> str:
     return re.sub(r"\\(.)", lambda match: meant.get(match[1], match[0]), path)
 
 
-def _fetched(place: str, access: Access, limit: int) -> bytes:
+def _fetched(place: str, fetch: Fetch, limit: int) -> bytes:
     """The small document at a URL or a path, whole."""
-    document = _read(place, limit) if "://" not in place else _got(place, access, limit)
+    document = _read(place, limit) if "://" not in place else fetch(place, limit)
     if len(document) > limit:
         raise InvalidRequest(f"{shown(place)} has more than {limit} bytes: expected a file of checksums")
     return document
@@ -216,7 +220,8 @@ def _read(place: str, limit: int) -> bytes:
         raise InvalidRequest(f"cannot read {place}: {error.strerror}") from error
 
 
-def _got(url: str, access: Access, limit: int) -> bytes:
+def got(url: str, limit: int, access: Access) -> bytes:
+    """A small document of a web server's, or at most a byte more than so many of it. Raises what `get` does."""
     answer = get(url, access, {}, {200})
     try:
         document, view = bytearray(), memoryview(bytearray(64 << 10))

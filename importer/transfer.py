@@ -44,6 +44,8 @@ LOCAL: Final = "file"
 """The source that is a path on this machine; from the command line only."""
 STDIN: Final = "stdin"
 """The source that comes through a pipe; likewise."""
+BUCKETS: Final = ("s3", "gcs")
+_PIECE: Final = 64 << 10
 
 
 def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -> Result:
@@ -138,12 +140,28 @@ def _listed(job: ImportJob) -> Checksum:
     """What a file of checksums says; it is asked with the source's secrets where it lies beside it."""
     from importer import sums
 
-    return sums.promised(job.endpoint, job.checksum_url, beside(job), job.signature_url, job.keyring)
+    return sums.promised(job.endpoint, job.checksum_url, partial(beside, job), job.signature_url, job.keyring)
 
 
-def beside(job: ImportJob) -> Access:
-    """How a file of checksums is asked for: the source's secrets go where the source is, and nowhere else."""
-    return access(job) if same_origin(job.endpoint, job.checksum_url) else public(job)
+def beside(job: ImportJob, url: str, limit: int) -> bytes:
+    """A small document, such as a file of checksums or its signature: at most `limit` bytes and one more.
+
+    The source's secrets go where the source is, and nowhere else; in a bucket it is asked for as the image is.
+    """
+    from importer import sums
+
+    near = same_origin(job.endpoint, url)
+    if near and job.source in BUCKETS:
+        with opened(replace(job, endpoint=url)) as source:
+            return b"" if isinstance(source, Image) else _small(source, limit)
+    return sums.got(url, limit, access(job) if near else public(job))
+
+
+def _small(source: Source, limit: int) -> bytes:
+    document, buf = bytearray(), memoryview(bytearray(min(limit, _PIECE)))
+    while len(document) <= limit and (count := source.readinto(buf, len(document))) != 0:
+        document += buf[: count or 0]
+    return bytes(document)
 
 
 def public(job: ImportJob) -> Access:

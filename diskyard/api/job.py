@@ -279,6 +279,10 @@ class TerminationMessage:
     """Of a block device that is not complete: for the next worker, which may have another pod."""
     phase: str = ""
     """Of a failure: what was being done."""
+    said: bool = False
+    """Of a guest whose console was listened to: whether it said what was awaited."""
+    tail: str = ""
+    """What it said last."""
 
     def to_text(self) -> str:
         """JSON of at most MESSAGE_LIMIT bytes; a long message is cut in its middle."""
@@ -301,6 +305,8 @@ class TerminationMessage:
             "vddkInfo": {"Version": self.vddk.version, "Host": self.vddk.host} if self.vddk else None,
             "labels": dict(self.labels),
             "journal": self.journal,
+            "said": self.said,
+            "tail": self.tail,
         }
         return json.dumps({key: text for key, text in said.items() if text} | {"message": message})
 
@@ -325,6 +331,8 @@ class TerminationMessage:
             vddk=_vddk(said.get("vddkInfo")),
             labels=_texts(said.get("labels")),
             journal=str(said.get("journal") or ""),
+            said=said.get("said") is True,
+            tail=str(said.get("tail") or "")[:1024],
         )
 
 

@@ -200,5 +200,5 @@ def test_what_is_no_cron_is_refused(place: Place) -> None:
     wrong = a_cron("wrong", {"registry": {"url": "docker://registry.example/a:b"}}, schedule="61 * * * *")
     assert "Illegal cron schedule" in place.refusal(wrong)
     folder = a_cron("wrong", {"http": {"url": "http://web.example/images/"}})
-    assert "a folder, which a web server does not list" in place.refusal(folder)
+    assert "a folder, which http does not list" in place.refusal(folder)
     assert "Missing source" in place.refusal(a_cron("wrong", {"blank": {}}))

@@ -1,6 +1,7 @@
 """Looking at sources: which version is there now, by the servers that users have."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from diskyard.api.job import ImportJob
 from diskyard.errors import AccessDenied, DiskyardError, InvalidRequest, SourceMissing
 from importer.poll import found, newest
 from tests.imageserver import ImageServer
-from tests.importer.stores import SECRET, USER, S3Store
+from tests.importer.stores import SECRET, USER, GcsStore, S3Store
 
 
 def http(url: str, **more: str) -> ImportJob:
@@ -89,3 +90,29 @@ def test_a_kind_without_versions_is_refused(tmp_path: Path) -> None:
 def test_numbers_count_as_numbers() -> None:
     assert newest(["os-9", "os-10", "os-1"], "os-*") == "os-10"
     assert newest(["a"], "b*") is None
+
+
+def test_a_private_buckets_checksums_are_asked_for_as_its_images_are(swift: S3Store) -> None:
+    digest = hashlib.sha256(b"an image").hexdigest()
+    swift.put(b"an image", "sums/os-1.img")
+    swift.put(f"{digest}  os-1.img\n".encode(), "sums/SHA256SUMS")
+    asked = replace(s3(swift, "sums/"), checksum_url=swift.url("sums/SHA256SUMS"))
+    said = found(asked, "os-*.img")
+    assert (said.url, said.checksum) == (swift.url("sums/os-1.img"), f"sha256:{digest}")
+    with pytest.raises(AccessDenied):
+        found(replace(asked, secret_key="wrong"))
+
+
+def test_another_generation_of_an_object_is_another_version(gcs: GcsStore) -> None:
+    job = ImportJob("gcs", gcs.url(gcs.put(b"one", "poll.img")), anonymous=True)
+    first = found(job)
+    assert first == found(job)
+    gcs.put(b"two", "poll.img")
+    assert found(job).digest != first.digest
+
+
+def test_the_checksums_in_googles_bucket_name_the_newest_object(gcs: GcsStore) -> None:
+    lines = [f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n" for name in ("os-9.img", "os-10.img")]
+    gcs.put("".join(lines).encode(), "os/SHA256SUMS")
+    asked = ImportJob("gcs", gcs.url("os/"), anonymous=True, checksum_url=gcs.url("os/SHA256SUMS"))
+    assert found(asked).url == gcs.url("os/os-10.img")

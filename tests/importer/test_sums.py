@@ -6,17 +6,19 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from diskyard.errors import ChecksumMismatch, DiskyardError, InvalidRequest, SourceMissing
 from importer.request import Access
-from importer.sums import MAX_SUMS, found, lines, promised
+from importer.sums import MAX_SUMS, found, got, lines, promised
 from tests.imageserver import ImageServer
 
 IMAGE = "https://images.example/releases/disk%20one.qcow2?token=1"
 NAME = "disk one.qcow2"
+WEB = partial(got, access=Access())
 MD5, SHA1, SHA256, SHA512 = "a" * 32, "b" * 40, "c" * 64, "d" * 128
 
 
@@ -78,18 +80,18 @@ def test_a_file_is_found_by_url_and_by_path(images: ImageServer, tmp_path: Path)
     (tmp_path / "SHA256SUMS").write_text(text)
 
     for place in (images.url("SHA256SUMS"), str(tmp_path / "SHA256SUMS")):
-        assert promised(IMAGE, place, Access()).hex == SHA256
+        assert promised(IMAGE, place, WEB).hex == SHA256
 
 
 def test_a_file_that_is_missing_or_too_large_is_refused(images: ImageServer, tmp_path: Path) -> None:
     (images.root / "LARGE").write_bytes(bytes(MAX_SUMS + 1))
 
     with pytest.raises(SourceMissing, match="404"):
-        promised(IMAGE, images.url("none"), Access())
+        promised(IMAGE, images.url("none"), WEB)
     with pytest.raises(SourceMissing, match="there is no file"):
-        promised(IMAGE, str(tmp_path / "none"), Access())
+        promised(IMAGE, str(tmp_path / "none"), WEB)
     with pytest.raises(InvalidRequest, match=f"more than {MAX_SUMS} bytes"):
-        promised(IMAGE, images.url("LARGE"), Access())
+        promised(IMAGE, images.url("LARGE"), WEB)
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ TEXT = f"{SHA256}  {NAME}\n- dashed\n".encode()
 def test_a_detached_signature_is_verified(release: Release, armour: str) -> None:
     signature = release.signer.gpg(armour, "--detach-sign", given=TEXT)
 
-    said = promised(IMAGE, release.sums(TEXT), Access(), release.signature(signature), release.keyring)
+    said = promised(IMAGE, release.sums(TEXT), WEB, release.signature(signature), release.keyring)
 
     assert said.hex == SHA256
 
@@ -168,22 +170,22 @@ def test_a_signature_in_line_is_verified_and_what_is_around_it_is_not_believed(r
     signed = release.signer.gpg("--clearsign", given=TEXT)
     around = f"{'e' * 64}  {NAME}\n".encode()
 
-    assert promised(IMAGE, release.sums(signed), Access(), keyring=release.keyring).hex == SHA256
-    assert promised(IMAGE, release.sums(around + signed), Access(), keyring=release.keyring).hex == SHA256
-    assert promised(IMAGE, release.sums(signed + around), Access(), keyring=release.keyring).hex == SHA256
+    assert promised(IMAGE, release.sums(signed), WEB, keyring=release.keyring).hex == SHA256
+    assert promised(IMAGE, release.sums(around + signed), WEB, keyring=release.keyring).hex == SHA256
+    assert promised(IMAGE, release.sums(signed + around), WEB, keyring=release.keyring).hex == SHA256
 
 
 def test_a_signature_in_line_does_not_hide_the_lines_from_those_who_have_no_keyring(release: Release) -> None:
     signed = release.signer.gpg("--clearsign", given=TEXT)
 
-    assert promised(IMAGE, release.sums(signed), Access()).hex == SHA256
+    assert promised(IMAGE, release.sums(signed), WEB).hex == SHA256
 
 
 def test_an_armoured_keyring_is_read(release: Release) -> None:
     keyring = release.signer.keyring(release.folder / "keys.asc", "--armor")
     signed = release.signer.gpg("--clearsign", given=TEXT)
 
-    assert promised(IMAGE, release.sums(signed), Access(), keyring=str(keyring)).hex == SHA256
+    assert promised(IMAGE, release.sums(signed), WEB, keyring=str(keyring)).hex == SHA256
 
 
 def test_a_file_that_was_changed_after_it_was_signed_is_refused_with_the_key(release: Release) -> None:
@@ -191,7 +193,7 @@ def test_a_file_that_was_changed_after_it_was_signed_is_refused_with_the_key(rel
     changed = release.sums(TEXT.replace(b"c", b"e"))
 
     with pytest.raises(ChecksumMismatch, match=f"does not match the file: key {release.signer.key}"):
-        promised(IMAGE, changed, Access(), signature, release.keyring)
+        promised(IMAGE, changed, WEB, signature, release.keyring)
 
 
 def test_a_stranger_s_signature_is_refused_with_the_key(release: Release) -> None:
@@ -200,14 +202,14 @@ def test_a_stranger_s_signature_is_refused_with_the_key(release: Release) -> Non
     with pytest.raises(
         ChecksumMismatch, match=f"key that is not in the keyring: key {release.stranger.key}, keyring"
     ):
-        promised(IMAGE, release.sums(TEXT), Access(), signature, release.keyring)
+        promised(IMAGE, release.sums(TEXT), WEB, signature, release.keyring)
 
 
 def test_no_signature_where_a_keyring_wants_one_is_refused(release: Release) -> None:
     with pytest.raises(ChecksumMismatch, match="is not signed"):
-        promised(IMAGE, release.sums(TEXT), Access(), keyring=release.keyring)
+        promised(IMAGE, release.sums(TEXT), WEB, keyring=release.keyring)
     with pytest.raises(ChecksumMismatch, match="is none"):
-        promised(IMAGE, release.sums(TEXT), Access(), release.signature(b"nonsense"), release.keyring)
+        promised(IMAGE, release.sums(TEXT), WEB, release.signature(b"nonsense"), release.keyring)
 
 
 def test_what_makes_no_sense_is_told(release: Release) -> None:
@@ -220,4 +222,4 @@ def test_what_makes_no_sense_is_told(release: Release) -> None:
 
     for place, keyring, kind, words in refusals:
         with pytest.raises(kind, match=words):
-            promised(IMAGE, release.sums(TEXT), Access(), place, keyring)
+            promised(IMAGE, release.sums(TEXT), WEB, place, keyring)

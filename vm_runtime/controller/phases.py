@@ -190,10 +190,12 @@ def _console(obj: Obj, pod: Obj) -> list[Condition]:
     """Whether the guest's console has said what somebody waits for, and what it said last."""
     if not meta.annotations(obj).get(kubevirt.CONSOLE_AWAITS):
         return []
-    report = report_of(pod)
-    if report is not None and report.said:
-        return [Condition("ConsoleSaid", "True", "Said", report.tail)]
-    return [Condition("ConsoleSaid", "False", "Awaited", report.tail if report else "")]
+    ended = pods.facts(pod).end
+    found = (report_of(pod), TerminationMessage.from_text(ended.message) if ended else None)
+    tail = next((each.tail for each in reversed(found) if each and each.tail), "")
+    if any(each and each.said for each in found):
+        return [Condition("ConsoleSaid", "True", "Said", tail)]
+    return [Condition("ConsoleSaid", "False", "Awaited", tail)]
 
 
 def _agent(pod: Obj) -> bool:

@@ -20,17 +20,19 @@ class Awaited:
         self._words = words.encode()
         self._tell = tell
         self._clock = clock
-        self._tail = self._told = ""
+        self.said = False
+        self.tail = ""
+        """Its last words."""
+        self._told = ""
         self._next = 0.0
-        self._said = False
 
     def hear(self, lines: list[bytes]) -> None:
         """Take note; with no lines, tell what was kept back."""
-        if self._said:
+        if self.said:
             return
-        self._said = any(self._words in line for line in lines)
+        self.said = any(self._words in line for line in lines)
         said = b"\n".join(line for line in lines if line.strip())
-        self._tail = f"{self._tail}\n{said.decode(errors='replace')}".strip()[-TAIL:]
-        if self._said or (self._tail != self._told and self._clock() >= self._next):
-            self._told, self._next = self._tail, self._clock() + PAUSE
-            self._tell(self._said, self._tail)
+        self.tail = f"{self.tail}\n{said.decode(errors='replace')}".strip()[-TAIL:]
+        if self.said or (self.tail != self._told and self._clock() >= self._next):
+            self._told, self._next = self.tail, self._clock() + PAUSE
+            self._tell(self.said, self.tail)

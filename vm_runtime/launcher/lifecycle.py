@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import BinaryIO, Final
@@ -76,7 +76,7 @@ class Launcher:
     """Where the guest's serial port is heard."""
     _happenings: SimpleQueue[Happening] = field(default_factory=SimpleQueue)
     _ending: Ending | None = None
-    _heard: Callable[[list[bytes]], None] = unheard
+    _awaited: Awaited | None = None
     _ran: bool = False
     """It begins halted, which is no pause that anyone asked for."""
 
@@ -101,7 +101,7 @@ class Launcher:
             if lease:
                 stack.enter_context(DhcpServer(lease))
             if self.job.awaits:
-                self._heard = Awaited(self.job.awaits, control.tell_console).hear
+                self._awaited = Awaited(self.job.awaits, control.tell_console)
             console = self._start(instance, daemon, hypervisor, lease)
             if instance.begins_paused:
                 self._ran = True
@@ -118,7 +118,8 @@ class Launcher:
             end = self._follow(control, daemon, hypervisor)
             if console:
                 console.drain(LAST_WORDS)
-            return end
+            heard = self._awaited
+            return replace(end, said=heard.said, tail=heard.tail) if heard else end
 
     def _arrival(self) -> Instance | None:
         """The instance, once its file is complete; None: asked to stop meanwhile."""
@@ -175,7 +176,7 @@ class Launcher:
         console = None
         if instance.attached("autoattachSerialConsole"):
             port, shared = private / kubevirt.SERIAL_SOCKET, private / kubevirt.CONSOLE_SOCKET
-            console = Console(port, shared, self.out, self._heard)
+            console = Console(port, shared, self.out, self._awaited.hear if self._awaited else unheard)
         if not instance.begins_paused:
             hypervisor.resume()
         return console

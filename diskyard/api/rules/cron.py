@@ -16,7 +16,9 @@ NAME_LIMIT: Final = 63
 """Of a label's value: what a cron makes is labelled with its name."""
 SOURCES: Final = ("registry", "pvc", "http", "s3", "gcs")
 _UNSETTABLE: Final = ("sourceRef", "contentType", "checkpoints", "finalCheckpoint")
-_FOLDERS: Final = ("http", "s3")
+_FOLDERS: Final = ("http", "s3", "gcs")
+_LISTED: Final = ("http", "gcs")
+"""Folders that cannot be listed but by a file of checksums."""
 
 
 def causes(obj: Obj, old: Obj | None) -> Sequence[Cause]:
@@ -62,7 +64,7 @@ def _volume(obj: Obj) -> Sequence[Cause]:
 
 
 def _folder(obj: Obj) -> Sequence[Cause]:
-    """A pattern is over the files of a folder, which a web server does not list."""
+    """A pattern is over the files of a folder, which neither a web server nor Google's bucket lists for us."""
     template = _template(obj)
     source = meta.spec(template)["source"]
     kind = present(source)[0]
@@ -70,20 +72,17 @@ def _folder(obj: Obj) -> Sequence[Cause]:
     folder = str(source[kind].get("url") or "").partition("?")[0].endswith("/")
     field = f"spec.template.spec.source.{kind}.url"
     if folder and kind in _FOLDERS:
-        if kind == "http" and cdi.CHECKSUM_URL not in said:
+        if kind in _LISTED and cdi.CHECKSUM_URL not in said:
             message = (
-                "Illegal source URL: it ends in / and so is a folder, which a web server does not list; name the file "
+                f"Illegal source URL: it ends in / and so is a folder, which {kind} does not list; name the file "
                 f"of checksums that tells what is in it (annotation {cdi.CHECKSUM_URL} of the template), or one file"
             )
             return (Cause(message, field),)
         return ()
-    if folder and kind == "gcs":
-        message = (
-            "Illegal source URL: it ends in /, and folders are served for s3 and http only: name one object"
-        )
-        return (Cause(message, field),)
     if cdi.NEWEST in said:
-        message = f"Illegal {cdi.NEWEST}: it chooses among the files of a folder; end the URL (s3, http) in /"
+        message = (
+            f"Illegal {cdi.NEWEST}: it chooses among the files of a folder; end the URL (s3, http, gcs) in /"
+        )
         return (Cause(message, f"metadata.annotations[{cdi.NEWEST}]"),)
     return ()
 
