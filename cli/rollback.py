@@ -6,7 +6,8 @@ import click
 
 from cli.reach import client_of, reaching
 from diskyard.api import meta
-from diskyard.api.cron import last_used, standing_for
+from diskyard.api.boottest import Verdict
+from diskyard.api.cron import last_used, made, standing_for
 from diskyard.api.meta import CLAIM, DATA_SOURCE, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.errors import InvalidRequest
@@ -49,9 +50,16 @@ def kept(client: Client, obj: Obj) -> dict[str, Obj]:
             "Change its spec.source yourself"
         )
     found = client.list(CLAIM, Selection(meta.namespace(obj), f"{cdi.CRON_LABEL}={cron}")).items
-    whole = [each for each in found if meta.annotations(each).get(cdi.POD_PHASE) == "Succeeded"]
+    whole = [each for each in found if made(meta.name(obj), each) and _good(each)]
     last_first = sorted(whole, key=last_used, reverse=True)
     return {meta.name(each): each for each in last_first}
+
+
+def _good(claim: Obj) -> bool:
+    """Whether an image is complete, and has failed no boot test."""
+    verdict = Verdict.from_text(meta.annotations(claim).get(cdi.BOOT_TEST, ""))
+    whole = meta.annotations(claim).get(cdi.POD_PHASE) == "Succeeded"
+    return whole and not (verdict and verdict.failed)
 
 
 def image_before(obj: Obj, images: dict[str, Obj]) -> str:

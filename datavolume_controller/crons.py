@@ -15,7 +15,7 @@ from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
 from diskyard.api import meta
 from diskyard.api.boottest import BootTest, boot_test
-from diskyard.api.cron import Import, ImportCron, import_cron
+from diskyard.api.cron import Import, ImportCron, import_cron, made
 from diskyard.api.meta import (
     CDI_CONFIG,
     CLAIM,
@@ -31,7 +31,6 @@ from diskyard.api.meta import (
     Obj,
 )
 from diskyard.api.names import cdi, derived
-from diskyard.api.poll import image, named
 from diskyard.api.storage import default_class, storage_class
 from diskyard.api.user import User, account
 from diskyard.errors import InvalidRequest
@@ -111,7 +110,7 @@ class Crons:
             rival=_rival(client, cron, data_source),
             origin=find(client, CLAIM, Key(origin["name"], origin["namespace"])) if origin else None,
             denied=denied,
-            images=tuple(each for each in found_by(client, IMAGES, key) if _made(cron, each)),
+            images=tuple(each for each in found_by(client, IMAGES, key) if made(cron.data_source.name, each)),
             storage_class=chosen,
             owner_only=owner_only,
             boot=boot,
@@ -204,12 +203,6 @@ def _said(world: World) -> tuple[Action, ...]:
     differs.pop("currentImports", None)
     news = [action for each in cronboot.booted(world) for action in cronboot.told(world, each)]
     return (*news, Merge(IMPORT_CRON, world.cron.key, {"status": differs})) if differs else ()
-
-
-def _made(cron: ImportCron, claim: Obj) -> bool:
-    """Whether a claim is an image of the cron's: labels are anybody's, and disks of guests may have got them, too."""
-    digest = meta.annotations(claim).get(cdi.DIGEST, "")
-    return named(digest) and image(cron.data_source.name, digest) == meta.name(claim)
 
 
 def _rival(client: Client, cron: ImportCron, data_source: Obj | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from diskyard.api import meta
 from diskyard.api.meta import Key, Obj
 from diskyard.api.names import cdi
-from diskyard.api.poll import Found, named
+from diskyard.api.poll import Found, image, named
 
 KEPT: Final = 3
 NEVER: Final = "Never"
@@ -98,6 +98,12 @@ def import_cron(obj: Obj) -> ImportCron:
         current=_import(imports[0]) if imports else None,
         imported=str(_object(status.get("lastImportedPVC")).get("name") or ""),
     )
+
+
+def made(data_source: str, claim: Obj) -> bool:
+    """Whether a claim is an image of that DataSource's cron: labels are anybody's, also of disks of guests."""
+    digest = meta.annotations(claim).get(cdi.DIGEST, "")
+    return named(digest) and image(data_source, digest) == meta.name(claim)
 
 
 def last_used(claim: Obj) -> str:

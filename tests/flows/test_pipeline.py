@@ -30,6 +30,7 @@ from tests.importer.stores import SECRET, USER, S3Store, swift_store
 
 pytestmark = [
     pytest.mark.guest,
+    pytest.mark.timeout(600),  # six boots under software emulation
     pytest.mark.skipif(not shutil.which("libvirtd"), reason="needs libvirt"),
 ]
 SAYS = "Release "
