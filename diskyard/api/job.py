@@ -212,7 +212,9 @@ class LaunchJob:
         if missing:
             raise InvalidRequest(f"a launcher needs {', '.join(missing)} in its environment")
         namespace, name, uid = (env[name] for name in wanted)
-        return cls(namespace, name, uid, _truth(env, kubevirt.ENV_ACCELERATED), env.get(kubevirt.ENV_AWAITS, ""))
+        return cls(
+            namespace, name, uid, _truth(env, kubevirt.ENV_ACCELERATED), env.get(kubevirt.ENV_AWAITS, "")
+        )
 
 
 @dataclass(frozen=True)
