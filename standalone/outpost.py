@@ -18,9 +18,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from diskyard.api import meta
-from diskyard.api.meta import CONFIG_MAP, NAMESPACE, STORAGE_CLASS, Key, Obj
+from diskyard.api.meta import CONFIG_MAP, NAMESPACE, SNAPSHOT_CLASS, STORAGE_CLASS, Key, Obj
 from diskyard.api.names import cdi, kubevirt
-from diskyard.errors import AlreadyExists, Busy, InvalidRequest
+from diskyard.errors import AlreadyExists, Busy, InvalidRequest, NotFound
 from diskyard.kube.client import Client
 from diskyard.kube.http import HttpClient, connect
 from diskyard.kube.reconcile import find
@@ -35,6 +35,7 @@ from standalone.guests import GuestControl
 from standalone.node import heartbeat
 from standalone.node.heartbeat import NO_NETWORK, Machine
 from standalone.node.log import LogOptions
+from standalone.storage import snapshot
 from standalone.storage.volume import storage_classes
 from standalone.wire import kubelet
 from standalone.wire.doors import Guests
@@ -197,8 +198,11 @@ def _stay_with(client: Client, directory: Directory) -> None:
 
 
 def _make_classes(client: Client) -> None:
-    """Our storage classes where their names are free; never the cluster's default."""
+    """Our storage classes where their names are free, never the cluster's default; that of snapshots where it has any."""
     for each in storage_classes():
         kept = {name: text for name, text in meta.annotations(each).items() if name != cdi.DEFAULT_CLASS}
         with suppress(AlreadyExists):
             client.create(STORAGE_CLASS, {**each, "metadata": {**meta.meta(each), "annotations": kept}})
+    for each in snapshot.classes():
+        with suppress(AlreadyExists, NotFound):
+            client.create(SNAPSHOT_CLASS, each)

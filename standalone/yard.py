@@ -15,7 +15,7 @@ from typing import Final
 import datavolume_controller
 from datavolume_controller import metrics
 from datavolume_controller.progress import Scraper
-from diskyard.api.meta import KUBEVIRT, STORAGE_CLASS, Key
+from diskyard.api.meta import KUBEVIRT, SNAPSHOT_CLASS, STORAGE_CLASS, Key
 from diskyard.api.names import kubevirt
 from diskyard.web import server, tls
 from standalone import uploads
@@ -36,6 +36,7 @@ from standalone.node.network.network import Wish, opened
 from standalone.node.services import Services
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from standalone.seed import seed
+from standalone.storage import snapshot
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
 from standalone.wire import figures
@@ -85,7 +86,8 @@ class Yard(AbstractContextManager["Yard"]):
             yard = cls(directory, stack, means, say)
             yard._rules = rules
             provide(objects)
-            first = seed(objects, [(STORAGE_CLASS, each) for each in storage_classes()])
+            classes = [(STORAGE_CLASS, each) for each in storage_classes()]
+            first = seed(objects, [*classes, *((SNAPSHOT_CLASS, each) for each in snapshot.classes())])
             door = Door(objects, tokens(directory.pki))
             rules.serve(objects, door.policy)
             objects.answer("token", door.accounts.issue)

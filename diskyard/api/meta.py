@@ -154,10 +154,14 @@ REPLICA_SET: Final = Kind(
 )  # fmt: skip
 
 SNAPSHOT_CLASS: Final = Kind(
-    "snapshot.storage.k8s.io", "v1", "VolumeSnapshotClass", "volumesnapshotclasses", namespaced=False
-)
-SNAPSHOT: Final = Kind("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots")
-"""These two come with the storage of a cluster, or not at all."""
+    "snapshot.storage.k8s.io", "v1", "VolumeSnapshotClass", "volumesnapshotclasses", namespaced=False,
+    short=("vsclass", "vsclasses"),
+)  # fmt: skip
+SNAPSHOT_CONTENT: Final = Kind(
+    "snapshot.storage.k8s.io", "v1", "VolumeSnapshotContent", "volumesnapshotcontents", namespaced=False,
+    short=("vsc", "vscs"),
+)  # fmt: skip
+SNAPSHOT: Final = Kind("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots", short=("vs",))
 INGRESS: Final = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
 """Of a cluster; a yard has none."""
 
@@ -174,7 +178,10 @@ OUR_KINDS: Final[tuple[Kind, ...]] = (
 )  # fmt: skip
 """What comes from the CRDs in charts/diskyard/crds."""
 
-KINDS: Final[tuple[Kind, ...]] = CORE_KINDS + OUR_KINDS
+SNAPSHOT_KINDS: Final[tuple[Kind, ...]] = (SNAPSHOT_CLASS, SNAPSHOT_CONTENT, SNAPSHOT)
+"""What comes from diskyard/crds/snapshots on a yard; on a cluster with its storage, or not at all."""
+
+KINDS: Final[tuple[Kind, ...]] = CORE_KINDS + OUR_KINDS + SNAPSHOT_KINDS
 
 
 def meta(obj: Obj) -> dict[str, Any]:

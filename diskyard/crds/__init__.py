@@ -1,6 +1,8 @@
-"""Our CustomResourceDefinitions as this installation carries them.
+"""The CustomResourceDefinitions that this installation carries: ours, and those of snapshots.
 
-In a wheel the YAML files lie beside this module; in a checkout they are the Helm chart's own.
+In a wheel the YAML files lie beside this module; in a checkout ours are the Helm chart's own. Those of snapshots are
+Kubernetes' (kubernetes-csi/external-snapshotter, with its names, fields and rules): a cluster has them from its
+storage, or not at all, so that no chart brings them.
 """
 
 from pathlib import Path
@@ -24,6 +26,15 @@ def folder() -> Path:
 
 
 def definitions() -> tuple[Obj, ...]:
-    """Every CustomResourceDefinition, in order of file name."""
+    """Every CustomResourceDefinition of ours, in order of file name."""
+    return _read(folder())
+
+
+def snapshots() -> tuple[Obj, ...]:
+    """The CustomResourceDefinitions of VolumeSnapshots, their classes and contents."""
+    return _read(_HERE / "snapshots")
+
+
+def _read(place: Path) -> tuple[Obj, ...]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
-    return tuple(yaml.load(path.read_bytes(), loader) for path in sorted(folder().glob("*.yaml")))
+    return tuple(yaml.load(path.read_bytes(), loader) for path in sorted(place.glob("*.yaml")))

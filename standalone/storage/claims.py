@@ -8,11 +8,11 @@ from typing import Final
 
 from diskyard.api import meta, quantity
 from diskyard.api import pod as api_pod
-from diskyard.api.meta import CLAIM, POD, STORAGE_CLASS, VOLUME, Key, Kind, Obj
+from diskyard.api.meta import CLAIM, POD, SNAPSHOT, STORAGE_CLASS, VOLUME, Key, Kind, Obj
 from diskyard.api.names import cdi, derived, kubernetes
 from diskyard.kube.client import Client, Selection
 from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, Tell, find
-from standalone.storage import match, volume
+from standalone.storage import match, snapshot, volume
 from standalone.storage.action import Grow, Make, Name, Promise, Room, Take
 from standalone.storage.sourced import Duplicate, Original, misfit, original, told
 
@@ -68,6 +68,7 @@ class Claims:
             POD: _claims_of,
             VOLUME: self._woken,
             STORAGE_CLASS: lambda _: tuple(self._pending),
+            SNAPSHOT: lambda obj: (Key(snapshot.claim(obj), meta.namespace(obj)), *self._pending),
         }
 
     def gather(self, client: Client, key: Key) -> World | None:
@@ -310,17 +311,17 @@ def _copied(world: World) -> Plan | None:
     path = world.room.place.volume(derived.volume(meta.uid(world.claim)))
     if copy is not None and copy.over and not copy.failure and path.exists():
         made = _provision(world) if world.alone else Plan(_made(world)[1])
-        return Plan((*made.actions, told(world.claim, copy)))
+        return Plan((*made.actions, told(CLAIM, world.claim, copy)))
     if copy is not None and not copy.over:
         return Plan(requeue_after=_COPYING)
-    if why or (source.volume is None):
+    if why:
         return _failed(world, why)
     if hindered := _impossible(world):
         return hindered
-    begun = Duplicate(world.key, world.room.place.volume(meta.name(source.volume)), path, world.room.copies)
+    begun = Duplicate(world.key, source.path(world.room.place), path, world.room.copies)
     if copy is None:
         return Plan((begun,), _COPYING)
-    plan = _failed(world, f'persistentvolumeclaim "{source.name}" was not copied: {copy.failure}')
+    plan = _failed(world, f"{source.word} was not copied: {copy.failure}")
     return Plan((*plan.actions, begun), LOOK_AGAIN)
 
 
@@ -377,8 +378,9 @@ def _is_default(storage_class: Obj) -> bool:
 
 
 def _used(client: Client, key: Key) -> bool:
-    """Whether a pod that has begun, and is not over, mounts the claim."""
-    return any(
+    """Whether a pod that has begun, and is not over, mounts the claim; or a snapshot is being taken of it."""
+    taken = client.list(SNAPSHOT, Selection(namespace=key.namespace)).items
+    return any(snapshot.taking(each, key.name) for each in taken) or any(
         key.name in api_pod.claims(each)
         and meta.spec(each).get("nodeName")
         and meta.phase(each) not in ("Succeeded", "Failed")

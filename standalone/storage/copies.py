@@ -44,7 +44,7 @@ class Copy:
 
 
 class Copies:
-    """The copies of one node, each on a thread of its own, known by the claim that it is for."""
+    """The copies of one node, each on a thread of its own, known by the claim (or content of a snapshot) it is for."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,6 +69,15 @@ class Copies:
         with self._lock:
             self._known.pop(claim, None)
 
+    def stop(self, claim: Key) -> None:
+        """Have the copy end, if it is under way; forget it, if it is over."""
+        with self._lock:
+            held = self._known.get(claim)
+            if held is not None and held.over:
+                del self._known[claim]
+            elif held is not None:
+                held.stopped.set()
+
     def drop(self, claim: Key) -> None:
         """The claim is gone: nothing more is copied for it. What is complete may be another claim's by now."""
         with self._lock:
@@ -82,8 +91,10 @@ def _run(copy: Copy, source: Path) -> None:
     try:
         shutil.rmtree(part, ignore_errors=True)
         loop.flush(source)
+        part.parent.mkdir(mode=0o700, exist_ok=True)
         with _opened(source) as folder:
             _directory(folder, part, copy)
+            _stayed(folder, source)
         linux.sync_volume(part)
         part.rename(copy.path)
     except (OSError, DiskyardError) as error:
@@ -93,6 +104,14 @@ def _run(copy: Copy, source: Path) -> None:
     if copy.stopped.is_set():
         shutil.rmtree(copy.path, ignore_errors=True)
     copy.over = True
+
+
+def _stayed(folder: int, source: Path) -> None:
+    """Whoever takes a volume away renames it first: whole is only what was copied before. Raises SourceChanged."""
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(folder), source.stat()):
+            return
+    raise SourceChanged(f"{source.name} was deleted while it was copied: nothing is kept of the copy")
 
 
 @contextmanager
@@ -123,17 +142,21 @@ def _directory(source: int, target: Path, copy: Copy) -> None:
 
 
 def _file(source: int, target: Path, copy: Copy) -> None:
-    """A file with its holes; by reflink where that works. Raises SourceChanged where it is written to meanwhile."""
+    """A file with its holes; by reflink, of one moment, where that works.
+
+    Raises SourceChanged where it is written to while its bytes are copied.
+    """
     before = os.fstat(source)
     with target.open("xb") as file:
         if not stat.S_ISREG(before.st_mode):
             raise SourceChanged(f"{target.name} was replaced while it was copied")
-        if not linux.reflinked(file.fileno(), source):
+        shared = linux.reflinked(file.fileno(), source)
+        if not shared:
             copy.reflinked = copy.reflinked and not before.st_size
             os.truncate(file.fileno(), before.st_size)
             _extents(source, file.fileno(), before.st_size, copy.stopped.is_set)
     after = os.fstat(source)
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+    if not shared and (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise SourceChanged(f"{target.name} was written to while it was copied: stop whoever uses the source")
     _alike(before, target)
 
@@ -143,7 +166,7 @@ def _extents(source: int, target: int, size: int, stopped: Callable[[], bool]) -
         at = start
         while not hole and at < start + length:
             if stopped():
-                raise Stopped("the claim that the copy was for is gone")
+                raise Stopped("what the copy was for is gone")
             os.lseek(target, at, os.SEEK_SET)
             count = os.sendfile(target, source, at, min(_AT_ONCE, start + length - at))
             if not count:

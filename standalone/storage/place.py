@@ -1,5 +1,7 @@
 """Where volumes lie: one directory a PersistentVolume, on one file system whose room is promised only once.
 
+Snapshots lie among them, in a directory whose name no volume can have, so that both are on one file system.
+
 Volumes that somebody made by hand lie elsewhere on this machine, where the operator allows it.
 """
 
@@ -10,8 +12,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
+from diskyard import linux
 from diskyard.api.pod import WORKER_UID
 from diskyard.api.quantity import GIB
 from standalone.storage import loop
@@ -20,6 +24,7 @@ from standalone.storage.copies import UNFINISHED
 RESERVE: Final = GIB
 """Bytes that are never promised (of a small file system, a twentieth): logs and objects lie there too."""
 _DOOMED: Final = ".deleting"
+_SNAPSHOTS: Final = ".snapshots"
 _SYSTEMS_OWN: Final = "lost+found"
 """What every ext4 has in its root."""
 
@@ -37,6 +42,17 @@ class Place:
     def volume(self, name: str) -> Path:
         """The directory of the PersistentVolume of that name."""
         return self.volumes / name
+
+    def snapshot(self, handle: str) -> Path:
+        """The directory of the snapshot of that name."""
+        return self.volumes / _SNAPSHOTS / handle
+
+    def shares(self) -> bool:
+        """Whether files there can share their blocks: a copy then needs no room."""
+        with TemporaryFile(dir=self.volumes) as one, TemporaryFile(dir=self.volumes) as other:
+            one.write(bytes(4096))
+            one.flush()
+            return linux.reflinked(other.fileno(), one.fileno())
 
     def free(self) -> int:
         """Bytes that can still be written there."""
@@ -69,18 +85,20 @@ class Place:
 
     def remove(self, name: str, block: bool) -> None:
         """Take a volume away. Renamed first: no half-deleted directory is ever found under its name."""
-        path, doomed = self.volume(name), self.volume(name + _DOOMED)
+        path = self.volume(name)
         if block and path.exists():
             loop.detach(path)
-        shutil.rmtree(doomed, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        _take_away(path)
+
+    def discard(self, handle: str) -> None:
+        """Take a snapshot away, in the same way."""
+        _take_away(self.snapshot(handle))
 
     def sweep(self) -> None:
         """Finish the removals that a crash has interrupted; forget the copies."""
-        for path in (*self.volumes.glob(f"*{_DOOMED}"), *self.volumes.glob(f"*{UNFINISHED}")):
-            shutil.rmtree(path, ignore_errors=True)
+        for folder in (self.volumes, self.volumes / _SNAPSHOTS):
+            for path in (*folder.glob(f"*{_DOOMED}"), *folder.glob(f"*{UNFINISHED}")):
+                shutil.rmtree(path, ignore_errors=True)
 
     def refusal(self, path: Path) -> str:
         """Why a path of this machine may not be named; empty: it may. No link leads out of what is allowed."""
@@ -124,10 +142,20 @@ class Place:
         return min(RESERVE, found.f_frsize * found.f_blocks // 20)
 
     def _used(self, name: str) -> int:
-        """Bytes that a volume's files take on the disk."""
-        return sum(
-            _blocks(Path(folder, file)) for folder, _, files in os.walk(self.volume(name)) for file in files
-        )
+        return allocated(self.volume(name))
+
+
+def allocated(directory: Path) -> int:
+    """Bytes that the files in a directory take on the disk."""
+    return sum(_blocks(Path(folder, file)) for folder, _, files in os.walk(directory) for file in files)
+
+
+def _take_away(path: Path) -> None:
+    doomed = path.with_name(path.name + _DOOMED)
+    shutil.rmtree(doomed, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _blocks(path: Path) -> int:

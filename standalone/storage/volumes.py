@@ -15,7 +15,9 @@ from standalone.colleagues import ALL, Duties
 from standalone.storage import volume
 from standalone.storage.action import Remove, Room
 from standalone.storage.claims import Claims
+from standalone.storage.contents import Contents
 from standalone.storage.place import Place
+from standalone.storage.snapshots import Snapshots
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,8 @@ def _volumes_of(claim: Obj) -> Iterable[Key]:
     return {Key(derived.volume(meta.uid(claim))), *((Key(str(named)),) if named else ())}
 
 
-def reconcilers(node: str, place: Place, duties: Duties = ALL) -> tuple[Claims, Volumes]:
-    """Both reconcilers of one node's storage; first, interrupted removals are finished."""
+def reconcilers(node: str, place: Place, duties: Duties = ALL) -> tuple[Claims, Volumes, Snapshots, Contents]:
+    """The reconcilers of one node's storage; first, interrupted removals are finished."""
     place.sweep()
     room = Room(place, node, threading.Lock(), duties)
-    return Claims(room), Volumes(room)
+    return Claims(room), Volumes(room), Snapshots(room), Contents(room)

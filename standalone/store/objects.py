@@ -72,7 +72,7 @@ class Objects(AbstractContextManager["Objects"]):
     def open(cls, path: Path, admission: Admission | None = None, retention: int = RETENTION) -> "Objects":
         """The store in that file, made if it is not there; it serves the CRDs that come with Diskyard."""
         objects = cls(Log(path, retention), admission)
-        for crd in crds.definitions():
+        for crd in (*crds.definitions(), *crds.snapshots()):
             objects.register(crd)
         for name in NAMESPACES:
             if objects._log.get(NAMESPACE.resource, Key(name)) is None:

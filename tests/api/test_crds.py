@@ -7,9 +7,9 @@ import pytest
 
 from diskyard import crds
 from diskyard.api import meta
-from diskyard.api.meta import OUR_KINDS, Kind, Obj
+from diskyard.api.meta import OUR_KINDS, SNAPSHOT_KINDS, Kind, Obj
 
-DEFINITIONS = {obj["spec"]["names"]["kind"]: obj for obj in crds.definitions()}
+DEFINITIONS = {obj["spec"]["names"]["kind"]: obj for obj in (*crds.definitions(), *crds.snapshots())}
 
 
 def schema(kind: str) -> Obj:
@@ -32,7 +32,7 @@ def at(node: Obj, path: str) -> Any:
     return node
 
 
-@pytest.mark.parametrize("kind", OUR_KINDS, ids=str)
+@pytest.mark.parametrize("kind", OUR_KINDS + SNAPSHOT_KINDS, ids=str)
 def test_a_definition_is_that_of_our_kind(kind: Kind) -> None:
     definition = DEFINITIONS[kind.kind]
     spec, names = definition["spec"], definition["spec"]["names"]

@@ -104,6 +104,16 @@ def volume(claim_uid: str) -> str:
     return f"pvc-{claim_uid}"
 
 
+def snapshot_content(snapshot_uid: str) -> str:
+    """`snapcontent-<uid>`: the VolumeSnapshotContent of a VolumeSnapshot."""
+    return f"snapcontent-{snapshot_uid}"
+
+
+def snapshot_handle(snapshot_uid: str) -> str:
+    """`snapshot-<uid>`: what storage calls it."""
+    return f"snapshot-{snapshot_uid}"
+
+
 def event(name: str, digest: str) -> str:
     """The Event about an object: one for each (object, reason, message), its count grows."""
     return f"{name[:200]}.{digest[:16]}"

@@ -1,7 +1,7 @@
 """A store, a node, its storage and their controllers: what a yard is without its wire."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from diskyard import IMAGE
 from diskyard.api import meta
-from diskyard.api.meta import EVENT, POD, STORAGE_CLASS, Key, Obj
+from diskyard.api.meta import EVENT, POD, SNAPSHOT_CLASS, STORAGE_CLASS, Key, Obj
 from diskyard.errors import AlreadyExists, NotFound
 from diskyard.kube.client import Selection
 from diskyard.kube.controller import Controllers
@@ -18,7 +18,7 @@ from standalone.node.heartbeat import Machine
 from standalone.node.log import LogOptions
 from standalone.node.node import Node
 from standalone.node.restart import Backoff
-from standalone.storage import volumes
+from standalone.storage import snapshot, volumes
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
@@ -40,11 +40,10 @@ class Yard:
         self.path = path
         self.store_path = path / "store.db"
         self.store = Objects.open(path / "store.db")
-        for each in storage_classes():
-            try:
-                self.store.create(STORAGE_CLASS, each)
-            except AlreadyExists:
-                continue
+        classes = [(STORAGE_CLASS, each) for each in storage_classes()]
+        for kind, each in (*classes, *((SNAPSHOT_CLASS, each) for each in snapshot.classes())):
+            with suppress(AlreadyExists):
+                self.store.create(kind, each)
         self.accounts = Accounts(self.store, ec.generate_private_key(ec.SECP256R1()))
         self.store.answer("token", self.accounts.issue)
         (path / "volumes").mkdir(exist_ok=True)

@@ -222,10 +222,10 @@ def test_an_ordinary_user_is_told_why_there_are_no_block_volumes(tmp_path: Path)
 
 
 def test_a_data_source_is_refused_by_name(tmp_path: Path) -> None:
-    source = {"kind": "VolumeSnapshot", "name": "s"}
+    source = {"kind": "Photograph", "name": "s"}
     claim = stored(builders.claim("disk", dataSource=source, storageClassName="local"))
 
-    assert "from a VolumeSnapshot cannot be made here" in decided(claim, tmp_path)
+    assert "from a Photograph cannot be made here" in decided(claim, tmp_path)
 
 
 @pytest.mark.parametrize("cut", range(6))
@@ -234,13 +234,13 @@ def test_a_crash_between_any_two_steps_is_made_good(store: Objects, tmp_path: Pa
     for each in storage_classes():
         store.create(STORAGE_CLASS, each)
     store.create(CLAIM, builders.claim("disk", storageClassName="local"))
-    reconciler, _ = reconcilers("here", Place(tmp_path / "volumes"))
+    reconciler, *_ = reconcilers("here", Place(tmp_path / "volumes"))
     world = reconciler.gather(store, DISK)
     assert world
     for action in reconciler.decide(world).actions[:cut]:
         action.carry_out(store)
 
-    again, _ = reconcilers("here", Place(tmp_path / "volumes"))
+    again, *_ = reconcilers("here", Place(tmp_path / "volumes"))
     for _ in range(2):
         world = again.gather(store, DISK)
         assert world
