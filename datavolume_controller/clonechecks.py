@@ -8,10 +8,11 @@ from datavolume_controller.cloneright import CANNOT
 from datavolume_controller.cloneworld import World, asked_size
 from datavolume_controller.cloning import NO_SOURCE
 from datavolume_controller.worded import annotated, running
-from diskyard.api import meta, quantity
+from diskyard.api import quantity
 from diskyard.api.config import Config
 from diskyard.api.meta import CLAIM, CLONE_SOURCE, Key
 from diskyard.api.names import cdi, clone, kubernetes
+from diskyard.api.snapshot import ready
 from diskyard.api.storage import Claim
 from diskyard.kube.reconcile import NOTHING, Action, Plan, Tell
 
@@ -66,11 +67,11 @@ def _unfilled(world: World) -> Plan | None:
         return None
     source, name = world.source, world.wanted.key.name
     if source is None:
-        if meta.status(world.source_obj or {}).get("readyToUse") is True:
+        usable = ready(world.source_obj)
+        if usable and world.source_size:
             return None
-        waits = _refused(
-            world, "SnapshotNotReady", f"The source snapshot {name} is not ready to use; waits for it"
-        )
+        what = "has no RestoreSize" if usable else "is not ready to use"
+        waits = _refused(world, "SnapshotNotReady", f"The source snapshot {name} {what}; waits for it")
         return Plan((*waits.actions, *_exchanged(world)), clonephases.PAUSE)
     if source.bound and not source.unfilled and not source.deleting:
         return None
@@ -90,8 +91,11 @@ def _waits(world: World) -> Plan | None:
 def _incompatible(world: World) -> Plan | None:
     """What can never be a clone of that."""
     source, target = world.source, world.claim
-    if world.stand_in is not None or source is None:
+    if world.stand_in is not None:
         return None
+    if source is None:
+        size, block = world.source_size, world.source_block
+        return _too_small(world, size, _fitting(world.config, target.storage_class, size, block))
     of = source.annotations.get(cdi.CONTENT_TYPE) or "kubevirt"
     wanted = target.annotations.get(cdi.CONTENT_TYPE) or "kubevirt"
     if cdi.CONTENT_TYPE in source.annotations and of != wanted:
@@ -102,16 +106,25 @@ def _incompatible(world: World) -> Plan | None:
             f"source volumeMode ({modes[0]}) and target volumeMode ({modes[1]}) do not match, "
             f"contentType ({wanted})"
         )
-    elif clone.PERMISSIVE not in target.annotations and _usable(world.config, target) < _usable(
-        world.config, source
-    ):
-        has, asks = (quantity.canonical(each) for each in (_size(source), asked_size(target)))
-        message = (
-            f"target resources requests storage size is smaller than the source: {asks} is asked for, the source has "
-            f"{has}; ask for as much, or for no size at all"
-        )
     else:
+        return _too_small(world, _size(source), _usable(world.config, source))
+    return _never(world, message)
+
+
+def _too_small(world: World, size: int, usable: int) -> Plan | None:
+    """`size`: of the source's volume; `usable`: of the disk that it can hold."""
+    target = world.claim
+    if clone.PERMISSIVE in target.annotations or _usable(world.config, target) >= usable:
         return None
+    has, asks = (quantity.canonical(each) for each in (size, asked_size(target)))
+    message = (
+        f"target resources requests storage size is smaller than the source: {asks} is asked for, the source has "
+        f"{has}; ask for as much, or for no size at all"
+    )
+    return _never(world, message)
+
+
+def _never(world: World, message: str) -> Plan:
     plan = _refused(
         world, "ErrIncompatiblePVC", f"The clone doesn't meet the validation requirements: {message}"
     )
@@ -151,6 +164,8 @@ def _size(held: Claim) -> int:
 
 def _usable(config: Config, held: Claim) -> int:
     """Bytes of a disk that a claim has room for."""
-    if held.block:
-        return asked_size(held) if not held.capacity else held.capacity
-    return quantity.usable(_size(held), float(config.overhead_of(held.storage_class, held.block)))
+    return _fitting(config, held.storage_class, _size(held), held.block)
+
+
+def _fitting(config: Config, storage_class: str, size: int, block: bool) -> int:
+    return size if block else quantity.usable(size, float(config.overhead_of(storage_class, block)))

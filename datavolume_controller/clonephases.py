@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from datavolume_controller import cloner, prime
-from datavolume_controller.cloneworld import World, asked_size, stand_in
+from datavolume_controller.cloneworld import World, asked_size, original, stand_in
 from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.strategy import COPY, CSI_CLONE, SNAPSHOT
 from datavolume_controller.worded import annotated, refused, running
@@ -48,16 +48,17 @@ def in_use(world: World) -> Plan | None:
 def _made(world: World, data_source: Obj | None = None) -> Action:
     """Make the stand-in; why it may not be made is said on the claim: a quota of the source's namespace, say."""
 
-    def patch(reason: str, message: str) -> Obj:
-        denied = {cdi.BOUND_CONDITION: "false", cdi.BOUND_REASON: reason, cdi.BOUND_MESSAGE: message}
-        return {"metadata": {"annotations": denied}}
+    return CreateOrExplain(Create(CLAIM, stand_in(world, data_source)), CLAIM, world.obj, _denied)
 
-    return CreateOrExplain(Create(CLAIM, stand_in(world, data_source)), CLAIM, world.obj, patch)
+
+def _denied(reason: str, message: str) -> Obj:
+    denied = {cdi.BOUND_CONDITION: "false", cdi.BOUND_REASON: reason, cdi.BOUND_MESSAGE: message}
+    return {"metadata": {"annotations": denied}}
 
 
 def _host_clone(world: World) -> Plan | None:
     """Copied by two pods: one reads the source, one fills the stand-in."""
-    held, source = world.stand_in, world.source
+    held, source = world.stand_in, world.read
     if source is None:
         return None
     if held is None or world.stand_in_obj is None:
@@ -98,6 +99,23 @@ def _reader_gone(world: World) -> tuple[Action, ...]:
     found = world.pod or {}
     keys = Key(meta.name(found), meta.namespace(found))
     return (Delete(SECRET, keys), Delete(POD, meta.key(found), Deletion(uid=meta.uid(found))))
+
+
+def _original(world: World) -> Plan | None:
+    """A snapshot that its target's storage cannot use becomes a claim of its own storage first; that is copied."""
+    held = world.restored
+    if world.filled or (held is not None and (held.bound or world.pod is not None)):
+        return None
+    if held is None and not world.restoring_class:
+        message = (
+            f"no storage class of driver {world.source_driver or '(unknown)'}, by which the snapshot could be restored "
+            "before it is copied: make one, or have the claim be of that storage"
+        )
+        return Plan(said(world, "Pending", running("false", "CloneNotSupported", message)), PAUSE)
+    if held is None:
+        made = CreateOrExplain(Create(CLAIM, original(world)), CLAIM, world.obj, _denied)
+        return Plan((*said(world, "SnapshotClone"), made))
+    return Plan(said(world, "SnapshotClone"), PAUSE)
 
 
 def _snapshot(world: World) -> Plan | None:
@@ -213,18 +231,9 @@ _PREP: Final = ("PrepClaim", _prepared)
 _RESTORED: Final = ("SnapshotClone", _snapshot_clone)
 
 
-def _not_served(world: World) -> Plan | None:
-    """A snapshot of one storage for a claim of another one."""
-    message = (
-        "a snapshot is restored by its own storage, and the claim asks for another one: give it a storage class of the "
-        "snapshot's driver. Copying a snapshot to other storage is not supported yet"
-    )
-    return Plan(said(world, "Pending", running("false", "CloneNotSupported", message)))
-
-
 PHASES: Final[Mapping[tuple[str, str], tuple[tuple[str, Phase], ...]]] = {
     (COPY, "pvc"): (_HOST,),
-    (COPY, "snapshot"): (("Pending", _not_served),),
+    (COPY, "snapshot"): (("SnapshotClone", _original), _HOST),
     (SNAPSHOT, "pvc"): (("Snapshot", _snapshot), _RESTORED, _PREP),
     (SNAPSHOT, "snapshot"): (_RESTORED, _PREP),
     (CSI_CLONE, "pvc"): (("CSIClone", _csi_clone), _PREP),

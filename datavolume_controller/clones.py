@@ -26,6 +26,7 @@ from diskyard.api.meta import (
     RESOURCE_QUOTA,
     SNAPSHOT,
     SNAPSHOT_CLASS,
+    SNAPSHOT_CONTENT,
     STORAGE_CLASS,
     STORAGE_PROFILE,
     VOLUME,
@@ -35,6 +36,7 @@ from diskyard.api.meta import (
 )
 from diskyard.api.names import cdi, clone, derived
 from diskyard.api.progress import COMPLETE
+from diskyard.api.snapshot import content_name
 from diskyard.api.storage import Claim, Profile, claim, profile, storage_class
 from diskyard.errors import NotFound
 from diskyard.kube.access import asked_of
@@ -100,6 +102,9 @@ class Clones:
             wish = Wish(wanted.entry, wanted.key, target.key, target.annotations)
             allowed = verdict(client, self._may_of(client), wish)
         known = profile(found) if found else Profile()
+        content = _content(client, source_obj) if source is None else None
+        driver = _driver(client, content, source)
+        restored_obj = find(client, CLAIM, Key(derived.clone_original(target.uid), where))
         return World(
             obj=obj,
             claim=target,
@@ -107,12 +112,12 @@ class Clones:
             wishes=wishes,
             source_obj=source_obj,
             source=source,
-            source_driver=_driver(client, source_obj, source),
+            source_driver=driver,
             verdict=allowed,
             users=_writers(client, wanted.key) if source and wanted else (),
             storage_class=storage_class(chosen) if chosen else None,
             profile=known,
-            snapshot_class=_snapshot_class(client, known, _driver(client, source_obj, source)),
+            snapshot_class=_snapshot_class(client, known, driver),
             config=settings(client),
             stand_in_obj=stand_in_obj,
             stand_in=stand_in,
@@ -120,6 +125,10 @@ class Clones:
             snapshot=find(client, SNAPSHOT, Key(derived.clone_snapshot(target.uid), where)),
             pod=find(client, POD, Key(cloner.name(stand_in), where)) if stand_in else None,
             preparer=find(client, POD, Key(derived.preparer_pod(target.uid), where)),
+            content=content,
+            restored_obj=restored_obj,
+            restored=claim(restored_obj) if restored_obj else None,
+            restoring_class=_restoring_class(client, driver) if content else "",
         )
 
 
@@ -217,7 +226,8 @@ def _cleared(world: World) -> tuple[Action, ...]:
 
 def _temporary(world: World) -> tuple[tuple[Kind, Obj | None], ...]:
     """A clone's own objects; the reader and its keys go with the stand-in."""
-    return ((POD, world.preparer), (CLAIM, world.stand_in_obj), (SNAPSHOT, world.snapshot))
+    claims = tuple((CLAIM, each) for each in (world.stand_in_obj, world.restored_obj))
+    return ((POD, world.preparer), *claims, (SNAPSHOT, world.snapshot))
 
 
 def _unfinalised(world: World) -> Merge:
@@ -268,14 +278,25 @@ def _writes(obj: Obj, name: str) -> bool:
     )
 
 
-def _driver(client: Client, source_obj: Obj | None, source: Claim | None) -> str:
+def _content(client: Client, found: Obj | None) -> Obj | None:
+    """What storage has of a snapshot."""
+    name = content_name(found or {})
+    return find(client, SNAPSHOT_CONTENT, Key(name)) if name else None
+
+
+def _driver(client: Client, content: Obj | None, source: Claim | None) -> str:
     """What made the source's volume, or its snapshot's content."""
-    if source is not None:
-        found = find(client, STORAGE_CLASS, Key(source.storage_class))
-        return storage_class(found).provisioner if found else ""
-    name = meta.spec(source_obj or {}).get("volumeSnapshotClassName")
-    found = find(client, SNAPSHOT_CLASS, Key(str(name))) if name else None
-    return str((found or {}).get("driver") or "")
+    if source is None:
+        return str(meta.spec(content or {}).get("driver") or "")
+    found = find(client, STORAGE_CLASS, Key(source.storage_class))
+    return storage_class(found).provisioner if found else ""
+
+
+def _restoring_class(client: Client, driver: str) -> str:
+    """A storage class by which a snapshot of that driver is restored: one that binds at once before one that waits."""
+    found = [storage_class(each) for each in client.list(STORAGE_CLASS).items]
+    fits = [each for each in found if each.provisioner == driver]
+    return min(((each.waits, each.name) for each in fits), default=(False, ""))[1]
 
 
 def _snapshot_class(client: Client, known: Profile, driver: str) -> str:

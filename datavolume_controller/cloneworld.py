@@ -8,10 +8,10 @@ from datavolume_controller.capability import capability
 from datavolume_controller.cloneright import Verdict
 from datavolume_controller.datasources import Named
 from datavolume_controller.strategy import COPY, Case, Choice, choice
-from diskyard.api import meta, quantity
+from diskyard.api import meta, quantity, snapshot
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
-from diskyard.api.meta import CLAIM, CLONE_SOURCE, Key, Obj
+from diskyard.api.meta import CLAIM, CLONE_SOURCE, SNAPSHOT, Key, Obj
 from diskyard.api.names import cdi, clone, derived, kubernetes
 from diskyard.api.pod import Facts
 from diskyard.api.storage import BLOCK, Claim, Profile, StorageClass
@@ -49,6 +49,13 @@ class World:
     """The volume of that."""
     snapshot: Obj | None = None
     """Made for this clone."""
+    content: Obj | None = None
+    """Of the snapshot that is cloned."""
+    restored_obj: Obj | None = None
+    restored: Claim | None = None
+    """The claim that is made from that, to be copied."""
+    restoring_class: str = ""
+    """The storage class of that; empty: none can restore it."""
     pod: Obj | None = None
     """What reads the source."""
     preparer: Obj | None = None
@@ -58,6 +65,18 @@ class World:
     def where(self) -> str:
         """The namespace of the source, and of all that is made for a while."""
         return self.claim.annotations.get(clone.NAMESPACE) or self.claim.key.namespace
+
+    @property
+    def read(self) -> Claim | None:
+        """The claim that is copied: the source, or what is made from it."""
+        return self.source or self.restored
+
+    @property
+    def source_size(self) -> int:
+        """Bytes that a volume needs at least; 0: not known yet."""
+        if self.source is not None:
+            return self.source.capacity
+        return snapshot.restore_size(self.source_obj or {})
 
     @property
     def facts(self) -> Facts:
@@ -73,7 +92,7 @@ class World:
     def strategy(self) -> Choice:
         """How it is cloned: what was settled when it began, else what speaks for it now."""
         held = self.claim.annotations.get(clone.TYPE, "")
-        if held and (self.stand_in is not None or self.snapshot is not None):
+        if held and any((self.stand_in, self.snapshot, self.restored)):
             return Choice(held or COPY)
         if self.storage_class is None or self.wanted is None:
             return Choice(COPY)
@@ -84,7 +103,7 @@ class World:
                 target_size=asked_size(self.claim),
                 source_driver=self.source_driver,
                 source_block=self.source_block,
-                source_size=self.source.capacity if self.source else asked_size(self.claim),
+                source_size=self.source_size or asked_size(self.claim),
                 grows_disk=self._grows,
                 of_snapshot=self.wanted.entry == "snapshot",
                 override=self.config.clone_override,
@@ -98,16 +117,16 @@ class World:
         """Whether a disk in a file system is to become larger, on storage of our own: nobody would grow it there."""
         ours = self.source_driver == kubernetes.PROVISIONER
         content = self.claim.annotations.get(cdi.CONTENT_TYPE) or "kubevirt"
-        if self.source is None or self.claim.block or not ours or content != "kubevirt":
+        if self.claim.block or not ours or content != "kubevirt" or not self.source_size:
             return False
-        return asked_size(self.claim) > self.source.capacity
+        return asked_size(self.claim) > self.source_size
 
     @property
     def source_block(self) -> bool:
         """Whether the source is a block device."""
         if self.source is not None:
             return self.source.block
-        said = meta.annotations(self.source_obj or {}).get(clone.SOURCE_MODE)
+        said = snapshot.mode(self.source_obj or {}, self.content)
         return said == BLOCK if said else self.claim.block
 
     def as_populated(self) -> prime.World:
@@ -123,9 +142,38 @@ def asked_size(held: Claim) -> int:
     return quantity.parse(held.request or 0)
 
 
-def stand_in(world: World, data_source: Obj | None = None, name: str = "") -> Obj:
-    """The claim that is filled beside the source: the same room; its volume changes hands in the end."""
+def original(world: World) -> Obj:
+    """The claim that is made from a snapshot, to be copied: as large as that, of its storage."""
+    made_of = {"apiGroup": SNAPSHOT.group, "kind": SNAPSHOT.kind, "name": meta.name(world.source_obj or {})}
+    labels = {cdi.APP_LABEL: cdi.APP, cdi.NO_BACKUP_LABEL: "true", clone.OWNED_BY: world.claim.uid}
+    return {
+        "apiVersion": CLAIM.api_version,
+        "kind": CLAIM.kind,
+        "metadata": {
+            "name": derived.clone_original(world.claim.uid),
+            "namespace": world.where,
+            "labels": labels,
+            "annotations": {clone.EVENTS_SOURCE: str(world.claim.key), cdi.IMMEDIATE_BINDING: ""},
+        },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "volumeMode": BLOCK if world.source_block else "Filesystem",
+            "storageClassName": world.restoring_class,
+            "resources": {"requests": {"storage": quantity.canonical(world.source_size)}},
+            "dataSource": made_of,
+        },
+    }
+
+
+def stand_in(world: World, data_source: Obj | None = None) -> Obj:
+    """The claim that is filled beside the source: the same room, or what a copy by storage needs at least.
+
+    Its volume changes hands in the end.
+    """
     spec, target = meta.spec(world.obj), world.claim
+    if data_source and world.source_size > asked_size(target):
+        room = {"requests": {"storage": quantity.canonical(world.source_size)}}
+        spec = {**spec, "resources": {**(spec.get("resources") or {}), **room}}
     preallocation = world.wishes.get("preallocation")
     asked = target.annotations.get(cdi.PREALLOCATION_REQUESTED, "false")
     handed_on = {key: target.annotations[key] for key in HANDED_ON if key in target.annotations}
@@ -138,7 +186,7 @@ def stand_in(world: World, data_source: Obj | None = None, name: str = "") -> Ob
         "apiVersion": CLAIM.api_version,
         "kind": CLAIM.kind,
         "metadata": {
-            "name": name or derived.clone_claim(target.uid),
+            "name": derived.clone_claim(target.uid),
             "namespace": world.where,
             "labels": {cdi.APP_LABEL: cdi.APP, cdi.NO_BACKUP_LABEL: "true", clone.OWNED_BY: target.uid},
             "annotations": {

@@ -5,13 +5,21 @@ from typing import Final
 
 from datavolume_controller.claim import Refusal
 from datavolume_controller.datasources import SOURCES, Named, named
-from diskyard.api import meta, quantity
+from diskyard.api import meta, quantity, snapshot
 from diskyard.api.config import Config
 from diskyard.api.datavolume import DataVolume
-from diskyard.api.meta import CLAIM, CLONE_SOURCE, DATA_SOURCE, DATA_VOLUME, SNAPSHOT, Key, Obj
+from diskyard.api.meta import (
+    CLAIM,
+    CLONE_SOURCE,
+    DATA_SOURCE,
+    DATA_VOLUME,
+    SNAPSHOT,
+    SNAPSHOT_CONTENT,
+    Key,
+    Obj,
+)
 from diskyard.api.names import clone, derived
 from diskyard.api.storage import BLOCK, Claim, claim
-from diskyard.errors import InvalidRequest
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import find
 
@@ -26,6 +34,8 @@ class Cloning:
     leaf: Named | None
     """The claim or snapshot; None while the DataSource names none."""
     found: Obj | None = None
+    content: Obj | None = None
+    """Of a snapshot: what storage has of it."""
 
     @property
     def source(self) -> Claim | None:
@@ -38,7 +48,11 @@ def gathered(client: Client, dv: DataVolume, obj: Obj, source_obj: Obj | None) -
     if not dv.clones:
         return None
     leaf = settled(source_obj) if source_obj else _asked(client, dv, obj)
-    return Cloning(leaf, find(client, SOURCES[leaf.entry], leaf.key) if leaf else None)
+    if leaf is None:
+        return Cloning(None)
+    found = find(client, SOURCES[leaf.entry], leaf.key)
+    held = snapshot.content_name(found) if found and leaf.entry == "snapshot" else ""
+    return Cloning(leaf, found, find(client, SNAPSHOT_CONTENT, Key(held)) if held else None)
 
 
 def settled(source_obj: Obj) -> Named | None:
@@ -92,11 +106,11 @@ def sized(dv: DataVolume, cloning: Cloning, config: Config) -> DataVolume | Refu
     if dv.storage is None or _request(dv.storage):
         return dv
     held = cloning.source
-    size = held.capacity if held else _restore_size(cloning.found)
+    size = held.capacity if held else snapshot.restore_size(cloning.found)
     if not size:
         what = "is not bound yet" if held else "has no RestoreSize"
         return Refusal("CloneSourceNotReady", f"The source {_word(cloning)} {what}: its size is waited for")
-    block = held.block if held else meta.annotations(cloning.found).get(clone.SOURCE_MODE) == BLOCK
+    block = held.block if held else snapshot.mode(cloning.found, cloning.content) == BLOCK
     if not block:
         name = held.storage_class if held else dv.storage_class
         size = quantity.usable(size, float(config.overhead_of(name or dv.storage_class, block=False)))
@@ -105,13 +119,6 @@ def sized(dv: DataVolume, cloning: Cloning, config: Config) -> DataVolume | Refu
 
 def _request(storage: Obj) -> str:
     return str(((storage.get("resources") or {}).get("requests") or {}).get("storage") or "")
-
-
-def _restore_size(snapshot: Obj) -> int:
-    try:
-        return quantity.parse(str(meta.status(snapshot).get("restoreSize") or 0))
-    except InvalidRequest:
-        return 0
 
 
 def _word(cloning: Cloning) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from diskyard.api import meta
+from diskyard.api import meta, snapshot
 from diskyard.api.condition import timed
 from diskyard.api.datavolume import Phase
 from diskyard.api.meta import CLAIM, DATA_SOURCE, DATA_VOLUME, SNAPSHOT, Condition, Key, Kind, Obj
@@ -15,9 +15,6 @@ from diskyard.kube.interest import Interest
 from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, find
 
 SOURCES: Final[Mapping[str, Kind]] = {"pvc": CLAIM, "snapshot": SNAPSHOT, "dataSource": DATA_SOURCE}
-LOOK_AGAIN: Final = 30.0
-"""Seconds until a snapshot is looked at again that is not there or not ready: servers without snapshots exist, so they
-are not watched."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,7 @@ class DataSources:
             CLAIM: self._interest.roots(CLAIM),
             DATA_VOLUME: self._interest.roots(CLAIM),
             DATA_SOURCE: self._interest.roots(DATA_SOURCE),
+            SNAPSHOT: self._interest.roots(SNAPSHOT),
         }
 
     def gather(self, client: Client, key: Key) -> World | None:
@@ -98,8 +96,7 @@ class DataSources:
             other = {entry: None for entry in held.get("source") or {} if entry not in said["source"]}
             patch = {**said, "source": {**other, **said["source"]}}
             actions.append(Merge(DATA_SOURCE, key, {"status": patch}))
-        waits = world.leaf is not None and world.leaf.entry == "snapshot" and not _ready(world.found)
-        return Plan(tuple(actions), LOOK_AGAIN if waits else None)
+        return Plan(tuple(actions))
 
 
 def named(source: Any, namespace: str) -> Named | None:
@@ -166,22 +163,19 @@ def _importing(world: World) -> Reason:
 def _missing(world: World) -> Reason:
     if world.found is not None:
         return None
-    snapshot = world.leaf is not None and world.leaf.entry == "snapshot"
-    return "NotFound", f"{'Snapshot' if snapshot else 'PVC'} not found"
+    return "NotFound", f"{'Snapshot' if _of_snapshot(world) else 'PVC'} not found"
 
 
 def _unready(world: World) -> Reason:
-    snapshot = world.leaf is not None and world.leaf.entry == "snapshot"
-    return (
-        ("SnapshotNotReady", "Snapshot phase is not ready") if snapshot and not _ready(world.found) else None
-    )
+    unready = _of_snapshot(world) and not snapshot.ready(world.found)
+    return ("SnapshotNotReady", "Snapshot phase is not ready") if unready else None
 
 
 RULES: Final[tuple[Callable[[World], Reason], ...]] = (_nothing, _reference, _importing, _missing, _unready)
 
 
-def _ready(snapshot: Obj | None) -> bool:
-    return meta.status(snapshot or {}).get("readyToUse") is True
+def _of_snapshot(world: World) -> bool:
+    return world.leaf is not None and world.leaf.entry == "snapshot"
 
 
 def _labels(world: World) -> dict[str, str]:

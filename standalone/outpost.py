@@ -198,7 +198,7 @@ def _stay_with(client: Client, directory: Directory) -> None:
 
 
 def _make_classes(client: Client) -> None:
-    """Our storage classes where their names are free, never the cluster's default; that of snapshots where it has any."""
+    """Our storage classes where their names are free, never as the default; that of snapshots where it knows such."""
     for each in storage_classes():
         kept = {name: text for name, text in meta.annotations(each).items() if name != cdi.DEFAULT_CLASS}
         with suppress(AlreadyExists):

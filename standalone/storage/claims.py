@@ -309,9 +309,9 @@ def _copied(world: World) -> Plan | None:
         return None
     why, copy = misfit(world.claim, source, world.room.node), source.copy
     path = world.room.place.volume(derived.volume(meta.uid(world.claim)))
-    if copy is not None and copy.over and not copy.failure and path.exists():
+    if path.exists() and (copy is None or copy.over):
         made = _provision(world) if world.alone else Plan(_made(world)[1])
-        return Plan((*made.actions, told(CLAIM, world.claim, copy)))
+        return Plan((*made.actions, *((told(CLAIM, world.claim, copy),) if copy else ())))
     if copy is not None and not copy.over:
         return Plan(requeue_after=_COPYING)
     if why:

@@ -11,6 +11,7 @@ from diskyard.api import meta
 from diskyard.api.meta import SNAPSHOT, SNAPSHOT_CONTENT, VOLUME, Key, Kind, Obj
 from diskyard.api.names import snapshot as names
 from diskyard.api.quantity import human
+from diskyard.api.snapshot import failure, ready
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Merge, Plan, Tell, find
 from standalone.storage import snapshot, volume
@@ -175,7 +176,7 @@ def _taken(world: World) -> Plan | None:
     """What it stands for is there."""
     if not world.taken:
         return None
-    if snapshot.ready(world.content):
+    if ready(world.content):
         return NOTHING
     status = {
         "snapshotHandle": snapshot.handle(world.content),
@@ -246,7 +247,7 @@ def _status(world: World, said: Obj) -> Merge:
 
 def _failed(world: World, message: str, again: float | None = None) -> Plan:
     """Said in the status; its VolumeSnapshot says it too, and an event once."""
-    if snapshot.failed(world.content) == message and not snapshot.ready(world.content):
+    if failure(world.content) == message and not ready(world.content):
         return Plan(requeue_after=again)
     error = snapshot.error(world.content, message, world.now)
     about = world.snapshot

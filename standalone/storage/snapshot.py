@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from diskyard.api import meta, quantity
+from diskyard.api import snapshot as api
 from diskyard.api.meta import SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT, Key, Obj
 from diskyard.api.names import derived, kubernetes
 from diskyard.api.names import snapshot as names
@@ -43,20 +44,10 @@ def content_name(snapshot: Obj) -> str:
     return str(given or derived.snapshot_content(meta.uid(snapshot)))
 
 
-def ready(obj: Obj | None) -> bool:
-    """Whether a volume can be made from a VolumeSnapshot or a content."""
-    return meta.status(obj or {}).get("readyToUse") is True
-
-
 def taking(snapshot: Obj, name: str) -> bool:
     """Whether a snapshot is being taken of the claim of that name."""
-    begun = bool(meta.status(snapshot).get("boundVolumeSnapshotContentName"))
-    return claim(snapshot) == name and begun and not ready(snapshot) and not failed(snapshot)
-
-
-def failed(obj: Obj) -> str:
-    """Why a VolumeSnapshot or a content is not ready; empty: nothing is said."""
-    return str((meta.status(obj).get("error") or {}).get("message") or "")
+    begun = bool(api.content_name(snapshot))
+    return claim(snapshot) == name and begun and not api.ready(snapshot) and not api.failure(snapshot)
 
 
 def owner(content: Obj) -> tuple[Key, str]:
@@ -132,7 +123,7 @@ def reflected(content: Obj) -> Obj:
     moment = datetime.fromtimestamp(int(taken) // _NANOSECONDS, UTC) if taken else None
     return {
         "boundVolumeSnapshotContentName": meta.name(content),
-        "readyToUse": ready(content),
+        "readyToUse": api.ready(content),
         "creationTime": meta.timestamp(moment) if moment else None,
         "restoreSize": quantity.canonical(int(size)) if size else None,
         "error": said.get("error"),

@@ -9,6 +9,7 @@ from diskyard.api import meta
 from diskyard.api.meta import CLAIM, SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT, VOLUME, Key, Kind, Obj
 from diskyard.api.names import kubernetes
 from diskyard.api.names import snapshot as names
+from diskyard.api.snapshot import failure, ready
 from diskyard.kube.client import Client, Deletion, Selection
 from diskyard.kube.interest import Interest
 from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything, find
@@ -201,7 +202,7 @@ def _reflected(world: World) -> Plan | None:
     if all(held.get(name) == said for name, said in due.items()):
         return NOTHING
     told: tuple[Action, ...] = ()
-    if snapshot.ready(content) and not snapshot.ready(world.snapshot):
+    if ready(content) and not ready(world.snapshot):
         told = (Tell(SNAPSHOT, world.snapshot, "SnapshotReady", f"Snapshot {world.key} is ready to use."),)
     return Plan((_status(world, due), *told))
 
@@ -234,7 +235,7 @@ def _status(world: World, said: Obj) -> Merge:
 
 def _failed(world: World, reason: str, message: str) -> Plan:
     """Said by an event and in the status; what would change it wakes us."""
-    if snapshot.failed(world.snapshot) == message:
+    if failure(world.snapshot) == message:
         return NOTHING
     error = snapshot.error(world.snapshot, message, world.now)
     told = Tell(SNAPSHOT, world.snapshot, reason, message, warning=True)

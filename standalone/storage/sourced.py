@@ -8,6 +8,7 @@ from diskyard.api import meta
 from diskyard.api.meta import CLAIM, SNAPSHOT, SNAPSHOT_CONTENT, Key, Kind, Obj
 from diskyard.api.names import snapshot as names
 from diskyard.api.quantity import canonical
+from diskyard.api.snapshot import failure, ready
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import Tell, find
 from standalone.storage import snapshot, volume
@@ -125,8 +126,8 @@ def _unusable(source: Original, node: str) -> str:
 
 def _not_ready(source: Original, node: str) -> str:
     """Both have to name each other: a VolumeSnapshot alone could name anybody's content."""
-    if not snapshot.bound(source.obj or {}, source.holder) or not snapshot.ready(source.holder):
-        why = snapshot.failed(source.obj or {})
+    if not snapshot.bound(source.obj or {}, source.holder) or not ready(source.holder):
+        why = failure(source.obj or {})
         return f"{source.word} is not ready to use yet{': ' if why else ''}{why}"
     if (
         source.holder is None

@@ -59,6 +59,11 @@ def clone_claim(target_uid: str) -> str:
     return f"tmp-pvc-{target_uid}"
 
 
+def clone_original(target_uid: str) -> str:
+    """`tmp-source-pvc-<uid>`: the claim that is made from a snapshot to be copied, where that cannot be used itself."""
+    return f"tmp-source-pvc-{target_uid}"
+
+
 def clone_snapshot(target_uid: str) -> str:
     """`tmp-snapshot-<uid>`: the snapshot that a clone is made of."""
     return f"tmp-snapshot-{target_uid}"

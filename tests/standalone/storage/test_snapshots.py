@@ -12,6 +12,7 @@ import pytest
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT, VOLUME, Key, Obj
 from diskyard.api.names import snapshot as names
+from diskyard.api.snapshot import failure, ready
 from diskyard.errors import Invalid, NotFound
 from diskyard.kube.reconcile import Reconciler
 from standalone.storage import snapshot
@@ -64,13 +65,13 @@ def filled(yard: Yard, **spec: Any) -> Path:
 def taken(yard: Yard, name: str = "monday") -> Obj:
     def found() -> Obj | None:
         obj = yard.store.get(SNAPSHOT, Key(name, "default"))
-        return obj if snapshot.ready(obj) else None
+        return obj if ready(obj) else None
 
     return eventually(found) or {}
 
 
 def said(yard: Yard, name: str = "monday") -> str:
-    return eventually(lambda: snapshot.failed(yard.store.get(SNAPSHOT, Key(name, "default"))))
+    return eventually(lambda: failure(yard.store.get(SNAPSHOT, Key(name, "default"))))
 
 
 def content(yard: Yard, name: str = "monday") -> Obj:
@@ -306,7 +307,7 @@ def steps(path: Path, cut: int) -> tuple[dict[str, Any], int]:
                         for action in each.decide(world).actions if world else ():
                             action.carry_out(store)
                             done += 1
-                            if done == cut:
+                            if done == cut and store.list(SNAPSHOT).items:
                                 killed()
                                 work = list(reconcilers("here", Place(path / "volumes")))
                                 return False
@@ -319,10 +320,11 @@ def steps(path: Path, cut: int) -> tuple[dict[str, Any], int]:
 
         store.create(CLAIM, builders.claim("disk", "16Mi", storageClassName="local"))
         turn(lambda: phase("disk") == "Bound")
+        done = 0
         volume = str(meta.spec(store.get(CLAIM, Key("disk", "default")))["volumeName"])
         (path / "volumes" / volume / "disk.img").write_bytes(b"as it was")
         store.create(SNAPSHOT, asked())
-        turn(lambda: snapshot.ready(store.get(SNAPSHOT, Key("monday", "default"))))
+        turn(lambda: ready(store.get(SNAPSHOT, Key("monday", "default"))))
         (path / "volumes" / volume / "disk.img").write_bytes(b"changed")
         store.create(CLAIM, restore(size="16Mi"))
         turn(lambda: phase("again") == "Bound")
