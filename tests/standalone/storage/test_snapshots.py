@@ -284,68 +284,77 @@ def killed() -> None:
             thread.join(60)
 
 
-def steps(path: Path, cut: int) -> tuple[dict[str, Any], int]:
-    """A snapshot is taken and restored; behind so many actions everything is killed, and begins anew."""
-    (path / "volumes").mkdir(parents=True)
-    with Objects.open(path / "store.db") as store:
-        for kind, each in (
-            (meta.STORAGE_CLASS, storage_classes()[0]),
-            (SNAPSHOT_CLASS, snapshot.classes()[0]),
-        ):
-            store.create(kind, each)
-        done = 0
-        work: list[Reconciler[Any]] = list(reconcilers("here", Place(path / "volumes")))
+class Play:
+    """Storage without threads; so many actions after a snapshot was asked for it is killed, and begins anew."""
 
-        def turn(until: Callable[[], bool]) -> None:
-            nonlocal done, work
+    def __init__(self, path: Path, store: Objects, cut: int) -> None:
+        self.volumes = path / "volumes"
+        self.volumes.mkdir(parents=True)
+        self.store, self.cut, self.done = store, cut, 0
+        store.create(meta.STORAGE_CLASS, storage_classes()[0])
+        store.create(SNAPSHOT_CLASS, snapshot.classes()[0])
+        self.begin()
 
-            def once() -> bool:
-                nonlocal done, work
-                for each in work:
-                    for obj in store.list(each.kind).items:
-                        world = each.gather(store, meta.key(obj))
-                        for action in each.decide(world).actions if world else ():
-                            action.carry_out(store)
-                            done += 1
-                            if done == cut and store.list(SNAPSHOT).items:
-                                killed()
-                                work = list(reconcilers("here", Place(path / "volumes")))
-                                return False
-                return until()
+    def begin(self) -> None:
+        self.work: list[Reconciler[Any]] = list(reconcilers("here", Place(self.volumes)))
 
-            eventually(once, 60)
+    def until(self, reached: Callable[[], bool]) -> None:
+        def once() -> bool:
+            self.turn()
+            return reached()
 
-        def phase(name: str) -> str:
-            return meta.phase(store.get(CLAIM, Key(name, "default")))
+        eventually(once)
 
-        store.create(CLAIM, builders.claim("disk", "16Mi", storageClassName="local"))
-        turn(lambda: phase("disk") == "Bound")
-        done = 0
-        volume = str(meta.spec(store.get(CLAIM, Key("disk", "default")))["volumeName"])
-        (path / "volumes" / volume / "disk.img").write_bytes(b"as it was")
-        store.create(SNAPSHOT, asked())
-        turn(lambda: ready(store.get(SNAPSHOT, Key("monday", "default"))))
-        (path / "volumes" / volume / "disk.img").write_bytes(b"changed")
-        store.create(CLAIM, restore(size="16Mi"))
-        turn(lambda: phase("again") == "Bound")
-        made = str(meta.spec(store.get(CLAIM, Key("again", "default")))["volumeName"])
-        held = (path / "volumes" / made / "disk.img").read_bytes()
-        store.delete(SNAPSHOT, Key("monday", "default"))
-        turn(lambda: not store.list(SNAPSHOT).items)
-        left = sorted(each.name for each in (path / "volumes" / ".snapshots").iterdir())
+    def turn(self) -> None:
+        for each in self.work:
+            for obj in self.store.list(each.kind).items:
+                world = each.gather(self.store, meta.key(obj))
+                for action in each.decide(world).actions if world else ():
+                    action.carry_out(self.store)
+                    self.done += bool(self.store.list(SNAPSHOT).items)
+                    if self.done == self.cut:
+                        self.done += 1
+                        killed()
+                        return self.begin()
+        return None
+
+    def bound(self, claim: Obj) -> Path:
+        """The disk of a claim that is made."""
+        self.store.create(CLAIM, claim)
+        self.until(lambda: meta.phase(self.store.get(CLAIM, meta.key(claim))) == "Bound")
+        made = str(meta.spec(self.store.get(CLAIM, meta.key(claim)))["volumeName"])
+        return self.volumes / made / "disk.img"
+
+    def end(self) -> dict[str, Any]:
+        """A snapshot is taken and restored and goes: what that ends with."""
+        disk = self.bound(builders.claim("disk", "16Mi", storageClassName="local"))
+        disk.write_bytes(b"as it was")
+        self.store.create(SNAPSHOT, asked())
+        self.until(lambda: ready(self.store.get(SNAPSHOT, Key("monday", "default"))))
+        disk.write_bytes(b"changed")
+        held = self.bound(restore(size="16Mi")).read_bytes()
+        self.store.delete(SNAPSHOT, Key("monday", "default"))
+        self.until(lambda: not self.store.list(SNAPSHOT).items)
         return {
             "restored": held,
-            "contents": len(store.list(SNAPSHOT_CONTENT).items),
-            "left": left,
-            "volumes": (len(store.list(VOLUME).items), len(list((path / "volumes").iterdir()))),
-        }, done
+            "contents": len(self.store.list(SNAPSHOT_CONTENT).items),
+            "left": sorted(each.name for each in (self.volumes / ".snapshots").iterdir()),
+            "volumes": (len(self.store.list(VOLUME).items), len(list(self.volumes.iterdir()))),
+        }
+
+
+def played(path: Path, cut: int) -> tuple[dict[str, Any], int]:
+    path.mkdir()
+    with Objects.open(path / "store.db") as store:
+        play = Play(path, store, cut)
+        return play.end(), play.done
 
 
 def test_a_crash_behind_any_action_changes_nothing_in_the_end(swift_path: Path) -> None:
-    whole, actions = steps(swift_path / "whole", 0)
+    whole, actions = played(swift_path / "whole", 0)
     assert whole == {"restored": b"as it was", "contents": 0, "left": [], "volumes": (2, 3)}
     for cut in range(1, actions + 1):
-        found, _ = steps(swift_path / str(cut), cut)
+        found, _ = played(swift_path / str(cut), cut)
         assert found == whole, f"cut behind action {cut} of {actions}"
 
 
