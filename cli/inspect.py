@@ -82,7 +82,7 @@ def _facts(found: "Inspection") -> Iterator[tuple[str, str]]:
     yield "size", _bytes(found.size)
     yield "ranges", _yes(found.ranged)
     yield "version", found.validator
-    yield "resumable", _yes(found.resumable) if found.format else ""
+    yield "resumable", _yes(found.resumable) if found.route else ""
     yield "format", " in ".join((found.format, *reversed(found.packed))) if found.format else ""
     yield "disk", _bytes(found.virtual_size)
     if found.claim:

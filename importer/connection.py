@@ -139,6 +139,19 @@ def opened(
     return connection, public
 
 
+def trouble(error: Exception, patience: float | None) -> str:
+    """What went wrong with a connection, for people; `patience`: its seconds without a byte."""
+    if isinstance(error, socket.gaierror):
+        return f"no such host ({error.strerror})"
+    if isinstance(error, TimeoutError):
+        return f"nothing came for {patience or TIMEOUT:g} seconds"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "what answers does not speak TLS. Is it http:// instead of https://?"
+    if isinstance(error, ConnectionError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
 def _proxy(proxy: SplitResult, policy: Policy) -> socket.socket:
     if proxy.scheme != "http" or not proxy.hostname:
         raise InvalidRequest(

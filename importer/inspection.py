@@ -83,11 +83,10 @@ def inspection(job: ImportJob, room: int | None = None) -> Inspection:
                 return _flat(name, source, room)
             return _inspected(name, source, room)
     except DiskyardError as error:
-        unreachable, denied = isinstance(error, SourceUnavailable), isinstance(error, AccessDenied)
-        met = denied or isinstance(error, SourceMissing)
+        absent, denied = isinstance(error, SourceUnavailable | SourceMissing), isinstance(error, AccessDenied)
         return Inspection(
             name,
-            reachable=False if unreachable else met or None,
+            reachable=False if absent else denied or None,
             authorized=False if denied else None,
             refusal=error,
         )

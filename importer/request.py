@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 from diskyard import VERSION
 from diskyard.errors import AccessDenied, DiskyardError, InvalidRequest, SourceMissing, SourceUnavailable
 from importer.address import Network, Policy, within
-from importer.connection import TIMEOUT, Origin, basic, opened, origin, proxy_credentials, silence
+from importer.connection import TIMEOUT, Origin, basic, opened, origin, proxy_credentials, silence, trouble
 
 MAX_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -98,8 +98,13 @@ def parsed(url: str) -> SplitResult:
 
 
 def shown(url: str) -> str:
-    """A URL for messages: without user, password and query."""
-    parts = urlsplit(url)
+    """A URL for messages: without user, password and query; of what is none, how it begins."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition("://")[0] + "://..."
+    if not parts.netloc:
+        return url.partition("?")[0]
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
@@ -146,7 +151,7 @@ class Answer:
             return self._response.readinto(buf)
         except (OSError, ValueError, HTTPException) as error:  # ValueError: closed by another thread
             raise SourceUnavailable(
-                f"the connection to {shown(self.url)} broke off: {_said(error, self._socket.gettimeout())}"
+                f"the connection to {shown(self.url)} broke off: {trouble(error, self._socket.gettimeout())}"
             ) from error
 
     def read(self, limit: int) -> bytes:
@@ -248,10 +253,10 @@ class Client:
         except ssl.SSLCertVerificationError as error:
             raise InvalidRequest(
                 f"the certificate of {parts.netloc.rpartition('@')[2]} is not trusted: {error.verify_message}. Give "
-                "its authority's certificate (certConfigMap), or correct the URL"
+                "its authority's certificate (certConfigMap, or --ca), or correct the URL"
             ) from error
         except (OSError, HTTPException) as error:
-            said = _said(error, access.patience)
+            said = trouble(error, access.patience)
             raise SourceUnavailable(f"cannot reach {shown(urlunsplit(parts))}: {said}") from error
 
     def _asked(self, line: _Line, parts: SplitResult, sent: Request, *, whole: bool) -> Answer:
@@ -385,11 +390,3 @@ def _trust(context: ssl.SSLContext, path: Path) -> None:
         raise InvalidRequest(
             f"{path} is not a PEM certificate: {error}. Correct the certConfigMap"
         ) from error
-
-
-def _said(error: Exception, patience: float | None) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"no such host ({error.strerror})"
-    if isinstance(error, TimeoutError):
-        return f"nothing came for {patience or TIMEOUT:g} seconds"
-    return str(error) or type(error).__name__

@@ -90,7 +90,7 @@ def trouble(error: boto.BotoCoreError, where: object) -> DiskyardError:
     if isinstance(error, boto.SSLError):
         return InvalidRequest(
             f"cannot read {where}: the server's certificate is not trusted. Give its authority's certificate "
-            f"(certConfigMap), or correct the URL ({error})"
+            f"(certConfigMap, or --ca), or correct the URL ({error})"
         )
     if isinstance(error, (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError)):
         return SourceUnavailable(f"cannot reach {where}: {error}")

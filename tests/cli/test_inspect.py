@@ -48,7 +48,8 @@ def test_tells_programs_the_same(image: Path) -> None:
     [
         ("{image}", ["--size", "8Mi"], 3, "larger than the reported available storage 8388608"),
         ("{image}.none", [], 3, "there is no file"),
-        ("http://127.0.0.1:1/disk.img", [], 4, "It cannot be imported now: cannot reach"),
+        ("http://127.0.0.1:1/disk.img", [], 4, "127.0.0.1:1/disk.img: Connection refused"),
+        ("http://[::1", [], 3, "Invalid source URL"),
         ("http://169.254.169.254/latest", [], 3, "a metadata service's"),
         ("http://x/", ["--endpoint-url", "http://y"], 2, "goes with s3://"),
         ("ftp://x/y", [], 2, "expected a source that begins with http://, https://"),

@@ -89,7 +89,7 @@ def test_a_packed_raw_disk_says_that_its_size_is_not_known(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("path", "facts", "words"),
     [
-        ("none", (True, None), "404"),
+        ("none", (False, None), "404"),
         ("private/disk.raw", (True, False), "401"),
         ("broken/", (False, None), "503"),
     ],
