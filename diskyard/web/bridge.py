@@ -38,13 +38,19 @@ async def call(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 async def lasting(fn: Callable[[], T], stop: Callable[[], None]) -> T:
-    """The same of what may take as long as it likes, and ends soon after `stop` is called."""
+    """The same of what may take as long as it likes, and ends soon after `stop` is called.
+
+    It has ended when this has, however often we are cancelled (a server's end does so twice): what it works with is
+    not closed before.
+    """
     task = asyncio.get_running_loop().run_in_executor(_lasting, fn)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         stop()
-        await asyncio.wait({task})
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         raise
 
 
@@ -207,15 +213,21 @@ class Pipe:
             self._lent = None
 
     async def _out_of(self, channel: Channel) -> None:
-        """Return when the reader does not touch a channel any more, nor will."""
+        """Return when the reader does not touch a channel any more, nor will; not before, when cancelled, either."""
+        cancelled: asyncio.CancelledError | None = None
         while True:
             with self._changed:
                 if self._lent is channel:
                     self._recall()
                 if self._read is not channel:
-                    return
+                    break
                 self._moved.clear()
-            await self._moved.wait()
+            try:
+                await self._moved.wait()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled:
+            raise cancelled
 
     async def _until(self, turn: int, done: Callable[[], bool]) -> None:
         """Return when that holds. Raises as `write` does."""

@@ -104,9 +104,13 @@ async def ready(sock: socket.socket, add: Callable[..., Any], remove: Callable[.
 class Connection(asyncio.Transport):
     """A transport over a non-blocking socket."""
 
-    def __init__(self, sock: socket.socket, protocol: asyncio.Protocol, loop: AbstractEventLoop) -> None:
+    def __init__(
+        self, sock: socket.socket, protocol: asyncio.Protocol, loop: AbstractEventLoop, among: set["Connection"]
+    ) -> None:
+        """`among`: those whose sockets are not closed yet; this one is added, and taken out in the end."""
         super().__init__(_facts(sock))
         self.sock = sock
+        self._among = among
         self._on_lost: Callable[[], None] = _nobody
         self._protocol = protocol
         self._loop = loop
@@ -114,6 +118,7 @@ class Connection(asyncio.Transport):
         self._held = 0
         self._paused = self._lent = self._closing = self._ended = self._full = self._writing = False
         self._reading = False
+        among.add(self)
         protocol.connection_made(self)
         self._follow()
 
@@ -253,6 +258,7 @@ class Connection(asyncio.Transport):
             with suppress(OSError, ValueError):
                 self.sock.unwrap()
         self.sock.close()
+        self._among.discard(self)
         self._protocol.connection_lost(None)
 
 

@@ -36,6 +36,7 @@ class Entrance:
         self._listening: list[socket.socket] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._greeted: dict[asyncio.Task[None], None] = {}
+        self._taken_in: set[Connection] = set()
 
     @property
     def port(self) -> int:
@@ -62,6 +63,11 @@ class Entrance:
         for greeting in tuple(self._greeted):
             greeting.cancel()
         await asyncio.gather(*self._greeted, return_exceptions=True)
+
+    def abort(self) -> None:
+        """End our own connections, those as well that aiohttp has let go of while bytes were still to be sent."""
+        for each in tuple(self._taken_in):
+            each.abort()
 
     async def _serve(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -97,11 +103,14 @@ class Entrance:
 
     async def _take_in(self, connection: socket.socket) -> None:
         if self._tls is None:
-            Connection(connection, self._server(), asyncio.get_running_loop())
+            self._keep(connection)
             return
         async with asyncio.timeout(self._limits.handshake):
             found = await secured(connection, self._tls)
-        Connection(found, self._server(), asyncio.get_running_loop())
+        self._keep(found)
+
+    def _keep(self, connection: socket.socket) -> None:
+        Connection(connection, self._server(), asyncio.get_running_loop(), self._taken_in)
 
     def _greeting_ended(self, connection: socket.socket, greeting: asyncio.Task[None]) -> None:
         self._greeted.pop(greeting, None)

@@ -132,9 +132,9 @@ class _Serving:
         for each in watching:
             each.cancel()
         await entrance.close()
-        await self._shut(runner, grace)
+        await self._shut(runner, entrance, grace)
 
-    async def _shut(self, runner: web.AppRunner, grace: float) -> None:
+    async def _shut(self, runner: web.AppRunner, entrance: Entrance, grace: float) -> None:
         server = runner.server
         if server is not None:
             transports = [handler.transport for handler in server.connections]
@@ -145,6 +145,7 @@ class _Serving:
                 if transport is not None:
                     with suppress(AttributeError):  # its peer is lost already, CPython 3.11.2
                         transport.abort()  # close() would wait for the client's end of TLS
+            entrance.abort()
             await asyncio.sleep(_LAST_WORDS)
         await self.app.cleanup()
 

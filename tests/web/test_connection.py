@@ -1,10 +1,13 @@
 """Connections that threads borrow: what a thread reads is what was sent, and nothing is left hanging."""
 
+import asyncio
+import gc
 import hashlib
 import os
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +18,7 @@ import trustme
 from aiohttp import web
 
 from diskyard.web import connection, tls
-from diskyard.web.bridge import lasting
+from diskyard.web.bridge import call, lasting
 from diskyard.web.channel import Channel
 from diskyard.web.connection import borrowed
 from diskyard.web.server import Place, Running, start
@@ -48,11 +51,22 @@ async def refuse(request: web.Request) -> web.StreamResponse:
         return web.Response(status=400, text="thread" if loan else "loop")
 
 
+async def leave(request: web.Request) -> web.StreamResponse:
+    """Answers a client that does not read, and has the connection closed with bytes still to be sent."""
+    answer, transport = web.StreamResponse(), request.transport
+    await answer.prepare(request)
+    while transport and not transport.get_write_buffer_size():
+        await answer.write(bytes(60_000))
+    request.protocol.force_close()
+    return answer
+
+
 @pytest.fixture(params=["plain", "tls"])
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
     app = web.Application(client_max_size=1 << 30)
     app.router.add_post("/", take)
     app.router.add_post("/refuse", refuse)
+    app.router.add_post("/leave", leave)
     app.on_response_prepare.append(connection.close_after)
     context = None
     if request.param == "tls":
@@ -102,13 +116,13 @@ def test_who_is_refused_can_read_why(running: Running, client: requests.Session)
     assert (answer.status_code, answer.text) == (400, "thread")
 
 
-def begun(running: Running, folder: Path, idle: float) -> socket.socket:
+def begun(running: Running, folder: Path, idle: float, path: str = "/") -> socket.socket:
     """A connection on which a part of a large body has been sent."""
     sock = socket.create_connection((LOCALHOST, running.port), 60)
     if running.url.startswith("https"):
         context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
         sock = context.wrap_socket(sock, server_hostname=LOCALHOST)
-    head = f"POST /?idle={idle} HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n"
+    head = f"POST {path}?idle={idle} HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n"
     sock.sendall(head.encode() + bytes(1_000_000))
     return sock
 
@@ -129,6 +143,41 @@ def test_a_server_that_stops_waits_for_nobody(running: Running, tmp_path: Path) 
 
         sending.join(60)
         assert not sending.is_alive()
+
+
+def test_what_aiohttp_has_let_go_of_is_closed_with_its_server(running: Running, tmp_path: Path) -> None:
+    with begun(running, tmp_path, PATIENT, "/leave") as sock:
+        sock.recv(1)
+        gc.collect()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+
+            running.stop(0.1)
+
+            gc.collect()
+        left = [str(each.message) for each in seen if each.category is ResourceWarning]
+    assert left == []
+
+
+def test_a_thread_is_waited_for_however_often_its_caller_is_cancelled() -> None:
+    begun, told, go = (threading.Event() for _ in range(3))
+
+    def work() -> None:
+        begun.set()
+        go.wait(60)
+
+    async def cancelled_twice() -> bool:
+        task = asyncio.create_task(lasting(work, told.set))
+        await call(begun.wait, 60)
+        task.cancel()
+        await call(told.wait, 60)
+        task.cancel()
+        early, _ = await asyncio.wait({task}, timeout=0.1)
+        go.set()
+        await asyncio.wait({task})
+        return task.cancelled() and not early
+
+    assert asyncio.run(cancelled_twice())
 
 
 def send_on(sock: socket.socket) -> None:
