@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
-import urllib3
 
+from cli.way import Way, session
 from diskyard.api.names import upload
 from diskyard.disk.target import Progress
 from diskyard.errors import (
@@ -51,11 +51,14 @@ class File:
 class Proxy:
     """Where it is sent, and who may."""
 
-    url: str
+    way: Way
     token: Callable[[], str]
     """A fresh one: each lasts five minutes."""
-    verify: str | bool
-    """A file of authorities, True for the machine's own, False for none."""
+
+    @property
+    def url(self) -> str:
+        """Where that is."""
+        return self.way.url
 
 
 class Failed(Refused):
@@ -72,11 +75,7 @@ class Client:
         self._file = file
         self._say: Callable[[Progress], None] = _nobody
         self._retry = retry
-        self._session = requests.Session()
-        self._session.verify = proxy.verify
-        self._session.trust_env = proxy.verify is True
-        if proxy.verify is False:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it is what was asked for
+        self._session = session(proxy.way)
         self._token = ""
         self._chunk = file.size
 

@@ -1,20 +1,18 @@
 """The steps of an upload: will it work, make what is missing, wait for the server, send, wait for the disk."""
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from cli import uploadway
 from cli.progress import shown
 from cli.tusclient import Client, File, Proxy
 from cli.upload import Wish
 from diskyard.api import checksum, meta, quantity
 from diskyard.api.meta import (
-    CDI_CONFIG,
     CLAIM,
     DATA_SOURCE,
     DATA_VOLUME,
@@ -32,6 +30,7 @@ from diskyard.disk.unwrap import unwrapped
 from diskyard.errors import AlreadyExists, ImageTooLarge, InvalidRequest, Passing, Refused
 from diskyard.kube.client import Client as Api
 from diskyard.kube.client import Selection
+from diskyard.kube.http import HttpClient
 from diskyard.kube.reconcile import find
 from importer.file import FileSource
 
@@ -60,7 +59,7 @@ class NotReady(Passing):
     reason = "NotReady"
 
 
-def upload_image(api: Api, wish: Wish) -> None:
+def upload_image(api: HttpClient, wish: Wish) -> None:
     """Upload, and wait until the disk is there. Raises Refused, Passing, ApiError."""
     file = _file(wish)
     if _prepared(api, wish):
@@ -270,33 +269,18 @@ def _check_waiting(api: Api, wish: Wish, claim: Obj | None) -> None:
 
 
 @contextmanager
-def _proxy(api: Api, wish: Wish) -> Iterator[Proxy]:
+def _proxy(api: HttpClient, wish: Wish) -> Iterator[Proxy]:
     """Where the image goes. Raises InvalidRequest."""
-    found = find(api, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}
-    status = meta.status(found)
-    url = wish.url or meta.spec(found).get("uploadProxyURLOverride") or status.get("uploadProxyURL") or ""
-    if not url:
-        raise InvalidRequest(
-            "uploadproxy URL not found: the CDIConfig says none. Give --uploadproxy-url, such as "
-            f"https://localhost:8443 beside `kubectl -n {cdi.NAMESPACE} port-forward service/{upload.PROXY} 8443:443`"
-        )
-    url = (url if "://" in url else f"https://{url}").rstrip("/")
-    key = Key(wish.name, wish.namespace)
 
     def token() -> str:
         asked = {
-            "metadata": {"generateName": "token-for-diskyard-", "namespace": key.namespace},
-            "spec": {"pvcName": key.name},
+            "metadata": {"generateName": "token-for-diskyard-", "namespace": wish.namespace},
+            "spec": {"pvcName": wish.name},
         }
         return str(meta.status(api.create(UPLOAD_TOKEN, asked)).get("token") or "")
 
-    with tempfile.TemporaryDirectory() as folder:
-        verify: str | bool = not wish.insecure
-        if verify and status.get("uploadProxyCA"):
-            authorities = Path(folder, "ca.crt")
-            authorities.write_text(status["uploadProxyCA"])
-            verify = str(authorities)
-        yield Proxy(url, token, verify)
+    with uploadway.found(api, wish) as way:
+        yield Proxy(way, token)
 
 
 def _finished(api: Api, wish: Wish, claim: Obj, client: Client) -> None:

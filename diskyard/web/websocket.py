@@ -9,6 +9,8 @@ from aiohttp import hdrs, web
 
 BEARER: Final = "base64url.bearer.authorization.k8s.io."
 """What a subprotocol begins with that carries a token (`apiserver/pkg/authentication/request/websocket`)."""
+CHANNELS: Final = "v4.channel.k8s.io"
+"""The subprotocol of several streams in one: each message begins with the number of its channel."""
 _HEARTBEAT: Final = 30.0
 
 

@@ -1,4 +1,4 @@
-"""What an API server asks of a node on its wire: the logs of containers, and for other nodes the doors of guests.
+"""What an API server asks of a node on its wire: logs, ports of pods, and for other nodes the doors of guests.
 
 The paths and the words are a kubelet's (`pkg/kubelet/server`). Who asks shows a certificate of the cluster's
 authority for clients; whether they may is asked of the cluster, and remembered for a while.
@@ -19,6 +19,7 @@ from diskyard.errors import ApiError, BadRequest, DiskyardError, ServerError
 from diskyard.kube.client import Client
 from diskyard.web.bridge import call
 from diskyard.web.relay import relay
+from standalone.wire import tunnels
 from standalone.wire.answer import reply
 from standalone.wire.doors import Guests
 from standalone.wire.logs import Logs, LogStreams
@@ -53,6 +54,10 @@ def application(client: Client, logs: Logs, guests: Callable[[], Guests], node: 
         found = await call(lambda: guests().stream(said["pod"], said["door"]))
         return await relay(request, found, kubevirt.STREAM_PROTOCOL)
 
+    async def ports(request: web.Request) -> web.StreamResponse:
+        said = request.match_info
+        return await tunnels.forwarded(request, client, Key(said["pod"], said["namespace"]))
+
     async def close(_: web.Application) -> None:
         streams.close()
 
@@ -60,6 +65,8 @@ def application(client: Client, logs: Logs, guests: Callable[[], Guests], node: 
     app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", container_log)
     app.router.add_put("/guests/{pod:[0-9a-f-]+}/{verb}", order)
     app.router.add_get("/guests/{pod:[0-9a-f-]+}/{door:console|vnc}", stream)
+    app.router.add_get("/portForward/{namespace}/{pod}", ports)
+    app.router.add_post("/portForward/{namespace}/{pod}", ports)
     app.router.add_get("/healthz", _alive)
     app.router.add_route("*", "/{rest:.*}", _elsewhere)
     app.on_shutdown.append(close)
@@ -127,7 +134,7 @@ async def _alive(_: web.Request) -> web.StreamResponse:
 
 async def _elsewhere(_: web.Request) -> web.StreamResponse:
     raise web.HTTPNotFound(
-        text="this node serves the logs of containers and the doors of guests: no exec, attach or port-forward yet"
+        text="this node serves logs of containers, ports of pods and doors of guests: no exec or attach yet"
     )
 
 

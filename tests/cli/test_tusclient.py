@@ -8,6 +8,7 @@ import trustme
 from aiohttp import web
 
 from cli.tusclient import Client, File, Proxy
+from cli.way import Way
 from diskyard.errors import AccessDenied, SourceUnavailable
 from diskyard.web import server, tls
 from tests.uploadproxy.line import Line
@@ -17,7 +18,7 @@ def sending(url: str, folder: Path) -> Client:
     """An upload of one byte; a try, and one more."""
     image = folder / "image"
     image.write_bytes(b"x")
-    return Client(Proxy(url, lambda: "token", verify=True), File(image, 1, "x"), 1)
+    return Client(Proxy(Way(url, verify=True), lambda: "token"), File(image, 1, "x"), 1)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_at_once(tmp_path: Path) -> None:

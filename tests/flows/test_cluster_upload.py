@@ -13,15 +13,22 @@ from pathlib import Path
 import pytest
 import requests
 
-from diskyard.api.meta import UPLOAD_TOKEN
+from diskyard.api import meta
+from diskyard.api.meta import CDI, CDI_CONFIG, SERVICE, UPLOAD_TOKEN, Key, Kind
 from diskyard.errors import Forbidden
 from diskyard.kube.http import connect
+from tests.builders import eventually
+from tests.cluster.helm import rendered
 from tests.cluster.server import STRANGER, Cluster
+from tests.flows.cluster import apply
 from tests.flows.place import Place
 from tests.flows.test_upload import Reached, holds, reached, token, uploaded
 from tests.flows.yard import data_volume
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("uploads")]
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments", namespaced=True)
+PROXY = Key("cdi-uploadproxy", "cdi")
+NOWHERE = "https://127.0.0.1:1"
 Sent = Callable[[str, str, bytes], requests.Response]
 
 
@@ -44,6 +51,35 @@ def sent(uploading: Place, proxy: Reached) -> Sent:
         return proxy.post(f"{proxy.url}{path}", data=body, headers=bearer, timeout=120)
 
     return post
+
+
+@pytest.fixture
+def charted(real: Cluster, uploading: Place) -> Iterator[None]:
+    """The chart's own proxy, in a pod, and an operator who says of it what is wrong."""
+    ours = {each["kind"]: each for each in rendered() if meta.key(each) == PROXY}
+    (container,) = ours["Deployment"]["spec"]["template"]["spec"]["containers"]
+    host, port = real.url.removeprefix("https://").split(":")
+    container["env"] = [
+        {"name": "KUBERNETES_SERVICE_HOST", "value": host},
+        {"name": "KUBERNETES_SERVICE_PORT", "value": port},
+        {"name": "LISTEN_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+    ]
+    apply(real, [ours["Deployment"], ours["Service"]])
+    before = str(real.client.get(CDI_CONFIG, Key("config"))["status"]["uploadProxyURL"])
+    tell(real, NOWHERE)
+    try:
+        eventually(lambda: meta.status(real.client.get(DEPLOYMENT, PROXY)).get("readyReplicas"), 120)
+        yield
+    finally:
+        tell(real, before)
+        for kind in (DEPLOYMENT, SERVICE):
+            real.client.delete(kind, PROXY)
+
+
+def tell(real: Cluster, url: str) -> None:
+    """Have the operator say where the proxy is."""
+    real.client.patch(CDI, Key("cdi"), {"spec": {"config": {"uploadProxyURLOverride": url}}})
+    eventually(lambda: real.client.get(CDI_CONFIG, Key("config"))["status"].get("uploadProxyURL") == url, 60)
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -97,6 +133,21 @@ def test_an_image_is_uploaded_from_the_command_line(uploading: Place, tmp_path: 
 
     assert done.returncode == 0, done.stderr
     assert holds(uploading, "sent", image)
+
+
+@pytest.mark.usefixtures("charted")
+def test_where_nothing_else_is_reached_the_command_goes_through_the_api_server(
+    uploading: Place, tmp_path: Path
+) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(os.urandom(20 << 20))
+
+    done = uploaded(uploading, "dv", "forwarded", f"--image-path={image}", "--size=64Mi")
+
+    assert done.returncode == 0, done.stderr
+    assert f"{NOWHERE}: [Errno 111] Connection refused" in done.stderr
+    assert "going by a port-forward of the API server" in done.stderr
+    assert holds(uploading, "forwarded", image)
 
 
 @pytest.mark.parametrize("version", ["v1beta1", "v1alpha1"])

@@ -1,4 +1,4 @@
-"""tuspy, which nobody here wrote, before a real upload pod; tus-js-client is in tests/flows/test_page.py."""
+"""tuspy, which nobody here wrote, before a real upload pod; tus-js-client is in test_tus_js.py."""
 
 import hashlib
 from collections.abc import Iterator
