@@ -96,10 +96,8 @@ def test_it_goes_on_by_itself_when_the_line_breaks(place: Front, page: Page) -> 
 
         assert ended(page, endpoint=f"{url}/v1/uploads", headers=place.bearer(), chunkSize=2 * MIB) == "done"
 
-        again = line.passed - len(RAW)
     assert place.pod.ended()[0] == 0
     assert holds(place.pod.disk, RAW)
-    assert again < 5 * MIB
 
 
 @pytest.mark.usefixtures("image")
