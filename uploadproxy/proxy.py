@@ -96,15 +96,25 @@ class _Proxy:
         self._trust = trust
         self._limits = limits
         self._session: ClientSession | None = None
+        self._kept: ClientSession | None = None
         self._clients: Counter[str] = Counter()
 
     async def connected(self, _: web.Application) -> AsyncIterator[None]:
-        """The session towards the servers, while the application runs."""
+        """The sessions towards the servers, while the application runs.
+
+        Who only looks goes by a connection that is kept for some seconds: to begin one costs more than to answer, and it
+        can be asked again where its server has just ended. What has a body goes by one of its own.
+        """
         timeout = ClientTimeout(total=None, sock_connect=5)
-        async with ClientSession(
-            connector=TCPConnector(limit=0, force_close=True), timeout=timeout, auto_decompress=False,
-            read_bufsize=_CHUNK,
-        ) as self._session:  # fmt: skip
+        async with (
+            ClientSession(
+                connector=TCPConnector(limit=0, force_close=True), timeout=timeout, auto_decompress=False,
+                read_bufsize=_CHUNK,
+            ) as self._session,
+            ClientSession(
+                connector=TCPConnector(limit=0), timeout=timeout, auto_decompress=False
+            ) as self._kept,
+        ):  # fmt: skip
             yield
 
     async def single(self, request: web.Request) -> web.StreamResponse:
@@ -210,7 +220,8 @@ class _Proxy:
     async def _once(
         self, request: web.Request, server: Server, path: str, body: "_Body"
     ) -> web.StreamResponse:
-        session = self._session
+        looks = _method(request) in ("GET", "HEAD") and not request.body_exists
+        session = self._kept if looks else self._session
         if session is None:
             raise OSError("the proxy is not started")
         headers = _kept(request.headers)
