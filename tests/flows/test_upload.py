@@ -53,13 +53,14 @@ def note(yard: Yard, claim: str, name: str) -> str:
     return str((found.metadata.annotations or {}).get("cdi.kubevirt.io/storage." + name, ""))
 
 
-def claimed(yard: Yard, name: str, size: str = "64Mi") -> None:
+def claimed(yard: Yard, name: str, size: str = "64Mi", **spec: str) -> None:
     """A claim as old clients make it."""
+    wish = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}, **spec}
     yard.core().create_namespaced_persistent_volume_claim(
         "default",
         {
             "metadata": {"name": name, "annotations": {"cdi.kubevirt.io/storage.upload.target": ""}},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+            "spec": wish,
         },
     )
 
@@ -156,6 +157,13 @@ def test_what_cannot_work_is_said_before_anything_is_made(
         each.metadata.name for each in yard.core().list_namespaced_persistent_volume_claim("default").items
     ]
     assert "never" not in names
+
+
+def test_an_old_clients_claim_of_no_such_class_says_so_itself(yard: Yard) -> None:
+    claimed(yard, "ceph", storageClassName="csi-rbd-sc")
+
+    yard.told("ceph", 'storageclass.storage.k8s.io "csi-rbd-sc" not found', 60)
+    assert eventually(lambda: "csi-rbd-sc" in note(yard, "ceph", "condition.bound.message"), 60)
 
 
 def test_what_is_made_is_bound_pointed_to_and_labelled_as_asked_for(yard: Yard, image: Path) -> None:
