@@ -119,13 +119,26 @@ def _prepared(api: Api, wish: Wish) -> bool:
         raise InvalidRequest(
             f"PVC {wish.name} already successfully imported/cloned/updated: delete it, or give another name"
         )
-    if claim is not None and wish.force_bind and cdi.IMMEDIATE_BINDING not in said:
-        api.patch(CLAIM, key, {"metadata": {"annotations": {cdi.IMMEDIATE_BINDING: ""}}})
-    if claim is not None and cdi.UPLOAD_TARGET not in said:
+    if claim is not None:
+        _open(api, wish, claim)
+    return False
+
+
+def _open(api: Api, wish: Wish, claim: Obj) -> None:
+    """Have a claim that is there take what comes. Raises InvalidRequest, ApiError."""
+    said, content = meta.annotations(claim), "archive" if wish.archive else "kubevirt"
+    missing = {}
+    if wish.force_bind and cdi.IMMEDIATE_BINDING not in said:
+        missing[cdi.IMMEDIATE_BINDING] = ""
+    if cdi.UPLOAD_TARGET not in said:
         if wish.create:
             raise InvalidRequest(f"PVC {wish.name} not available for upload: with --no-create it is made so")
-        api.patch(CLAIM, key, {"metadata": {"annotations": {cdi.UPLOAD_TARGET: ""}}})
-    return False
+        missing |= {cdi.UPLOAD_TARGET: "", cdi.CONTENT_TYPE: content}
+    elif (said.get(cdi.CONTENT_TYPE) or "kubevirt") != content:
+        takes = "an image: give --image-path" if wish.archive else "an archive: give --archive-path"
+        raise InvalidRequest(f"PVC {wish.name} takes {takes}, or another name")
+    if missing:
+        api.patch(CLAIM, meta.key(claim), {"metadata": {"annotations": missing}})
 
 
 def _make(api: Api, wish: Wish) -> None:

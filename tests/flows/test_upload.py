@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,22 @@ def test_what_is_made_is_bound_pointed_to_and_labelled_as_asked_for(yard: Yard, 
     source = yard.get("datasources", "pointed")
     assert source["spec"] == {"source": {"pvc": {"name": "pointed", "namespace": "default"}}}
     assert source["metadata"]["labels"].items() >= labels.items()
+
+
+def test_an_archive_is_unpacked_and_no_image_takes_its_place(yard: Yard, image: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "files.tar"
+    with tarfile.open(packed, "w") as tar:
+        tar.add(image, "inside.img")
+    claimed(yard, "files")
+
+    as_it_is = uploaded(yard, "pvc", "files", f"--archive-path={packed}")
+    done = uploaded(yard, "dv", "packed", f"--archive-path={packed}", "--size=64Mi")
+
+    assert as_it_is.returncode == 3
+    assert "PVC files takes an image: give --image-path, or another name" in as_it_is.stderr
+    assert done.returncode == 0, done.stderr
+    same = (yard.volume("packed") / "inside.img").read_bytes() == image.read_bytes()
+    assert same
 
 
 @pytest.mark.parametrize("kind", ["dv", "pvc"])
