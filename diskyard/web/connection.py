@@ -105,7 +105,11 @@ class Connection(asyncio.Transport):
     """A transport over a non-blocking socket."""
 
     def __init__(
-        self, sock: socket.socket, protocol: asyncio.Protocol, loop: AbstractEventLoop, among: set["Connection"]
+        self,
+        sock: socket.socket,
+        protocol: asyncio.Protocol,
+        loop: AbstractEventLoop,
+        among: set["Connection"],
     ) -> None:
         """`among`: those whose sockets are not closed yet; this one is added, and taken out in the end."""
         super().__init__(_facts(sock))
