@@ -102,8 +102,8 @@ class _Proxy:
     async def connected(self, _: web.Application) -> AsyncIterator[None]:
         """The sessions towards the servers, while the application runs.
 
-        Who only looks goes by a connection that is kept for some seconds: to begin one costs more than to answer, and it
-        can be asked again where its server has just ended. What has a body goes by one of its own.
+        Who only looks goes by a connection that is kept for some seconds: to begin one costs more than to answer, and
+        it can be asked again where its server has just ended. What has a body goes by one of its own.
         """
         timeout = ClientTimeout(total=None, sock_connect=5)
         async with (

@@ -3,7 +3,7 @@
 tusd: pkg/handler/{head,patch,post,terminate,options}_test.go. The field: a retried PATCH stored twice (SeaweedFS 10945;
 test_tus.py), a failed one that took acknowledged bytes along (10876; here), HEAD ahead of what is on disk (test_tus.py,
 test_kills.py) or behind it (TusDotNet.Azure 12; test_model.py), a lock kept by a half-open socket (tus-java 80;
-test_vanish.py), 409 for ever (opencloud-desktop 971; test_tus.py), an upload that starts over where it said that it goes
+test_vanish.py), 409 for ever (opencloud-desktop 971; test_tus.py), an upload that starts over where it said it would go
 on (FileRise 67, tusd 234; test_foreign.py, test_tus_js.py), a page that stops after a chunk (filebrowser 5987;
 tests/flows/test_page.py).
 """
