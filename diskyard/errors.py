@@ -4,6 +4,7 @@
     ├── Refused                 can never work as asked: no retry helps (exit code 3)
     │   ├── InvalidRequest      a field, a URL or an option is wrong
     │   ├── SourceMissing       the source says that it has no such thing (404)
+    │   ├── NotStored           the node has no such image, and none may be fetched
     │   ├── AccessDenied        the source refuses these credentials (401, 403)
     │   ├── UnsafeImage         the image reaches outside itself, or is several things at once
     │   ├── UnsupportedImage    not a disk, or a feature that we do not read
@@ -54,6 +55,12 @@ class SourceMissing(Refused):
     """The source says that it has no such thing."""
 
     reason = "SourceMissing"
+
+
+class NotStored(Refused):
+    """The node has no such image, and none may be fetched."""
+
+    reason = "ErrImageNeverPull"
 
 
 class AccessDenied(Refused):

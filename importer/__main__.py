@@ -16,9 +16,10 @@ from typing import Final
 
 from diskyard import log
 from diskyard.api.job import ImportJob, TerminationMessage, Vddk
+from diskyard.api.lending import NEVER, Lending
 from diskyard.api.names import cdi
 from diskyard.disk.target import Result
-from diskyard.errors import AccessDenied, DiskyardError, SourceMissing, SourceUnavailable
+from diskyard.errors import AccessDenied, DiskyardError, NotStored, SourceMissing, SourceUnavailable
 from diskyard.volume import target
 from importer.report import Report
 from importer.transfer import host_of, transfer
@@ -53,8 +54,7 @@ def _run(env: Mapping[str, str], report: Report) -> tuple[int, TerminationMessag
     try:
         job = _job(env)
         start = time.monotonic()
-        spot = replace(target(job, env), reported=job.journal)
-        result = transfer(job, spot, report.update)
+        result = _result(job, env, report)
         _say(result, time.monotonic() - start)
         return DONE, _success(job, result)
     except DiskyardError as error:
@@ -66,6 +66,25 @@ def _run(env: Mapping[str, str], report: Report) -> tuple[int, TerminationMessag
     except Exception as error:
         logger.error("a fault of the importer's own", exc_info=True)
         return PASSING, TerminationMessage(f"Unable to process data: {error!r}", reason="InternalError")
+
+
+def _result(job: ImportJob, env: Mapping[str, str], report: Report) -> Result:
+    """The disk, or a lease of one. What only goes through the image store is imported where it does."""
+    lending = Lending.from_env(env)
+    if lending.lease:
+        from importer import stored
+
+        return stored.lent(job, lending, report.update)
+    if lending.policy == NEVER:
+        raise NotStored(
+            "imagePullPolicy Never needs an image store, and this node keeps none: say IfNotPresent"
+        )
+    spot = replace(target(job, env), reported=job.journal)
+    if not lending.folder:
+        return transfer(job, spot, report.update)
+    from importer import stored
+
+    return stored.filled(job, lending, spot, report.update)
 
 
 def _look(env: Mapping[str, str]) -> int:

@@ -51,13 +51,13 @@ _PIECE: Final = 64 << 10
 def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -> Result:
     """Fill a target as a job says. Raises Refused (can never work), Passing (may work when tried again)."""
     check_writable(target)
-    expected = patiently(partial(_expected, job))
+    promise = patiently(partial(expected, job))
     if job.content_type not in (DISK, ARCHIVE):
         raise InvalidRequest(f"expected content type {DISK} or {ARCHIVE}, found {job.content_type}")
     if job.source == BLANK:
         return _blank(target, on_progress)
     with opened(job, patiently) as source:
-        expect = Expect(_origin(job), name_of(job), expected, job.digest)
+        expect = Expect(_origin(job), name_of(job), promise, job.digest)
         if job.content_type == ARCHIVE and not isinstance(source, Image):
             from diskyard.disk.extract import extract
 
@@ -119,7 +119,8 @@ def opened(job: ImportJob, ask: Callable[[Callable[[], Source]], Source] = _once
         yield source
 
 
-def _expected(job: ImportJob) -> Expected | None:
+def expected(job: ImportJob) -> Expected | None:
+    """What a job says its file's bytes are, or has a file of checksums say; None: nothing. Raises InvalidRequest."""
     if not (job.checksum or job.checksum_url):
         if job.keyring or job.signature_url:
             raise InvalidRequest(

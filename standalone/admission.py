@@ -7,8 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from datavolume_controller import admission as cdi
-from diskyard.api import meta
-from diskyard.api.meta import CLAIM, DATA_VOLUME, INSTANCE, MACHINE, REPLICA_SET, STORAGE_CLASS, Kind, Obj
+from diskyard.api import lending, meta
+from diskyard.api.meta import (
+    CLAIM,
+    DATA_VOLUME,
+    INSTANCE,
+    MACHINE,
+    POD,
+    REPLICA_SET,
+    STORAGE_CLASS,
+    Kind,
+    Obj,
+)
 from diskyard.api.rules import claim, instance, machine, replicas
 from diskyard.api.storage import storage_class
 from diskyard.api.user import User
@@ -49,6 +59,8 @@ class Rules:
         """What is wrong with the object; what is leaving is let go. Raises Forbidden for grants beyond one's own."""
         if self._policy is not None and user is not None:
             grants.check(self._policy, user, kind, obj, old)
+            if kind == POD and _volumes(obj) != _volumes(old or {}):
+                _check_images(obj)
         if self._client is None or meta.deleting(obj):
             return ()
         if kind == DATA_VOLUME and old is None and user is not None:
@@ -64,6 +76,18 @@ class Rules:
             access.verb, access.group, access.resource, access.subresource, access.namespace, access.name
         )
         return self._policy is None or self._policy.decide(user, asked).allowed
+
+
+def _volumes(pod: Obj) -> Sequence[Obj]:
+    return meta.spec(pod).get("volumes") or ()
+
+
+def _check_images(pod: Obj) -> None:
+    """Images are for pods that our controllers make: who sees the store sees every tenant's. Raises Forbidden."""
+    for volume in _volumes(pod):
+        if lending.is_store(volume):
+            why = f'volume "{volume.get("name")}": only Diskyard\'s own pods mount the image store of a node'
+            raise answers.forbidden(POD, meta.name(pod), why)
 
 
 def _claim_facts(client: Client) -> claim.Facts:

@@ -6,7 +6,6 @@ Closing ends the work and leaves the processes of pods running: the next crew fi
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Final
 
 from diskyard import log
@@ -22,6 +21,7 @@ from standalone.node.heartbeat import Machine
 from standalone.node.network.network import Network, Unconnected
 from standalone.node.node import Node
 from standalone.storage import volumes
+from standalone.storage.keeper import Keeper
 from standalone.storage.place import Place
 from vm_runtime.agent import host
 from vm_runtime.agent.agent import Agent
@@ -40,18 +40,16 @@ _log = log.logger("crew")
 class Crew:
     """The node and the agent of one machine, on one data directory; what it begins, the stack ends."""
 
-    def __init__(
-        self, directory: Directory, machine: Machine, allowed: Sequence[Path], stack: ExitStack
-    ) -> None:
-        """`allowed`: directories of this machine that pods and volumes may name."""
+    def __init__(self, directory: Directory, machine: Machine, place: Place, stack: ExitStack) -> None:
+        """`place`: where volumes and images lie, and what of this machine pods and volumes may name."""
         self._directory = directory
         self._machine = machine
         self._stack = stack
-        self._place = Place(directory.volumes, tuple(allowed))
+        self._place = place
         self.node = Node(machine, directory.pods, self._place)
         stack.callback(self.node.close)
         self.figures = Figures()
-        grants = Grants(HostDisks(tuple(allowed)), self.node.connection)
+        grants = Grants(HostDisks(place.allowed), self.node.connection)
         self.agent = Agent(machine.name, directory.pods, self._wake, grants)
         stack.callback(self.agent.close)
 
@@ -65,6 +63,10 @@ class Crew:
         self._stack.callback(self._controllers.stop)
         self._controllers.start()
         self.figures.leading.set(1)
+        if store := self._place.images():
+            keeper = Keeper(store, client)
+            self._stack.callback(keeper.close)
+            keeper.start()
 
     @property
     def client(self) -> Client:

@@ -36,6 +36,7 @@ from standalone.node import heartbeat
 from standalone.node.heartbeat import NO_NETWORK, Machine
 from standalone.node.log import LogOptions
 from standalone.storage import snapshot
+from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.wire import kubelet
 from standalone.wire.doors import Guests
@@ -109,7 +110,8 @@ class Outpost(AbstractContextManager["Outpost"]):
         self._serve_logs(say)
         post = self._post
         machine = Machine(self.name, devices(NO_NETWORK), self.address, post.duties, port=self.port)
-        self._crew = Crew(self._directory, machine, post.allowed, self._stack)
+        place = Place(self._directory.volumes, post.allowed, keeps=False)
+        self._crew = Crew(self._directory, machine, place, self._stack)
         self._crew.work(self._client)
         if not self._crew.wait(_SYNC):
             raise Busy(

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from diskyard.api.meta import CDI, CDI_CONFIG, KUBEVIRT, NAMESPACE, SERVICE_ACCOUNT, Kind, Obj
+from diskyard.api import meta
+from diskyard.api.meta import CDI, CDI_CONFIG, KUBEVIRT, NAMESPACE, SERVICE_ACCOUNT, Key, Kind, Obj
 from diskyard.api.names import cdi, kubevirt
 from diskyard.errors import AlreadyExists
 from diskyard.kube.client import Client
@@ -22,7 +23,15 @@ def seed(client: Client, more: Iterable[tuple[Kind, Obj]] = ()) -> bool:
         with suppress(AlreadyExists):
             client.create(kind, obj)
             made.add(kind)
+    _keep_images(client)
     return KUBEVIRT in made
+
+
+def _keep_images(client: Client) -> None:
+    """Say that this yard's node keeps images, where nobody has said anything of it."""
+    key = Key(cdi.CONFIG_NAME)
+    if cdi.IMAGE_STORE not in meta.annotations(client.get(CDI_CONFIG, key)):
+        client.patch(CDI_CONFIG, key, {"metadata": {"annotations": {cdi.IMAGE_STORE: "true"}}})
 
 
 def _objects() -> Iterable[tuple[Kind, Obj]]:

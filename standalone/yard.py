@@ -37,6 +37,7 @@ from standalone.node.services import Services
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from standalone.seed import seed
 from standalone.storage import snapshot
+from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
 from standalone.store.objects import Objects
 from standalone.wire import figures
@@ -74,7 +75,8 @@ class Yard(AbstractContextManager["Yard"]):
         self._stack = stack
         network = opened(directory.path, Wish(directory.network, means.subnet), say)
         machine = Machine(heartbeat.name(), devices(network), network=network)
-        self._crew = Crew(directory, machine, means.allowed, stack)
+        place = Place(directory.volumes, means.allowed)
+        self._crew = Crew(directory, machine, place, stack)
 
     @classmethod
     def open(cls, directory: Directory, reach: Reach, say: Say = print, means: Means = NO_MEANS) -> "Yard":

@@ -46,6 +46,8 @@ class Config:
     """`HOST[:PORT]`: their certificates are not checked, and they may speak plain HTTP."""
     registry_mirrors: tuple[str, ...] = ()
     """`REGISTRY=HOST[:PORT][/PREFIX]`, asked before the registry itself."""
+    image_store: bool = False
+    """Whether the nodes keep what was fetched."""
     vddk_folder: str = ""
     """Where importers find VMware's library; empty: an image brings it."""
     vddk_image: str = ""
@@ -111,6 +113,7 @@ def config(obj: Obj, owner: Obj | None = None) -> Config:
         allow_addresses=annotations.get(cdi.ALLOW_ADDRESSES, ""),
         insecure_registries=tuple(str(each) for each in spec.get("insecureRegistries") or ()),
         registry_mirrors=tuple(each.strip() for each in mirrors if each.strip()),
+        image_store=annotations.get(cdi.IMAGE_STORE) == "true",
         vddk_folder=annotations.get(cdi.VDDK_FOLDER, ""),
         pull_secrets=tuple(status.get("imagePullSecrets") or ()),
         pull_policy=str(workers.get("imagePullPolicy") or PULL_POLICY),

@@ -3,7 +3,6 @@
 One record in one sector, overwritten in place; holding the file open and locked keeps other writers out.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from diskyard.disk import space
+from diskyard.disk import lock, space
 from diskyard.errors import Busy
 
 _SECTOR: Final = 512
@@ -121,26 +120,10 @@ class Journal:
 
 
 def _locked(path: Path) -> int:
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(fd)
-            raise Busy(
-                f"another process is writing this disk (it holds {path}): wait for it, or stop it"
-            ) from error
-        if _is_still(path, fd):
-            return fd
-        os.close(fd)
-
-
-def _is_still(path: Path, fd: int) -> bool:
-    """Whether the path leads to what we have locked: its holder may have removed it meanwhile."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
-    except FileNotFoundError:
-        return False
+    fd = lock.taken(path)
+    if fd is None:
+        raise Busy(f"another process is writing this disk (it holds {path}): wait for it, or stop it")
+    return fd
 
 
 def _hash(text: str) -> str:

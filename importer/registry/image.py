@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -70,31 +71,52 @@ def digest(job: ImportJob) -> str:
     return _digest(_repository(job, image, _own(job), insecure=job.insecure_tls), image.version)
 
 
+def resolved(job: ImportJob) -> Reference:
+    """The image of the job's platform, by its digest: who is answered could fetch it. No layer is. Raises as `opened`.
+
+    Also of a reference that has a digest its registry is asked: that answers for these credentials.
+    """
+    image = reference(job.endpoint)
+    for mirror in _mirrors(job, image):
+        try:
+            return _pinned(image, _repository(job, mirror, None), job)
+        except DiskyardError as error:
+            log.warning("the mirror does not have it, asking the next", mirror=mirror.host, because=error)
+    return _pinned(image, _repository(job, image, _own(job), insecure=job.insecure_tls), job)
+
+
+def _pinned(image: Reference, repository: Repository, job: ImportJob) -> Reference:
+    found, _ = _image(repository, image.version, _architecture(job))
+    return replace(image, tag="", digest=found)
+
+
 def _digest(repository: Repository, version: str) -> str:
     """distribution-spec: a manifest's digest is that of its bytes."""
     return f"sha256:{hashlib.sha256(repository.manifest(version)).hexdigest()}"
 
 
 def _disk(store: Store, version: str, job: ImportJob) -> LayerDisk:
-    image = _image(
-        store, version, job.architecture or _ARCHITECTURES.get(platform.machine(), platform.machine())
-    )
+    _, image = _image(store, version, _architecture(job))
     said = config(document(store.blob(image.config), image.config, store.name), store.name)
     check_architecture(said.architecture, job.architecture)
     return disk(store, image.layers, said.labels, Wanted.at(job.image_path))
 
 
-def _image(store: Store, version: str, architecture: str) -> Manifest:
-    """The image's manifest, by way of as many indexes as there are, each verified by what names it."""
+def _architecture(job: ImportJob) -> str:
+    return job.architecture or _ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+def _image(store: Store, version: str, architecture: str) -> tuple[str, Manifest]:
+    """The image's manifest and its digest, by way of as many indexes as there are, each verified by what names it."""
     raw = store.manifest(version)
-    if DIGEST.fullmatch(version):
-        _check(raw, Descriptor(version, len(raw)), store.name)
+    name = version if DIGEST.fullmatch(version) else f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    _check(raw, Descriptor(name, len(raw)), store.name)
     for _ in range(_MAX_INDEXES):
         said = parsed(raw, store.name)
         if isinstance(said, Manifest):
-            return said
+            return name, said
         found = chosen(said, version, architecture, store.name)
-        raw = store.manifest(found.digest)
+        name, raw = found.digest, store.manifest(found.digest)
         _check(raw, found, store.name)
     raise UnsupportedImage(f"{store.name} is an index of indexes of indexes: expected an image")
 

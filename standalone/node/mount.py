@@ -71,6 +71,8 @@ class Mounts:
         if volume.host is not None:
             _make_hosted(volume)
             return
+        if volume.images:
+            return
         if volume.claim:
             _there(volume)
             self._share(volume.path)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diskyard.api import meta
+from diskyard.api import lending, meta
 from diskyard.api.meta import CLAIM, VOLUME, Key, Kind, Obj
 from diskyard.errors import NotFound
 from diskyard.kube.client import Client
@@ -29,6 +29,8 @@ class Volume:
     claim: bool = False
     block: bool = False
     read_only: bool = False
+    images: bool = False
+    """It is the node's image store, or a lease of it."""
     host: str | None = None
     """The `type` of a hostPath; None: it is none."""
 
@@ -68,6 +70,8 @@ def _volume(spec: Obj, scene: Scene) -> Volume:
         return Volume(name, where / "kubernetes.io~empty-dir" / name)
     if "persistentVolumeClaim" in spec:
         return _claimed(name, spec["persistentVolumeClaim"], scene)
+    if lending.is_store(spec):
+        return _stored(name, lending.lease_of(spec), scene)
     if "hostPath" in spec:
         return _hosted(name, spec["hostPath"], scene)
     for kind in KINDS:
@@ -78,6 +82,16 @@ def _volume(spec: Obj, scene: Scene) -> Volume:
     raise Missing(
         f'volume "{name}" is of type {kind}: this node has emptyDir, persistentVolumeClaim, hostPath, '
         f"{', '.join(KINDS[:-1])} and {KINDS[-1]}"
+    )
+
+
+def _stored(name: str, lease: str, scene: Scene) -> Volume:
+    """The node's image store, or one lease. Only controllers make pods with such a volume: admission sees to it."""
+    store = scene.place.images()
+    if store is None:
+        raise Missing(f'volume "{name}" is an image store, and this node keeps none')
+    return Volume(
+        name, store.leased(lease).parent if lease else store.folder, read_only=bool(lease), images=True
     )
 
 

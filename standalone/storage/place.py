@@ -18,6 +18,7 @@ from typing import Final
 from diskyard import linux
 from diskyard.api.pod import WORKER_UID
 from diskyard.api.quantity import GIB
+from diskyard.disk.imagestore import ImageStore
 from standalone.storage import loop
 from standalone.storage.copies import UNFINISHED
 
@@ -36,6 +37,8 @@ class Place:
     volumes: Path
     allowed: tuple[Path, ...] = ()
     """Directories of this machine that pods and volumes may name, with all below them."""
+    keeps: bool = True
+    """Whether the node keeps the images that were fetched."""
     floor: int | None = None
     """Bytes that are to stay free; None: half of what is never promised."""
 
@@ -53,6 +56,17 @@ class Place:
             one.write(bytes(4096))
             one.flush()
             return linux.reflinked(other.fileno(), one.fileno())
+
+    def images(self) -> ImageStore | None:
+        """The node's image store, made beside the volumes where it is not there; None: the node keeps none."""
+        folder = self.volumes.parent / "images"
+        if not self.keeps:
+            return None
+        if not folder.is_dir():
+            folder.mkdir(mode=0o770, exist_ok=True)
+            if os.geteuid() == 0:
+                os.chown(folder, WORKER_UID, WORKER_UID)
+        return ImageStore(folder)
 
     def free(self) -> int:
         """Bytes that can still be written there."""

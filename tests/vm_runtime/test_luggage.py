@@ -30,7 +30,7 @@ def guest(*volumes: Obj, **spec: Any) -> Instance:
 
 def carried(asked: Instance) -> dict[str, tuple[Obj, str]]:
     """Name -> (source, path) of all but the launcher's own."""
-    return {each.name: (each.source, each.path) for each in pieces(asked)[2:]}
+    return {each.name: (each.source, each.path) for each in pieces(asked, Config())[2:]}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,9 @@ def test_secrets_of_cloud_init_and_of_credentials_are_carried_beside() -> None:
 def test_a_claim_for_what_firmware_and_tpm_remember_is_carried_where_they_do(domain: Obj, kept: bool) -> None:
     asked = instance(builders.stored(builders.instance("vm", domain=domain), uid="vmi"))
 
-    found = [each.volume for each in pieces(asked) if each.path == "/var/run/kubevirt-private/vm-state"]
+    found = [
+        each.volume for each in pieces(asked, Config()) if each.path == "/var/run/kubevirt-private/vm-state"
+    ]
 
     claim = {"claimName": "persistent-state-for-vm"}
     assert found == ([{"name": "vm-state", "persistentVolumeClaim": claim}] if kept else [])

@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
+from diskyard.api import lending
 from diskyard.api.config import Config
 from diskyard.api.instance import CONTAINER_DISK, EPHEMERAL, HOST_DISK, Instance, Volume, part
 from diskyard.api.job import ImportJob
 from diskyard.api.kernelboot import fetched
+from diskyard.api.lending import ALWAYS, Lending
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi, derived, kubevirt
 from diskyard.api.pod import Worker, container
 from vm_runtime.controller.state import remembers
 
 _PULL_DIR: Final = str(PurePosixPath(cdi.PULL_SECRET).parent)
+STORE: Final = "image-store"
+"""The pod's volume that is its node's image store."""
 FETCHES: Final = "volume"
 """What the names of containers that fetch begin with; the volume's follows."""
 TOKEN_LIFE: Final = 3607
@@ -36,7 +40,7 @@ class Piece:
         return {"name": self.name, **self.source}
 
 
-def pieces(instance: Instance) -> tuple[Piece, ...]:
+def pieces(instance: Instance, config: Config) -> tuple[Piece, ...]:
     """All of them, the launcher's own first."""
     own = [
         Piece(kubevirt.PRIVATE_VOLUME, {"emptyDir": {}}, kubevirt.PRIVATE_DIR),
@@ -46,8 +50,9 @@ def pieces(instance: Instance) -> tuple[Piece, ...]:
         kept = {"persistentVolumeClaim": {"claimName": derived.state_claim(instance.name)}}
         own.append(Piece(kubevirt.STATE_VOLUME, kept, kubevirt.STATE_DIR))
     others = [each for each in instance.volumes if not each.claim and each.kind != CONTAINER_DISK]
-    carried = [piece for volume in (*others, *fetched(instance)) for piece in _pieces(volume)]
-    return (*own, *claim_pieces(instance), *carried, *_credentials(instance))
+    carried = [piece for volume in others for piece in _pieces(volume)]
+    images = [_container_disk(instance, volume, config.image_store) for volume in fetched(instance)]
+    return (*own, *claim_pieces(instance), *carried, *images, *_credentials(instance))
 
 
 def claim_pieces(instance: Instance) -> tuple[Piece, ...]:
@@ -142,10 +147,24 @@ def _kept(source: Obj, *names: str) -> Obj:
 
 def fetches(instance: Instance, config: Config) -> list[Obj]:
     """The containers that fetch disks out of container images before the guest's starts."""
-    return [_fetch(volume, config) for volume in fetched(instance)]
+    return [_fetch(instance, volume, config) for volume in fetched(instance)]
 
 
-def _fetch(volume: Volume, config: Config) -> Obj:
+def _lending(instance: Instance, volume: Volume, config: Config) -> Lending:
+    """How the node's image store is used for a volume."""
+    policy = str(volume.source.get("imagePullPolicy") or ALWAYS)
+    if not config.image_store:
+        return Lending(policy=policy)
+    of = f"{instance.namespace}/{instance.name} volume {volume.name}"
+    return Lending(cdi.IMAGE_STORE_DIR, instance.namespace, policy, _lease(instance, volume), of)
+
+
+def _lease(instance: Instance, volume: Volume) -> str:
+    """One for each volume of each life of a guest."""
+    return f"{instance.uid}-{volume.name}"
+
+
+def _fetch(instance: Instance, volume: Volume, config: Config) -> Obj:
     secret = volume.source.get("imagePullSecret")
     job = ImportJob(
         source="registry",
@@ -159,19 +178,30 @@ def _fetch(volume: Volume, config: Config) -> Obj:
         no_proxy=config.proxy.none,
         auth_file=cdi.PULL_SECRET if secret else "",
     )
-    mounts = ((volume.name, cdi.DATA_DIR), *(((_pull_name(volume), _PULL_DIR),) if secret else ()))
-    worker = Worker(f"{FETCHES}{volume.name}", ("diskyard-importer",), env=job.to_env(), mounts=mounts,
+    loan = _lending(instance, volume, config)
+    place = (STORE, cdi.IMAGE_STORE_DIR) if loan.folder else (volume.name, cdi.DATA_DIR)
+    mounts = (place, *(((_pull_name(volume), _PULL_DIR),) if secret else ()))
+    env = {**job.to_env(), **loan.to_env()}
+    worker = Worker(f"{FETCHES}{volume.name}", ("diskyard-importer",), env=env, mounts=mounts,
                     resources=config.resources)  # fmt: skip
     return container(worker)
 
 
-def _container_disk(volume: Volume) -> Iterator[Piece]:
-    """A place for the disk; the secret to fetch it with is for the container that fetches."""
-    yield Piece(volume.name, {"emptyDir": {}}, f"{kubevirt.CONTAINER_DISKS_DIR}/{volume.name}")
+def _container_disk(instance: Instance, volume: Volume, stored: bool) -> Piece:
+    """A place for the disk, or the lease of it; the secret to fetch it with is for the container that fetches."""
+    lease = lending.volume(volume.name, _lease(instance, volume)) if stored else {}
+    source = {name: said for name, said in lease.items() if name != "name"} or {"emptyDir": {}}
+    return Piece(volume.name, source, f"{kubevirt.CONTAINER_DISKS_DIR}/{volume.name}")
+
+
+def for_fetching(instance: Instance, config: Config) -> tuple[Obj, ...]:
+    """The pod's volumes that only its fetching containers mount: the node's image store, pull secrets."""
+    store = (lending.volume(STORE),) if config.image_store and fetched(instance) else ()
+    return (*store, *pull_secrets(instance))
 
 
 def pull_secrets(instance: Instance) -> tuple[Obj, ...]:
-    """The pod's volumes that only its fetching containers mount."""
+    """The secrets among them."""
     return tuple(
         {"name": _pull_name(volume), "secret": {"secretName": volume.source["imagePullSecret"]}}
         for volume in fetched(instance)
@@ -184,7 +214,6 @@ def _pull_name(volume: Volume) -> str:
 
 
 _KINDS: Final[Mapping[str, Callable[[Volume], Iterator[Piece]]]] = {
-    CONTAINER_DISK: _container_disk,
     HOST_DISK: _host_disk,
     "secret": _secret,
     "configMap": _config_map,

@@ -15,6 +15,7 @@ from diskyard.api.meta import Condition, Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.quantity import canonical
 from diskyard.api.queues import queues
+from diskyard.errors import NotStored
 from vm_runtime.controller import supply
 from vm_runtime.controller.luggage import FETCHES
 from vm_runtime.controller.supply import Supply
@@ -137,9 +138,8 @@ def _not_fetched(container: str, end: pods.End) -> Stage:
     """An image could not be had; the importer says why."""
     said = TerminationMessage.from_text(end.message)
     name = container.removeprefix(FETCHES)
-    return _failed(
-        "ErrImagePull", f"containerDisk volume {name}: {said.message or f'ended with code {end.code}'}"
-    )
+    reason = NotStored.reason if said.reason == NotStored.reason else "ErrImagePull"
+    return _failed(reason, f"containerDisk volume {name}: {said.message or f'ended with code {end.code}'}")
 
 
 def _failed(reason: str, message: str) -> Stage:

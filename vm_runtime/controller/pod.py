@@ -13,8 +13,8 @@ from diskyard.api.quantity import MIB
 from vm_runtime.controller.luggage import (
     claim_pieces,
     fetches,
+    for_fetching,
     pieces,
-    pull_secrets,
     service_account,
 )
 
@@ -39,14 +39,14 @@ def launcher_pod(
     """The pod that runs the guest."""
     awaits = meta.annotations(obj).get(kubevirt.CONSOLE_AWAITS, "")
     job = LaunchJob(instance.namespace, instance.name, instance.uid, accelerated, awaits)
-    luggage = pieces(instance)
+    luggage = pieces(instance, config)
     worker = Worker(
         container=kubevirt.COMPUTE,
         command=(LAUNCHER,),
         env=job.to_env(),
         mounts=tuple((each.name, each.path) for each in luggage if not each.block),
         devices=tuple((each.name, each.path) for each in luggage if each.block),
-        volumes=(*(each.volume for each in luggage), *pull_secrets(instance)),
+        volumes=(*(each.volume for each in luggage), *for_fetching(instance, config)),
         resources=_resources(obj, instance, _devices(instance, kvm=accelerated, tun=networked)),
         restart_policy="Never",
         grace=instance.grace + EXTRA_GRACE,

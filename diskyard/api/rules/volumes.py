@@ -8,6 +8,7 @@ from diskyard.api import quantity
 from diskyard.api.cloudinit import KINDS as CLOUD_INIT
 from diskyard.api.cloudinit import broken
 from diskyard.api.instance import CONTAINER_DISK, SEED_METHODS, part, parts
+from diskyard.api.lending import POLICIES
 from diskyard.api.meta import Obj
 from diskyard.api.quantity import MIB
 from diskyard.api.rules.disks import duplicates, misnamed
@@ -21,9 +22,6 @@ LABEL: Final = 32
 """Characters of a disc's label that ISO 9660 keeps."""
 NOT_YET: Final = ("downwardMetrics", "memoryDump", "containerPath")
 """Kinds of volume that KubeVirt has and we do not serve yet."""
-
-PULL_POLICIES: Final = ("Always", "IfNotPresent")
-"""Without a store of images on the node both fetch, and there is nothing to `Never` fetch."""
 
 HOST_DISKS: Final = ("Disk", "DiskOrCreate")
 GATE_CLOSED: Final = (
@@ -120,9 +118,9 @@ def _container_disk(source: Obj, at: str) -> Iterator[Cause]:
         yield Cause(f"{field} must not point to root", field)
     elif path and (not path.startswith("/") or ".." in path.split("/") or path.endswith("/")):
         yield Cause(f"{field} must be an absolute path to a file without relative components", field)
-    policy = str(source.get("imagePullPolicy") or PULL_POLICIES[0])
-    if policy not in PULL_POLICIES:
-        text = f"{at}.imagePullPolicy has invalid value '{policy}', allowed are {', '.join(PULL_POLICIES)}"
+    policy = str(source.get("imagePullPolicy") or POLICIES[0])
+    if policy not in POLICIES:
+        text = f"{at}.imagePullPolicy has invalid value '{policy}', allowed are {', '.join(POLICIES)}"
         yield Cause(text, f"{at}.imagePullPolicy")
 
 

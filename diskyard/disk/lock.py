@@ -1,0 +1,30 @@
+"""A file that one process holds at a time, until it closes it or ends (flock: kill -9 included)."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+def taken(path: Path, mode: int = 0o600, *, wait: bool = False) -> int | None:
+    """The file, made where it was not there, open and held; None: another holds it, and we do not wait."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        if _is_still(path, fd):
+            return fd
+        os.close(fd)
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    """Whether the path leads to what we have locked: its holder may have removed it meanwhile."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
