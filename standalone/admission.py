@@ -59,8 +59,8 @@ class Rules:
         """What is wrong with the object; what is leaving is let go. Raises Forbidden for grants beyond one's own."""
         if self._policy is not None and user is not None:
             grants.check(self._policy, user, kind, obj, old)
-            if kind == POD and _volumes(obj) != _volumes(old or {}):
-                _check_images(obj)
+        if user is not None and kind == POD and old is None:
+            _check_images(obj)
         if self._client is None or meta.deleting(obj):
             return ()
         if kind == DATA_VOLUME and old is None and user is not None:
@@ -78,13 +78,9 @@ class Rules:
         return self._policy is None or self._policy.decide(user, asked).allowed
 
 
-def _volumes(pod: Obj) -> Sequence[Obj]:
-    return meta.spec(pod).get("volumes") or ()
-
-
 def _check_images(pod: Obj) -> None:
     """Images are for pods that our controllers make: who sees the store sees every tenant's. Raises Forbidden."""
-    for volume in _volumes(pod):
+    for volume in meta.spec(pod).get("volumes") or ():
         if lending.is_store(volume):
             why = f'volume "{volume.get("name")}": only Diskyard\'s own pods mount the image store of a node'
             raise answers.forbidden(POD, meta.name(pod), why)

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -207,12 +207,10 @@ class ImageStore:
         disk, about = folder / DISK, folder / _ABOUT
         entry, result = stored.entry(stored.read(about)), None
         if entry is None or not disk.is_file():  # else one was killed while he sealed it
-            try:
+            with ExitStack() as failed:
+                failed.callback(_remove_empty, folder)  # an interrupted transfer is gone on with
                 result = self._filled(fill, disk)
-            except BaseException:
-                with suppress(OSError):  # an interrupted transfer is gone on with
-                    folder.rmdir()
-                raise
+                failed.pop_all()
             entry = Entry(what, result.labels, size=disk.stat().st_size, fetched=time.time())
             stored.write(about, stored.said(entry))
         disk.chmod(_MODE)
@@ -277,6 +275,11 @@ class ImageStore:
             yield True
         finally:
             os.close(fd)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _never() -> bool:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 
@@ -9,17 +10,15 @@ def taken(path: Path, mode: int = 0o600, *, wait: bool = False) -> int | None:
     """The file, made where it was not there, open and held; None: another holds it, and we do not wait."""
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        except BaseException:
-            os.close(fd)
-            raise
-        if _is_still(path, fd):
-            return fd
-        os.close(fd)
+        with ExitStack() as unused:
+            unused.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                return None
+            if _is_still(path, fd):
+                unused.pop_all()
+                return fd
 
 
 def _is_still(path: Path, fd: int) -> bool:

@@ -80,8 +80,9 @@ def test_what_is_served_is_admitted(volume: Obj) -> None:
          f"{HERE}.containerDisk.path must not point to root"),
         (one(containerDisk={"image": "x", "path": "/disk/../etc"}), f"{HERE}.containerDisk.path",
          f"{HERE}.containerDisk.path must be an absolute path to a file without relative components"),
-        (one(containerDisk={"image": "x", "imagePullPolicy": "Never"}), f"{HERE}.containerDisk.imagePullPolicy",
-         f"{HERE}.containerDisk.imagePullPolicy has invalid value 'Never', allowed are Always, IfNotPresent"),
+        (one(containerDisk={"image": "x", "imagePullPolicy": "Sometimes"}), f"{HERE}.containerDisk.imagePullPolicy",
+         f"{HERE}.containerDisk.imagePullPolicy has invalid value 'Sometimes', allowed are Always, IfNotPresent, "
+         "Never"),
         (one(emptyDisk={}), f"{HERE}.emptyDisk.capacity", f"{HERE}.emptyDisk.capacity is a required field"),
         (one(emptyDisk={"capacity": "-1Gi"}), f"{HERE}.emptyDisk.capacity",
          f"{HERE}.emptyDisk.capacity '-1Gi' is too low: a disk has 1Mi at least"),

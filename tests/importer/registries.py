@@ -201,13 +201,13 @@ def _pump(source: socket.socket, target: socket.socket, counted: Wire | None) ->
     brought = 0
     try:
         while piece := source.recv(65536):
-            target.sendall(piece)
             brought += len(piece)
             if counted is not None:
-                counted.passed += len(piece)
-                if counted.cuts and brought >= counted.cuts[0]:
-                    counted.cuts.pop(0)
-                    break
+                counted.passed += len(piece)  # before anybody can have it
+            target.sendall(piece)
+            if counted is not None and counted.cuts and brought >= counted.cuts[0]:
+                counted.cuts.pop(0)
+                break
     except OSError:
         pass  # the other side has gone: that is what a wire is for
     finally:

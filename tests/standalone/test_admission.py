@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from diskyard.api import meta
-from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, STORAGE_CLASS, Key
+from diskyard.api import lending, meta
+from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, POD, STORAGE_CLASS, Key
 from diskyard.api.names import cdi
+from diskyard.api.user import User
 from diskyard.errors import Forbidden, Invalid
 from standalone.admission import Rules
 from standalone.store.objects import Objects
@@ -83,6 +84,15 @@ def test_what_is_leaving_is_let_go(yard: Objects) -> None:
     yard.delete(DATA_VOLUME, Key("disk", "default"))
     yard.patch(DATA_VOLUME, Key("disk", "default"), {"metadata": {"finalizers": None}})
     assert yard.list(DATA_VOLUME).items == ()
+
+
+def test_nobody_but_our_own_controllers_makes_a_pod_that_sees_the_images_of_a_node(yard: Objects) -> None:
+    sees = {"volumes": [lending.volume("images")]}
+
+    with pytest.raises(Forbidden, match='"spy" is forbidden: volume "images": only Diskyard\'s own pods'):
+        yard.asked_by(User("ann")).create(POD, builders.pod("spy", **sees))
+
+    assert yard.create(POD, builders.pod("ours", **sees))
 
 
 def test_until_there_is_a_store_to_look_into_everything_is_let_in() -> None:

@@ -15,6 +15,8 @@ from diskyard.api.instance import Instance, instance
 from diskyard.api.meta import CDI_CONFIG, INSTANCE, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.api.rules.instance import defaults
+from diskyard.disk.imagestore import ImageStore
+from standalone.storage.keeper import Keeper
 from tests import builders
 from tests.builders import eventually
 from tests.disk.tars import entry, tar
@@ -23,7 +25,7 @@ from tests.importer.registries import registry
 from tests.vm_runtime.bootsector import Then, disk
 from tests.vm_runtime.line import Line, line
 from vm_runtime.agent.host import Acceleration
-from vm_runtime.controller.luggage import fetches, pieces, pull_secrets
+from vm_runtime.controller.luggage import fetches, for_fetching, pieces, pull_secrets
 
 
 def guest(**source: Any) -> Obj:
@@ -83,7 +85,27 @@ def test_a_kernel_and_its_initrd_are_fetched_as_disks_are() -> None:
         "volumekernel-boot-initrd": "docker://example/k",
     }
     assert len(pull_secrets(asked)) == 2
-    assert {"kernel-boot-kernel", "kernel-boot-initrd"} < {each.name for each in pieces(asked)}
+    assert {"kernel-boot-kernel", "kernel-boot-initrd"} < {each.name for each in pieces(asked, Config())}
+
+
+def test_with_a_store_the_guest_sees_its_own_lease_alone() -> None:
+    wanted, kept = read(image="example/cirros:v1", imagePullSecret="login"), Config(image_store=True)
+
+    container = fetches(wanted, kept)[0]
+    seen = {each.name: each.volume for each in pieces(wanted, kept)}["v"]
+
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    lease = f"{wanted.uid}-v"
+    assert {each["name"]: each["mountPath"] for each in container["volumeMounts"]} == {
+        "image-store": "/images",
+        "v-pull": "/registry",
+    }
+    assert (env[cdi.ENV_LEASE], env[cdi.ENV_LEASE_OF]) == (lease, "default/vm volume v")
+    assert (env[cdi.ENV_PULL_POLICY], env[cdi.ENV_TENANT]) == ("IfNotPresent", "default")
+    assert seen["csi"] == {
+        "driver": "images.diskyard.io", "readOnly": True, "volumeAttributes": {"lease": lease}
+    }  # fmt: skip
+    assert [each["name"] for each in for_fetching(wanted, kept)] == ["image-store", "v-pull"]
 
 
 def test_a_pull_secret_is_for_the_container_that_fetches() -> None:
@@ -114,8 +136,13 @@ def started(tmp_path: Path, images: Publisher) -> Iterator[Line]:
         yield found
 
 
-def start(started: Line, image: str) -> None:
-    started.start("vm", volumes=[{"name": "root", "containerDisk": {"image": image}}])
+def start(started: Line, image: str, **more: str) -> None:
+    started.start("vm", volumes=[{"name": "root", "containerDisk": {"image": image, **more}}])
+
+
+def leases(started: Line) -> list[tuple[str, ...]]:
+    """Who uses each image of the node's store."""
+    return [each.users for each in ImageStore(started.volumes.with_name("images")).found()]
 
 
 def test_a_guest_boots_from_a_container_image(started: Line, images: Publisher) -> None:
@@ -124,8 +151,20 @@ def test_a_guest_boots_from_a_container_image(started: Line, images: Publisher) 
     start(started, url.removeprefix("docker://"))
 
     started.speaks("vm", "Hello from a container image")
+    assert leases(started) == [("default/vm volume root",)]
     started.objects.delete(INSTANCE, Key("vm", "default"))
     eventually(lambda: started.gone(INSTANCE, "vm"), 60)
+    Keeper(ImageStore(started.volumes.with_name("images")), started.objects).once()
+    assert leases(started) == [()]
+
+
+def test_never_starts_no_guest_whose_image_is_not_on_the_node(started: Line, images: Publisher) -> None:
+    start(started, f"{images.registry.host}/guest", imagePullPolicy="Never")
+
+    failed = started.reaches("vm", "Failed")
+    said = meta.condition(failed, "Synchronized") or {}
+    assert (failed["status"]["reason"], said["reason"]) == ("ErrImageNeverPull", "ErrImageNeverPull")
+    assert "is not in this node's image store, and imagePullPolicy Never" in said["message"]
 
 
 def test_a_guest_begins_with_a_kernel_out_of_a_container_image(started: Line, images: Publisher) -> None:
