@@ -188,6 +188,15 @@ def test_only_so_many_images_are_kept(store: Objects) -> None:
     assert play.images() == [name(3), name(4)]
 
 
+def test_all_images_are_kept_where_that_is_asked(store: Objects) -> None:
+    play = Play(store, cron=a_cron(importsToKeep=1, garbageCollect="Never"))
+    play.version(1)
+    for number in (2, 3):
+        play.look()
+        play.version(number)
+    assert play.images() == [name(1), name(2), name(3)]
+
+
 def test_a_guests_disk_that_has_got_the_labels_is_no_image(store: Objects) -> None:
     play = Play(store, cron=a_cron(importsToKeep=1))
     play.version(1)
@@ -267,6 +276,22 @@ def test_somebody_else_sets_the_digest(store: Objects) -> None:
     play.settle()
     dv = store.get(DATA_VOLUME, Key(name(7), "default"))
     assert dv["spec"]["source"]["http"]["checksum"] == digest(7)
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+def test_what_a_file_of_checksums_names_in_a_bucket_is_imported_with_that_checksum(
+    store: Objects, kind: str
+) -> None:
+    folder = {kind: {"url": f"https://{kind}.example/images/os/"}}
+    cron = a_cron(folder)
+    cron["spec"]["template"]["metadata"] = {"annotations": {cdi.CHECKSUM_URL: "https://x.example/SUMS"}}
+    play = Play(store, cron=cron)
+    url = f"https://{kind}.example/images/os/os-1.img"
+    play.found(Found(digest(1), url, digest(1)).to_text())
+    dv = store.get(DATA_VOLUME, Key(name(1), "default"))
+    assert dv["spec"]["source"] == {kind: {"url": url}}
+    assert meta.annotations(dv)[cdi.CHECKSUM] == digest(1)
+    assert cdi.CHECKSUM_URL not in meta.annotations(dv)
 
 
 def test_another_default_class_has_the_image_imported_there(play: Play) -> None:

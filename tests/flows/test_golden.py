@@ -20,6 +20,7 @@ from tests.flows.test_sources import allow_plain_http
 from tests.imageserver import ImageServer
 from tests.importer import oci
 from tests.importer.registries import Registry, registry
+from tests.importer.signers import Signer, signing
 
 DESIRED = "cdi.kubevirt.io/storage.import.sourceDesiredDigest"
 LAST = "cdi.kubevirt.io/storage.import.lastCronTime"
@@ -160,17 +161,43 @@ def test_a_new_tag_in_a_registry_becomes_the_next_image(
         image(place, name, two)
 
 
-def test_the_checksums_of_a_web_server_name_the_newest_image(place: Place, images: ImageServer) -> None:
+@pytest.fixture
+def signer(place: Place) -> Iterator[Signer]:
+    """A key, which the ConfigMap `our-keys` knows."""
+    with signing() as found:
+        keys = {
+            "metadata": {"name": "our-keys"},
+            "data": {"keyring.asc": found.gpg("--armor", "--export").decode()},
+        }
+        place.core().create_namespaced_config_map("default", keys)
+        yield found
+        place.core().delete_namespaced_config_map("our-keys", "default")
+
+
+def test_the_signed_checksums_of_a_web_server_name_the_newest_image(
+    place: Place, images: ImageServer, signer: Signer
+) -> None:
     one, two = os.urandom(1 << 20), os.urandom(1 << 20)
     lines = []
     for number, contents in ((9, one), (10, two)):
         put(images, f"os-{number}.img", contents)
         lines.append(f"{hashlib.sha256(contents).hexdigest()}  os-{number}.img\n")
     put(images, "SHA256SUMS", lines[0].encode())
-    said = {SUMS: images.url("SHA256SUMS"), NEWEST: "os-*.img"}
+    put(images, "SHA256SUMS.gpg", signer.signature(lines[0].encode()))
+    said = {
+        SUMS: images.url("SHA256SUMS"),
+        NEWEST: "os-*.img",
+        "diskyard.io/signature-url": images.url("SHA256SUMS.gpg"),
+        "diskyard.io/keyring": "our-keys",
+    }
     with kept_current(place, a_cron("listed", {"http": {"url": images.url("")}}, said)) as name:
-        image(place, name, one)
-        put(images, "SHA256SUMS", "".join(lines).encode())
+        first = image(place, name, one)
+        both = "".join(lines).encode()
+        put(images, "SHA256SUMS", both)
+        look_again(place, name)
+        place.told(name, "PollFailed: ChecksumError: the signature", 120)
+        assert stands_for(place, name) == first
+        put(images, "SHA256SUMS.gpg", signer.signature(both))
         look_again(place, name)
         image(place, name, two)
 

@@ -1,9 +1,5 @@
 """Files of checksums: their lines, and signatures by real keys."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +11,7 @@ from diskyard.errors import ChecksumMismatch, DiskyardError, InvalidRequest, Sou
 from importer.request import Access
 from importer.sums import MAX_SUMS, found, got, lines, promised
 from tests.imageserver import ImageServer
+from tests.importer.signers import Signer, signing
 
 IMAGE = "https://images.example/releases/disk%20one.qcow2?token=1"
 NAME = "disk one.qcow2"
@@ -94,38 +91,11 @@ def test_a_file_that_is_missing_or_too_large_is_refused(images: ImageServer, tmp
         promised(IMAGE, images.url("LARGE"), WEB)
 
 
-@dataclass(frozen=True)
-class Signer:
-    """A key of its own, and what it signs."""
-
-    home: Path
-
-    def gpg(self, *words: str, given: bytes = b"") -> bytes:
-        command = ["gpg", "--homedir", str(self.home), "--batch", "--quiet", "--passphrase", "", *words]
-        return subprocess.run(command, check=True, input=given, capture_output=True).stdout
-
-    def keyring(self, path: Path, *options: str) -> Path:
-        path.write_bytes(self.gpg(*options, "--export"))
-        return path
-
-    @property
-    def key(self) -> str:
-        listed = self.gpg("--list-keys", "--with-colons").decode().splitlines()
-        return next(line.split(":")[4] for line in listed if line.startswith("pub"))
-
-
 @pytest.fixture(scope="module")
 def signers() -> Iterator[list[Signer]]:
-    """Two keys: the right one and a stranger's. In a short path, for the agent's socket."""
-    homes = [Path(tempfile.mkdtemp(prefix="gpg-")) for _ in range(2)]
-    made = [Signer(home) for home in homes]
-    for signer in made:
-        signer.gpg("--quick-generate-key", "Images <images@example.com>", "ed25519", "sign", "never")
-    yield made
-    for home in homes:
-        environment = os.environ | {"GNUPGHOME": str(home)}
-        subprocess.run(["gpgconf", "--kill", "all"], check=True, env=environment)
-        shutil.rmtree(home)
+    """Two keys: the right one and a stranger's."""
+    with signing() as signer, signing() as stranger:
+        yield [signer, stranger]
 
 
 @dataclass(frozen=True)
