@@ -16,7 +16,7 @@ HEAD: Final = 8 << 20
 
 SCRIPT: Final = Path(__file__).with_name("init.sh")
 BLOCK_MODULES: Final = ("virtio_pci", "virtio_blk", "ata_piix", "ahci", "sd_mod")
-LATER_MODULES: Final = ("button", "evdev", "virtio_net", "virtio_console", "isofs")
+LATER_MODULES: Final = ("button", "evdev", "virtio_net", "virtio_console", "virtio_scsi", "isofs")
 NO_FILES: Final[Mapping[str, Path]] = {}
 FOLDERS: Final = ("bin", "dev", "etc", "modules", "proc", "sys", "tmp")
 

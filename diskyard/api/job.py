@@ -7,6 +7,7 @@ the end as the container's termination message.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from diskyard.api.names import cdi, kubevirt
@@ -15,6 +16,8 @@ from diskyard.errors import InvalidRequest
 MESSAGE_LIMIT: Final = 4096
 """Bytes of a termination message that Kubernetes keeps."""
 BLANK: Final = "none"
+PLUGS: Final = 256
+"""Volumes that a report speaks of at most."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,10 @@ class Report:
     """Whether its console has said what was awaited."""
     tail: str = ""
     """What the console said last, while something is awaited."""
+    plugged: Mapping[str, str] = field(default_factory=dict)
+    """Volume -> target of what has come since it started."""
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    """Volume -> why it could not come."""
 
     def to_text(self) -> str:
         """JSON without line breaks; what is empty is left out."""
@@ -250,7 +257,13 @@ class Report:
             return None
         names = ("state", "reason", "message", "since", "tail")
         texts = {name: str(said.get(name) or "")[:1024] for name in names}
-        return cls(**texts, agent=said.get("agent") is True, said=said.get("said") is True)
+        return cls(
+            **texts,
+            agent=said.get("agent") is True,
+            said=said.get("said") is True,
+            plugged=_named(said.get("plugged")),
+            troubles=_named(said.get("troubles")),
+        )
 
 
 @dataclass(frozen=True)
@@ -365,3 +378,7 @@ def _truth(env: Mapping[str, str], name: str) -> bool:
 
 def _whole(number: object) -> int:
     return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else 0
+
+
+def _named(said: object) -> dict[str, str]:
+    return {name[:63]: text[:512] for name, text in islice(_texts(said).items(), PLUGS)}

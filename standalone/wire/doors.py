@@ -20,7 +20,7 @@ from diskyard.errors import (
     ServerError,
 )
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import find
+from diskyard.kube.reconcile import Action, find
 from diskyard.web import websocket
 from diskyard.web.bridge import call
 from diskyard.web.relay import relay
@@ -42,10 +42,11 @@ DOMAIN: Final = "domain"
 """Ours: the libvirt XML that runs."""
 ACCEPTED: Final = 202
 CHANGES: Final = {**subresources.VERBS, "addvolume": hotplug.add, "removevolume": hotplug.remove}
+PLUGS: Final = {"addvolume": hotplug.add_to_instance, "removevolume": hotplug.remove_from_instance}
 PARTS: Final[Mapping[Kind, Mapping[str, str]]] = {
     MACHINE: {**dict.fromkeys(CHANGES, "update"), PORTFORWARD: "get"},
     INSTANCE: {
-        **dict.fromkeys((*ORDERS, *FREEZING), "update"),
+        **dict.fromkeys((*ORDERS, *FREEZING, *PLUGS), "update"),
         **dict.fromkeys((*STREAMS, *LOOKS, DOMAIN, PORTFORWARD), "get"),
     },
 }
@@ -93,6 +94,8 @@ class Doors:
                 return reply({"gitVersion": f"v{VERSION}", "platform": "linux/amd64"})
             case MACHINE.plural, verb if verb in CHANGES:
                 return await self._changed(request, wanted)
+            case INSTANCE.plural, verb if verb in PLUGS:
+                return await self._changed(request, wanted)
             case INSTANCE.plural, verb if verb in ORDERS:
                 return await self._ordered(request, wanted)
             case ((MACHINE.plural | INSTANCE.plural), part) if part == PORTFORWARD:
@@ -120,10 +123,7 @@ class Doors:
 
     def _change(self, wanted: Target, options: Obj) -> None:
         for left in reversed(range(TRIES)):
-            obj = _found(self._client, MACHINE, wanted.key)
-            instance = find(self._client, INSTANCE, wanted.key)
-            mine = instance if instance is not None and meta.owned_by(instance, obj) else None
-            actions = CHANGES[wanted.subresource](subresources.world(obj, mine), options)
+            actions = self._changes(wanted, options)
             if options.get("dryRun"):
                 return
             try:
@@ -134,6 +134,14 @@ class Doors:
                     continue
                 raise
             return
+
+    def _changes(self, wanted: Target, options: Obj) -> tuple[Action, ...]:
+        if wanted.plural == INSTANCE.plural:
+            return PLUGS[wanted.subresource](_found(self._client, INSTANCE, wanted.key), options)
+        obj = _found(self._client, MACHINE, wanted.key)
+        instance = find(self._client, INSTANCE, wanted.key)
+        mine = instance if instance is not None and meta.owned_by(instance, obj) else None
+        return CHANGES[wanted.subresource](subresources.world(obj, mine), options)
 
     async def _ordered(self, request: web.Request, wanted: Target) -> web.StreamResponse:
         _only(request, "PUT")

@@ -66,9 +66,6 @@ def test_what_is_served_is_admitted(volume: Obj) -> None:
         (one(dataVolume={}), f"{HERE}.name", "DataVolume 'name' must be set"),
         (one(persistentVolumeClaim={"claimName": ""}), f"{HERE}.persistentVolumeClaim.claimName",
          f"{HERE}.persistentVolumeClaim.claimName is a required field"),
-        (one(persistentVolumeClaim={"claimName": "c", "hotpluggable": True}),
-         f"{HERE}.persistentVolumeClaim.hotpluggable",
-         f"{HERE}.persistentVolumeClaim.hotpluggable is not supported yet: it must be false"),
         (one(persistentVolumeClaim={"claimName": "c", "readOnly": True}), "spec.domain.devices.disks[0]",
          "spec.domain.devices.disks[0] is on a claim that is only read: it must be a cdrom, or readonly on bus "
          "virtio or scsi"),

@@ -1,10 +1,11 @@
-"""addvolume and removevolume: what changes in a machine's template, and KubeVirt's words for what cannot."""
+"""addvolume and removevolume: what changes in a template or an instance, and KubeVirt's words for what cannot."""
 
 from typing import Any
 
 import pytest
 
 from diskyard.api.meta import Obj
+from diskyard.api.rules.instance import causes, defaults
 from diskyard.errors import BadRequest, Conflict
 from diskyard.kube.reconcile import Merge
 from tests.vm_runtime.test_subresources import instance, machine
@@ -40,7 +41,7 @@ def test_a_volume_and_its_disk_are_added_to_those_that_are_there() -> None:
     volumes, disks = names(found)
     assert (volumes[-1], disks[-1]) == ("more", "more")
     assert len(volumes) > 1
-    assert found["volumes"][-1] == {"name": "more", "dataVolume": {"name": "claim"}}
+    assert found["volumes"][-1] == {"name": "more", "dataVolume": {"name": "claim", "hotpluggable": True}}
     assert found["domain"]["devices"]["disks"][-1]["serial"] == "s"
 
 
@@ -70,8 +71,78 @@ def test_a_name_that_is_taken_and_one_that_is_not_there_are_refused() -> None:
         hotplug.remove(stopped(), {"name": "none"})
 
 
-def test_a_guest_that_runs_is_left_alone_and_that_is_said() -> None:
+def test_a_volume_that_was_there_from_the_start_stays_while_the_guest_runs() -> None:
     running = world(machine("Always"), instance("Running"))
+    first = running.obj["spec"]["template"]["spec"]["volumes"][0]["name"]
 
-    with pytest.raises(Conflict, match="stop the machine first"):
-        hotplug.add(running, MORE)
+    with pytest.raises(Conflict, match="because it is not hotpluggable: stop the guest first"):
+        hotplug.remove(running, {"name": first})
+
+
+def grown(obj: Obj, **changes: Any) -> Obj:
+    """An instance to which a volume has come."""
+    (merge,) = hotplug.add_to_instance(obj, {**MORE, **changes})
+    assert isinstance(merge, Merge)
+    spec = {**obj["spec"], "volumes": merge.patch["spec"]["volumes"]}
+    domain = obj["spec"]["domain"]
+    devices = {**domain["devices"], **merge.patch["spec"]["domain"]["devices"]}
+    return {**obj, "spec": {**spec, "domain": {**domain, "devices": devices}}}
+
+
+def test_an_instance_follows_what_comes_and_goes_in_its_machines_template() -> None:
+    before = defaults({**instance("Running"), "metadata": {"name": "vm", "namespace": "default"}})
+    more, template = grown(before), machine("Always")["spec"]["template"]
+    wider = {"spec": {**template["spec"], **template_patch()}}
+
+    assert hotplug.followed(template, before) is None
+    assert names(patched(hotplug.followed(wider, before))) == names(more["spec"])
+    assert hotplug.followed(wider, more) is None
+    assert names(patched(hotplug.followed(template, more))) == names(before["spec"])
+
+
+def template_patch() -> Obj:
+    """A template's lists with one more volume."""
+    return template(hotplug.add(stopped(), MORE))
+
+
+def patched(merge: Merge | None) -> Obj:
+    assert merge
+    found: Obj = merge.patch["spec"]
+    return found
+
+
+def test_of_an_instance_only_what_comes_and_goes_may_change() -> None:
+    before = defaults({**instance("Running"), "metadata": {"name": "vm", "namespace": "default"}})
+    more = grown(before)
+    other = grown(before, volumeSource={"dataVolume": {"name": "other"}})
+    emptied = {**before, "spec": {**before["spec"], "volumes": []}}
+
+    assert causes(more, before) == ()
+    assert causes(before, more) == ()
+    assert [each.message for each in causes(other, more)] == ["hotplug volume more, changed"]
+    assert "update of VMI object is restricted" in [each.message for each in causes(emptied, before)]
+
+
+@pytest.mark.parametrize(
+    ("disk", "words"),
+    [
+        ({"disk": {"bus": "sata"}}, "requires bus to be 'scsi' or 'virtio'. [sata] is not permitted."),
+        ({"disk": {"bus": "virtio"}}, "on bus virtio is not supported yet: scsi is"),
+        ({"cdrom": {"bus": "scsi"}}, "it must be a disk or a lun"),
+    ],
+)
+def test_what_comes_is_a_disk_on_a_bus_that_takes_it(disk: Obj, words: str) -> None:
+    before = defaults({**instance("Running"), "metadata": {"name": "vm", "namespace": "default"}})
+
+    (cause,) = causes(grown(before, disk=disk), before)
+
+    assert words in cause.message
+
+
+def test_a_machines_guest_takes_volumes_from_its_machine_alone() -> None:
+    owned = {**instance("Running"), "metadata": {
+        "name": "vm", "namespace": "default", "ownerReferences": [{"kind": "VirtualMachine", "controller": True}],
+    }}  # fmt: skip
+
+    with pytest.raises(Conflict, match="VMI default/vm is owned by a VM"):
+        hotplug.add_to_instance(owned, MORE)

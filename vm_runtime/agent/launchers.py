@@ -1,13 +1,14 @@
 """The agent's reconciler: gives the launchers of its node their instances, and writes down what they say."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from diskyard.api import instance as instances
 from diskyard.api import meta
+from diskyard.api.hotplug import hotpluggable
 from diskyard.api.job import Report
 from diskyard.api.meta import INSTANCE, POD, Key, Kind, Obj
 from diskyard.api.names import derived, kubevirt
@@ -19,6 +20,7 @@ from vm_runtime.agent.hostdisk import NO_HOST_DISKS, HostDisks, host_disks
 from vm_runtime.agent.mailbox import Mailbox, mailbox
 from vm_runtime.agent.network import Connections, unconnected
 from vm_runtime.agent.observer import Observer
+from vm_runtime.agent.plugs import Plug, Unplug
 from vm_runtime.controller.pod import is_launcher
 
 PATIENCE = 0.1
@@ -49,6 +51,8 @@ class World:
     found: bytes
     report: Report | None
     observed: bool
+    lent: Mapping[str, str] = field(default_factory=dict)
+    """Volume that comes while the guest runs -> uid of the pod that holds its claim; empty: not yet."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +140,17 @@ class Launchers:
         uid = meta.uid(pod)
         self._uids[key] = uid
         box = mailbox(self._directory, uid)
+        obj = _instance(client, pod)
         return World(
             pod=pod,
             mine=meta.spec(pod).get("nodeName") == self._node
             and meta.phase(pod) not in ("Succeeded", "Failed"),
             there=box.there,
-            wanted=_portrait(client, pod),
+            wanted=json.dumps(instances.portrait(obj), sort_keys=True).encode() if obj else b"",
             found=box.read(),
             report=self._observer.report(uid),
             observed=self._observer.observed(uid),
+            lent=_lent(obj) if obj else {},
         )
 
     def decide(self, world: World) -> Plan:
@@ -162,7 +168,27 @@ class Launchers:
             actions.append(Observe(self._observer, uid, key, box))
         if world.report is not None:
             actions += _noted(world.pod, world.report)
+            actions += self._plugged(box, world.report, world) if world.wanted else ()
         return Plan(tuple(actions))
+
+    def _plugged(self, box: Mailbox, report: Report, world: World) -> Iterator[Action]:
+        """What is to come and is not there, what is there and is to go."""
+        if report.state not in ("Running", "Paused"):
+            return
+        for volume, uid in world.lent.items():
+            if uid and volume not in report.plugged:
+                yield Plug(box, mailbox(self._directory, uid), volume)
+        for volume in report.plugged.keys() - world.lent.keys():
+            yield Unplug(box, volume)
+
+
+def _lent(obj: Obj) -> Mapping[str, str]:
+    status = {str(each.get("name")): each for each in meta.status(obj).get("volumeStatus") or ()}
+    found = (each.name for each in instances.volumes(meta.spec(obj)) if hotpluggable(each))
+    return {
+        name: str(instances.part(status.get(name, {}), "hotplugVolume").get("attachPodUID") or "")
+        for name in found
+    }
 
 
 def _noted(pod: Obj, report: Report) -> list[Action]:
@@ -173,15 +199,13 @@ def _noted(pod: Obj, report: Report) -> list[Action]:
     return [Merge(POD, meta.key(pod), change)]
 
 
-def _portrait(client: Client, pod: Obj) -> bytes:
+def _instance(client: Client, pod: Obj) -> Obj | None:
     owner = meta.controller_of(pod) or {}
     try:
         obj = client.get(INSTANCE, Key(str(owner.get("name") or ""), meta.namespace(pod)))
     except NotFound:
-        return b""
-    if meta.uid(obj) != owner.get("uid"):
-        return b""
-    return json.dumps(instances.portrait(obj), sort_keys=True).encode()
+        return None
+    return obj if meta.uid(obj) == owner.get("uid") else None
 
 
 def _pods(instance: Obj) -> Iterable[Key]:

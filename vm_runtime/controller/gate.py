@@ -41,6 +41,10 @@ class World:
     """The claim of what its firmware and TPM remember."""
     settings: Settings = UNSET
     networking: Networking = NOT_SAID
+    hot: tuple[Supply, ...] = ()
+    """Of volumes that come while the guest runs."""
+    lending: tuple[Obj, ...] = ()
+    """The pods that hold their claims."""
 
 
 @dataclass(frozen=True)

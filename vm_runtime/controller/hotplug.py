@@ -1,13 +1,13 @@
-"""addvolume and removevolume of a machine that is stopped: volumes and disks of its template. Pure; KubeVirt's words.
+"""addvolume and removevolume: volumes and disks of a machine's template, or of an instance. Pure; KubeVirt's words.
 
-A guest that runs takes and gives no volume yet: it is refused, with what to do.
+What a machine's template says comes to its guest while that runs: `followed` is for the machine's reconciler.
 """
 
 from typing import Final
 
-from diskyard.api import meta
-from diskyard.api.instance import part, parts
-from diskyard.api.meta import MACHINE, Obj
+from diskyard.api import hotplug, meta
+from diskyard.api.instance import device, part, parts
+from diskyard.api.meta import INSTANCE, MACHINE, Kind, Obj
 from diskyard.errors import BadRequest
 from diskyard.kube.reconcile import Action, Merge
 from vm_runtime.controller.subresources import World, fitting, refused
@@ -16,51 +16,89 @@ SOURCES: Final = ("persistentVolumeClaim", "dataVolume")
 
 
 def add(world: World, options: Obj) -> tuple[Action, ...]:
-    """Raises BadRequest, Conflict."""
+    """To a machine, and so to its guest. Raises BadRequest, Conflict."""
+    spec = part(part(meta.spec(world.obj), "template"), "spec")
+    return (_merge(world.obj, _added(MACHINE, world.obj, spec, options)),)
+
+
+def remove(world: World, options: Obj) -> tuple[Action, ...]:
+    """From a machine, and so from its guest. Raises BadRequest, Conflict."""
+    spec = part(part(meta.spec(world.obj), "template"), "spec")
+    there = meta.spec(world.instance) if world.instance is not None and not world.final else {}
+    return (_merge(world.obj, _removed(MACHINE, world.obj, spec, options, running=there)),)
+
+
+def add_to_instance(obj: Obj, options: Obj) -> tuple[Action, ...]:
+    """To a guest that is no machine's. Raises BadRequest, Conflict."""
+    _check_alone(obj)
+    return (_merge(obj, _added(INSTANCE, obj, meta.spec(obj), options)),)
+
+
+def remove_from_instance(obj: Obj, options: Obj) -> tuple[Action, ...]:
+    """From a guest that is no machine's. Raises BadRequest, Conflict."""
+    _check_alone(obj)
+    return (_merge(obj, _removed(INSTANCE, obj, meta.spec(obj), options, running=meta.spec(obj))),)
+
+
+def followed(template: Obj, instance: Obj) -> Merge | None:
+    """What makes an instance have the volumes that come and go of its machine's template; None: it has them."""
+    wanted, there = hotplug.moving(meta.spec(template)), hotplug.moving(meta.spec(instance))
+    fixed = {str(each.get("name")) for each in parts(meta.spec(instance), "volumes")} - there.keys()
+    more = {name: each for name, each in wanted.items() if name not in there and name not in fixed}
+    gone = there.keys() - wanted.keys()
+    if not more and not gone:
+        return None
+    kept = hotplug.without(meta.spec(instance), set(gone))
+    return _merge(instance, hotplug.beside(kept, {name: _complete(*each) for name, each in more.items()}))
+
+
+def _complete(volume: Obj, disk: Obj) -> tuple[Obj, Obj]:
+    """With a disk, on the bus to which it can come."""
+    kind = device(disk)
+    target = part(disk, kind)
+    return volume, {
+        **disk,
+        "name": volume.get("name"),
+        kind: {**target, "bus": target.get("bus") or hotplug.BUS},
+    }
+
+
+def _added(kind: Kind, obj: Obj, spec: Obj, options: Obj) -> Obj:
     name, disk, source = str(options.get("name") or ""), part(options, "disk"), part(options, "volumeSource")
     for missing, field in ((not name, "name"), (not disk, "disk"), (not source, "volumeSource")):
         if missing:
             raise BadRequest(f"AddVolumeOptions requires {field} to be set")
-    if sum(bool(part(source, kind)) for kind in SOURCES) != 1:
+    if sum(bool(part(source, each)) for each in SOURCES) != 1:
         raise BadRequest(f"AddVolumeOptions requires volumeSource to be one of {', '.join(SOURCES)}")
-    volumes, disks = _template(world)
-    if any(each.get("name") == name for each in volumes):
-        raise refused(
-            MACHINE,
-            world.machine.key,
-            f"Unable to add volume [{name}] because volume with that name already exists",
-        )
-    _check_stopped(world)
-    return (_changed(world, [*volumes, {**source, "name": name}], [*disks, {**disk, "name": name}]),)
+    if any(each.get("name") == name for each in parts(spec, "volumes")):
+        text = f"Unable to add volume [{name}] because volume with that name already exists"
+        raise refused(kind, meta.key(obj), text)
+    said = {key: {**part(source, key), hotplug.FLAG: True} for key in SOURCES if part(source, key)}
+    return hotplug.beside(spec, {name: _complete({"name": name, **said}, disk)})
 
 
-def remove(world: World, options: Obj) -> tuple[Action, ...]:
-    """Raises BadRequest, Conflict."""
+def _removed(kind: Kind, obj: Obj, spec: Obj, options: Obj, *, running: Obj) -> Obj:
     name = str(options.get("name") or "")
     if not name:
         raise BadRequest("RemoveVolumeOptions requires name to be set")
-    volumes, disks = _template(world)
-    if all(each.get("name") != name for each in volumes):
-        raise refused(
-            MACHINE, world.machine.key, f"Unable to remove volume [{name}] because it does not exist"
-        )
-    _check_stopped(world)
-    kept = [[each for each in found if each.get("name") != name] for found in (volumes, disks)]
-    return (_changed(world, *kept),)
+    if all(each.get("name") != name for each in parts(spec, "volumes")):
+        text = f"Unable to remove volume [{name}] because it does not exist"
+        raise refused(kind, meta.key(obj), text)
+    if name in {each.get("name") for each in parts(running, "volumes")} - hotplug.moving(running).keys():
+        text = f"Unable to remove volume [{name}] because it is not hotpluggable: stop the guest first"
+        raise refused(kind, meta.key(obj), text)
+    return hotplug.without(spec, {name})
 
 
-def _check_stopped(world: World) -> None:
-    if world.instance is not None and not world.final:
-        text = "a guest that runs takes and gives no volume yet: stop the machine first"
-        raise refused(MACHINE, world.machine.key, text)
+def _check_alone(obj: Obj) -> None:
+    if (meta.controller_of(obj) or {}).get("kind") == MACHINE.kind:
+        where = f"{meta.namespace(obj)}/{meta.name(obj)}"
+        raise refused(INSTANCE, meta.key(obj), f"VMI {where} is owned by a VM")
+    if meta.phase(obj) != "Running":
+        raise refused(INSTANCE, meta.key(obj), "VMI is not running")
 
 
-def _template(world: World) -> tuple[list[Obj], list[Obj]]:
-    spec = part(part(meta.spec(world.obj), "template"), "spec")
-    return parts(spec, "volumes"), parts(part(part(spec, "domain"), "devices"), "disks")
-
-
-def _changed(world: World, volumes: list[Obj], disks: list[Obj]) -> Merge:
-    spec: Obj = {"volumes": volumes, "domain": {"devices": {"disks": disks}}}
-    change = {**fitting(world.obj), "spec": {"template": {"spec": spec}}}
-    return Merge(MACHINE, world.machine.key, change)
+def _merge(obj: Obj, spec: Obj) -> Merge:
+    if obj.get("kind") == MACHINE.kind:
+        return Merge(MACHINE, meta.key(obj), {**fitting(obj), "spec": {"template": {"spec": spec}}})
+    return Merge(INSTANCE, meta.key(obj), {**fitting(obj), "spec": spec})

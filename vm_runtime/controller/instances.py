@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from diskyard.api import instance as instances
 from diskyard.api import meta
 from diskyard.api.config import config
+from diskyard.api.hotplug import hotpluggable
 from diskyard.api.instance import FINAL_PHASES, Instance, Volume
 from diskyard.api.meta import (
     CDI_CONFIG,
@@ -26,7 +27,6 @@ from diskyard.errors import InvalidRequest
 from diskyard.kube.client import DELETE, Client, Deletion, Selection
 from diskyard.kube.interest import Interest
 from diskyard.kube.reconcile import (
-    NOTHING,
     Action,
     Create,
     Delete,
@@ -37,7 +37,7 @@ from diskyard.kube.reconcile import (
     find,
     owners,
 )
-from vm_runtime.controller import admission, gate, phases, supply
+from vm_runtime.controller import admission, gate, phases, plugs, supply
 from vm_runtime.controller.configuration import acceleration, networking, of_settings, settings_of
 from vm_runtime.controller.gate import World
 from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
@@ -79,7 +79,9 @@ class Instances:
             obj=obj,
             instance=replace(asked, claims=_known(obj, asked, supplies)) if asked else None,
             problem=problem,
-            supplies=supplies,
+            supplies=tuple(each for each in supplies if not hotpluggable(each.volume)),
+            hot=tuple(each for each in supplies if hotpluggable(each.volume)),
+            lending=_lending(client, obj),
             pod=_owned(client, Key(derived.launcher_pod(key.name, uid), key.namespace), obj),
             consumer=_owned(client, Key(derived.consumer_pod(key.name, uid), key.namespace), obj),
             acceleration=acceleration(allowed, nodes),
@@ -98,9 +100,10 @@ class Instances:
         if not admission.admitted(obj):
             return Plan((admission.admit(obj, world.settings),))
         if meta.phase(obj) in FINAL_PHASES:
-            return NOTHING
+            return Plan(tuple(plugs.retired(world.lending)))
         if world.pod is not None or meta.phase(obj) not in ("", "Pending"):
-            return Plan((*_retired(world.consumer), *_reported(world, phases.of_pod(obj, world.pod))))
+            stage = phases.of_pod(obj, world.pod)
+            return Plan((*_retired(world.consumer), *_plugged(world, stage), *_reported(world, stage)))
         return _admission(world)
 
     def _supplies(self, client: Client, instance: Instance) -> tuple[Supply, ...]:
@@ -167,9 +170,19 @@ def _admission(world: World) -> Plan:
     return Plan(tuple(actions))
 
 
+def _plugged(world: World, stage: phases.Stage) -> list[Action]:
+    """Pods for the volumes that come while the guest runs, as long as it does."""
+    if stage.phase in FINAL_PHASES:
+        return [*plugs.retired(world.lending)]
+    if stage.phase != "Running" or world.instance is None or world.pod is None:
+        return []
+    report = phases.report_of(world.pod)
+    return [*plugs.actions(world.obj, world.instance, world.hot, world.lending, report)]
+
+
 def _deletion(world: World) -> Plan:
     """The pod goes first, with time for the guest to shut down; then nothing holds the instance any more."""
-    actions: list[Action] = [*_retired(world.consumer)]
+    actions: list[Action] = [*_retired(world.consumer), *plugs.retired(world.lending)]
     if world.pod is not None:
         if not meta.deleting(world.pod):
             grace = world.instance.grace if world.instance else instances.DEFAULT_GRACE
@@ -184,7 +197,14 @@ def _deletion(world: World) -> Plan:
 
 def _reported(world: World, stage: phases.Stage) -> list[Action]:
     status = phases.status(
-        phases.Subject(world.obj, world.instance, world.supplies, world.pod, world.networking.reason),
+        phases.Subject(
+            world.obj,
+            world.instance,
+            world.supplies,
+            world.pod,
+            plugs.statuses(world.hot, world.lending, phases.report_of(world.pod or {})),
+            world.networking.reason,
+        ),
         stage,
         world.now,
     )
@@ -217,7 +237,15 @@ def _others(client: Client, instance: Instance) -> list[Obj]:
     """Launchers of other guests in the namespace that are not over."""
     chosen = Selection(instance.namespace, f"{kubevirt.APP_LABEL}={kubevirt.LAUNCHER}")
     pods = [pod for pod in client.list(POD, chosen).items if is_launcher(pod)]
-    return supply.holders(pods, instance.uid)
+    return supply.holders([*pods, *_lenders(client, instance.namespace)], instance.uid)
+
+
+def _lenders(client: Client, namespace: str) -> Sequence[Obj]:
+    return client.list(POD, Selection(namespace, f"{kubevirt.APP_LABEL}={kubevirt.LENDER}")).items
+
+
+def _lending(client: Client, obj: Obj) -> tuple[Obj, ...]:
+    return tuple(pod for pod in _lenders(client, meta.namespace(obj)) if meta.owned_by(pod, obj))
 
 
 def _holder(instance: Instance, volume: Volume, pods: Sequence[Obj]) -> str:

@@ -17,7 +17,7 @@ from diskyard.api.names import cdi, kubevirt
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.interest import Interest
 from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, everything, find, same_name
-from vm_runtime.controller import phases, strategy
+from vm_runtime.controller import hotplug, phases, strategy
 from vm_runtime.controller.admission import machine_refusal
 from vm_runtime.controller.configuration import of_settings, settings_of
 from vm_runtime.controller.printable import View, printable
@@ -107,7 +107,7 @@ class Machines:
             case Step.STOP:
                 return Plan((*_reported(world, state), *volumes, *_stop(world)))
             case _:
-                return Plan((*volumes, *_reported(world, state)))
+                return Plan((*volumes, *_plugged(world), *_reported(world, state)))
 
 
 def _foreign(key: Key) -> str:
@@ -166,6 +166,14 @@ def _start(world: World, state: State) -> list[Action]:
         Create(INSTANCE, made),
         Tell(MACHINE, world.obj, "SuccessfulCreate", text),
     ]
+
+
+def _plugged(world: World) -> list[Action]:
+    """Have the guest follow what comes and goes."""
+    if world.instance is None or meta.deleting(world.instance) or meta.phase(world.instance) != "Running":
+        return []
+    merge = hotplug.followed(world.machine.template, world.instance)
+    return [merge] if merge else []
 
 
 def _stop(world: World) -> list[Action]:

@@ -9,6 +9,7 @@ from diskyard.api import instance as instances
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.condition import timed
+from diskyard.api.hotplug import fixed
 from diskyard.api.instance import Instance, Interface
 from diskyard.api.job import Report, TerminationMessage
 from diskyard.api.meta import Condition, Obj
@@ -46,6 +47,8 @@ class Subject:
     instance: Instance | None
     supplies: Sequence[Supply]
     pod: Obj | None
+    plugged: Sequence[Obj] = ()
+    """Entries of volumeStatus of what comes while the guest runs."""
     networking: str = ""
     """What the nodes say of guests' networks."""
 
@@ -102,7 +105,9 @@ def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
     if stage.reason:
         after["reason"] = stage.reason
     if subject.instance:
-        after |= _shape(subject.instance, subject.supplies, pod or {})
+        after |= _shape(subject.instance, pod or {})
+        volumes = supply.volume_status(fixed(subject.instance), subject.supplies)
+        after["volumeStatus"] = [*volumes, *subject.plugged]
     if pod is not None:
         after |= _of_pod(pod)
     return after
@@ -256,11 +261,10 @@ def _transitions(before: Obj, phase: str, now: datetime) -> list[Obj]:
     return [*known, {"phase": phase, "phaseTransitionTimestamp": meta.timestamp(now)}]
 
 
-def _shape(instance: Instance, supplies: Sequence[Supply], pod: Obj) -> Obj:
+def _shape(instance: Instance, pod: Obj) -> Obj:
     size = canonical(instance.memory)
     cpu = instance.cpu
     return {
-        "volumeStatus": supply.volume_status(instance, supplies),
         "machine": {"type": instance.machine},
         "memory": {"guestAtBoot": size, "guestCurrent": size, "guestRequested": size},
         "currentCPUTopology": {"sockets": cpu.sockets, "cores": cpu.cores, "threads": cpu.threads},

@@ -4,6 +4,7 @@ from typing import Final
 
 from diskyard.api import meta
 from diskyard.api.config import Config
+from diskyard.api.hotplug import fixed
 from diskyard.api.instance import Instance, part
 from diskyard.api.job import LaunchJob
 from diskyard.api.meta import INSTANCE, Obj
@@ -36,7 +37,8 @@ def overhead(memory: int, processors: int) -> int:
 def launcher_pod(
     obj: Obj, instance: Instance, config: Config, *, accelerated: bool, networked: bool = False
 ) -> Obj:
-    """The pod that runs the guest."""
+    """The pod that runs the guest; what comes later is not its own."""
+    instance = fixed(instance)
     awaits = meta.annotations(obj).get(kubevirt.CONSOLE_AWAITS, "")
     job = LaunchJob(instance.namespace, instance.name, instance.uid, accelerated, awaits)
     luggage = pieces(instance, config)
@@ -72,7 +74,7 @@ def _probe(said: Obj) -> Obj:
 
 def consumer_pod(obj: Obj, instance: Instance) -> Obj:
     """The pod that only uses the claims, so that those that wait for a first consumer are bound."""
-    claims = claim_pieces(instance)
+    claims = claim_pieces(fixed(instance))
     worker = Worker(
         container=kubevirt.COMPUTE,
         command=(LAUNCHER, CONSUME),

@@ -69,7 +69,7 @@ def volume_status(instance: Instance, supplies: Sequence[Supply]) -> list[Obj]:
         entry: Obj = {"name": volume.name, "target": devices.get(volume.name, "")}
         claim = claims.get(volume.name)
         if claim is not None:
-            entry["persistentVolumeClaimInfo"] = _claim_info(claim)
+            entry["persistentVolumeClaimInfo"] = claim_info(claim)
         found.append(entry)
     return found
 
@@ -98,7 +98,8 @@ def holders(pods: Sequence[Mapping[str, object]], uid: str) -> list[Obj]:
     ]
 
 
-def _claim_info(claim: Obj) -> Obj:
+def claim_info(claim: Obj) -> Obj:
+    """What status.volumeStatus says of a claim."""
     spec, status = meta.spec(claim), meta.status(claim)
     annotations = meta.annotations(claim)
     return {

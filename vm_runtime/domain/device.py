@@ -13,12 +13,14 @@ USB: Final = "usb"
 
 
 def controllers(instance: Instance) -> Iterator[Element]:
-    """The controllers that the disks and inputs need."""
+    """The controllers that the disks and inputs need, and those to which disks can come later."""
     if _needs_usb(instance):
         yield E.controller(type=USB, index="0", model="qemu-xhci")
     else:
         yield E.controller(type=USB, index="0", model="none")
-    if any(disk.bus == "scsi" for disk in instance.disks):
+    if instance.devices.get("disableHotplug") is not True or any(
+        disk.bus == "scsi" for disk in instance.disks
+    ):
         yield E.controller(type="scsi", index="0", model="virtio-scsi")
     yield E.controller(type="virtio-serial", index="0")
 

@@ -57,6 +57,11 @@ def domain(instance: Instance, host: Host) -> str:
     return etree.tostring(root, pretty_print=True, encoding="unicode")
 
 
+def devices_of(xml: str) -> set[str]:
+    """What the disks of a domain are called in it: `vda` ..."""
+    return {each.get("dev", "") for each in etree.fromstring(xml).iterfind("devices/disk/target")}
+
+
 def aliases(xml: str) -> dict[str, str]:
     """What the instance calls the disks and interfaces of a domain, as `block.N.alias` and `net.N.alias`."""
     devices = etree.fromstring(xml).find("devices")

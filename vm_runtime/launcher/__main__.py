@@ -3,19 +3,23 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from diskyard import log
 from diskyard.api.job import LaunchJob, TerminationMessage
 from diskyard.api.names.cdi import TERMINATION_LOG
 from diskyard.api.names.kubevirt import CONTROL_SOCKET
 from diskyard.errors import DiskyardError, InvalidRequest
-from vm_runtime.launcher import question
+from vm_runtime.launcher import lender, question
 from vm_runtime.launcher.place import Place
 
 ASK = "--ask"
 """Ask the launcher beside us how its guest is: what probes do."""
 CONSUME = "--consume"
 """Only be there, so that claims that wait for their first consumer bind."""
+
+LEND: Final = "--lend"
+"""Hold a claim for a guest that runs already: its volume's name and size in bytes follow."""
 
 _log = log.logger("launcher")
 
@@ -26,6 +30,8 @@ def main() -> int:
         return 0
     if sys.argv[1:2] == [ASK]:
         return question.asked(sys.argv[2:], Place().private / CONTROL_SOCKET)
+    if sys.argv[1:2] == [LEND]:
+        return lender.lend(sys.argv[2], int(sys.argv[3]), Place())
     log.start(os.environ.get("LOG_LEVEL", "INFO"))
     try:
         end = _launch()

@@ -2,14 +2,15 @@
 
 {"do": "observe"}   answered by the present report, and by each one that follows
 {"do": "stop"}      shuts the guest down gracefully, as SIGTERM does
-{"do": ORDER, "with": WISHES}   something else that can be done to the guest, or asked of it; answered by
-                    {"done": ORDER}, with {"said": ANSWER} where there is one, or by {"error": TEXT}
+{"do": ORDER, "with": WISHES}   something else that can be done to the guest, or asked of it (an open file can come with
+                    it); answered by {"done": ORDER}, with {"said": ANSWER} where there is one, or by {"error": TEXT}
 """
 
 import json
+import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,9 @@ class Control:
         """Say it to every observer, and to those to come; on return the present ones have been sent it."""
         with self._lock:
             before = self._report
-            self._report = replace(report, agent=before.agent, said=before.said, tail=before.tail)
+            self._report = replace(
+                before, state=report.state, reason=report.reason, message=report.message, since=report.since
+            )
             self._tell()
 
     def tell_agent(self, *, connected: bool) -> None:
@@ -75,6 +78,12 @@ class Control:
         """Say what the console has said of what is awaited; the rest is as it was."""
         with self._lock:
             self._report = replace(self._report, said=said, tail=tail)
+            self._tell()
+
+    def tell_plugs(self, plugged: Mapping[str, str], troubles: Mapping[str, str]) -> None:
+        """Say what has come since the guest started; the rest is as it was."""
+        with self._lock:
+            self._report = replace(self._report, plugged=plugged, troubles=troubles)
             self._tell()
 
     def _tell(self) -> None:
@@ -91,16 +100,22 @@ class Control:
             threading.Thread(target=self._serve, args=(client,), name="control-client", daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError), client.makefile("rb") as lines:
-            while line := lines.readline(LINE_LIMIT):
-                self._answer(client, line)
+        with suppress(OSError):
+            for line, file in _lines(client):
+                try:
+                    self._answer(client, line, file)
+                finally:
+                    if file is not None:
+                        os.close(file)
         with self._lock:
             if client in self._observers:
                 self._observers.remove(client)
             client.close()
 
-    def _answer(self, client: socket.socket, line: bytes) -> None:
+    def _answer(self, client: socket.socket, line: bytes, file: int | None) -> None:
         verb, wishes = _said(line)
+        if file is not None:
+            wishes = {**wishes, "file": file}
         match verb:
             case "observe":
                 with self._lock:
@@ -134,6 +149,21 @@ def _said(line: bytes) -> tuple[str, Mapping[str, object]]:
         return "", {}
     wishes = said.get("with")
     return str(said.get("do", "")), wishes if isinstance(wishes, dict) else {}
+
+
+def _lines(client: socket.socket) -> Iterator[tuple[bytes, int | None]]:
+    """Each line, and the open file that came with it."""
+    rest, files = b"", list[int]()
+    while len(rest) <= LINE_LIMIT:
+        chunk, got, _, _ = socket.recv_fds(client, LINE_LIMIT, 1)
+        files += got
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line, files.pop(0) if files else None
+        if not chunk:
+            break
+    for file in files:
+        os.close(file)
 
 
 def _sent(client: socket.socket, text: str) -> bool:

@@ -30,6 +30,13 @@ class AgentTurn:
 
 
 @dataclass(frozen=True)
+class Removed:
+    """A device has left the guest."""
+
+    alias: str
+
+
+@dataclass(frozen=True)
 class Turn:
     """The domain's state has changed."""
 
@@ -55,7 +62,7 @@ _SUSPENDED: Final = {
 class Hypervisor:
     """A connection to the guest's own libvirt, and the one domain on it."""
 
-    def __init__(self, uri: str, on_turn: Callable[[Turn | AgentTurn], None]) -> None:
+    def __init__(self, uri: str, on_turn: Callable[[Turn | AgentTurn | Removed], None]) -> None:
         self._uri = uri
         self._on_turn = on_turn
         self._connection: Any = None
@@ -85,6 +92,9 @@ class Hypervisor:
             self._connection.domainEventRegisterAny(
                 None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, self._agent, None
             )
+            self._connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._removed, None
+            )
 
     def start(self, xml: str) -> None:
         """Start the domain, its processors still halted. Raises GuestFailed."""
@@ -110,6 +120,16 @@ class Hypervisor:
         """Push the reset button: the guest has no say. Raises GuestFailed."""
         with _Spoken("libvirt did not reset the guest"):
             self._domain.reset()
+
+    def attach(self, xml: str) -> None:
+        """Give the running guest a device. Raises GuestFailed."""
+        with _Spoken("libvirt did not give the guest the device"):
+            self._domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def detach(self, alias: str) -> None:
+        """Ask the running guest to let go of a device. Raises GuestFailed."""
+        with _Spoken("libvirt did not take the device from the guest"):
+            self._domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def find(self, name: str) -> Turn:
         """The state of the domain of that name: `Off` and crashed when there is none."""
@@ -172,6 +192,9 @@ class Hypervisor:
     def _agent(self, _connection: Any, _domain: Any, state: int, _reason: int, _opaque: Any) -> None:
         connected = state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
         self._on_turn(AgentTurn(connected))
+
+    def _removed(self, _connection: Any, _domain: Any, alias: str, _opaque: Any) -> None:
+        self._on_turn(Removed(alias))
 
     def _lifecycle(self, _connection: Any, _domain: Any, event: int, detail: int, _opaque: Any) -> None:
         if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:

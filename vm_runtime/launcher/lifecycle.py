@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 from diskyard import log
 from diskyard.api import instance as instances
 from diskyard.api import meta
+from diskyard.api.hotplug import fixed
 from diskyard.api.instance import Instance
 from diskyard.api.job import LaunchJob, Report, TerminationMessage
 from diskyard.api.names import derived, kubevirt
@@ -25,9 +26,10 @@ from vm_runtime.launcher.console import Console, unheard
 from vm_runtime.launcher.control import Control
 from vm_runtime.launcher.daemon import Daemon
 from vm_runtime.launcher.dhcp import DhcpServer
-from vm_runtime.launcher.hypervisor import OFF, RUNNING, AgentTurn, Hypervisor, Turn
+from vm_runtime.launcher.hypervisor import OFF, RUNNING, AgentTurn, Hypervisor, Removed, Turn
 from vm_runtime.launcher.insider import Insider
 from vm_runtime.launcher.place import Place
+from vm_runtime.launcher.plugs import Plugs
 from vm_runtime.network.plan import Lease
 
 _log = log.logger("launcher")
@@ -54,7 +56,7 @@ class DaemonEnded:
     """libvirt's daemon is gone; the emulator may still run."""
 
 
-Happening = Turn | AgentTurn | Stop | DaemonEnded
+Happening = Turn | AgentTurn | Removed | Stop | DaemonEnded
 
 
 @dataclass
@@ -102,11 +104,14 @@ class Launcher:
                 stack.enter_context(DhcpServer(lease))
             if self.job.awaits:
                 self._awaited = Awaited(self.job.awaits, control.tell_console)
-            console = self._start(instance, daemon, hypervisor, lease)
+            console = self._start(fixed(instance), daemon, hypervisor, lease)
             if instance.begins_paused:
                 self._ran = True
                 control.publish(_report("Paused", "PausedByUser"))
+            plugs = Plugs(self.place.private, hypervisor, self._instance, control.tell_plugs)
             control.take({
+                "attach": plugs.attach,
+                "detach": plugs.detach,
                 "pause": hypervisor.pause,
                 "unpause": hypervisor.resume,
                 "softreboot": hypervisor.reboot,
@@ -115,7 +120,7 @@ class Launcher:
                 "figures": hypervisor.figures,
                 **_inside(Insider(hypervisor)),
             })  # fmt: skip
-            end = self._follow(control, daemon, hypervisor)
+            end = self._follow(control, daemon, hypervisor, plugs)
             if console:
                 console.drain(LAST_WORDS)
             heard = self._awaited
@@ -146,7 +151,7 @@ class Launcher:
         if obj.get(kubevirt.PROBLEM):
             raise InvalidRequest(str(obj[kubevirt.PROBLEM]))
         instance = instances.instance(obj)
-        known = all(volume.name in instance.claims for volume in instance.claim_volumes)
+        known = all(volume.name in instance.claims for volume in fixed(instance).claim_volumes)
         return instance if known else None
 
     def _lease(self) -> Lease | None:
@@ -181,7 +186,9 @@ class Launcher:
             hypervisor.resume()
         return console
 
-    def _follow(self, control: Control, daemon: Daemon, hypervisor: Hypervisor) -> TerminationMessage:
+    def _follow(
+        self, control: Control, daemon: Daemon, hypervisor: Hypervisor, plugs: Plugs
+    ) -> TerminationMessage:
         daemon_lives = DAEMON_LIVES
         while True:
             match self._next():
@@ -195,6 +202,8 @@ class Launcher:
                     control.publish(_report("ShuttingDown" if self._ending else state, reason))
                 case AgentTurn(connected=connected):
                     control.tell_agent(connected=connected)
+                case Removed(alias=alias):
+                    plugs.removed(alias)
                 case Stop() if self._ending is None:
                     self._ending = Ending(time.monotonic() + self._grace())
                     control.publish(_report("ShuttingDown"))

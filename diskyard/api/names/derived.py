@@ -94,6 +94,11 @@ def launcher_pod(instance: str, uid: str) -> str:
     return f"{fitted('virt-launcher', instance, 57)}-{_short(uid)}"
 
 
+def lender_pod(volume: str, uid: str) -> str:
+    """`hp-volume-<volume>-<...>`: the pod that holds a claim which came after its guest had started."""
+    return f"{fitted('hp-volume', volume, 57)}-{_short(uid)}"
+
+
 def consumer_pod(instance: str, uid: str) -> str:
     """The pod that only makes WaitForFirstConsumer claims of an instance bind."""
     return f"{fitted('virt-launcher', instance, 55)}-c{_short(uid)}"

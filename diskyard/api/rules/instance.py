@@ -8,6 +8,7 @@ from diskyard.api.instance import PROBES, part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.rules.board import board_causes
 from diskyard.api.rules.disks import disk_causes
+from diskyard.api.rules.hotplug import changes, hotplug_causes
 from diskyard.api.rules.instance_defaults import ARCHITECTURE, defaults, spec_defaults
 from diskyard.api.rules.networks import network_causes
 from diskyard.api.rules.volumes import volume_causes
@@ -47,12 +48,17 @@ INTERFACE_NOT_YET: Final = ("acpiIndex", "pciAddress", "portRanges", "state")
 
 
 def causes(obj: Obj, old: Obj | None, settings: Settings = UNSET) -> Sequence[Cause]:
-    """What is wrong with an instance; `old` as it is stored. Only the time to shut down may be changed."""
+    """What is wrong with an instance; `old` as it is stored.
+
+    Only the time to shut down may be changed, and volumes that come and go.
+    """
     if old is None:
         return tuple(spec_causes(meta.spec(obj), "spec", settings))
     free = "terminationGracePeriodSeconds"
     before, after = ({k: v for k, v in meta.spec(each).items() if k != free} for each in (old, obj))
-    return () if before == after else (Cause("update of VMI object is restricted", "spec"),)
+    if before == after:
+        return ()
+    return (*changes(before, after), *spec_causes(meta.spec(obj), "spec", settings))
 
 
 def spec_causes(spec: Obj, at: str, settings: Settings) -> Iterator[Cause]:
@@ -194,5 +200,6 @@ def _probes(spec: Obj, at: str) -> Iterator[Cause]:
 
 
 _RULES: Final[tuple[Callable[[Obj, str], Iterator[Cause]], ...]] = (
-    disk_causes, _memory, _processors, _machine, board_causes, _grace, _strategy, network_causes, _probes, _unsupported,
+    disk_causes, hotplug_causes, _memory, _processors, _machine, board_causes, _grace, _strategy, network_causes,
+    _probes, _unsupported,
 )  # fmt: skip

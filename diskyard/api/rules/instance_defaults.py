@@ -4,7 +4,7 @@ import copy
 from decimal import ROUND_CEILING
 from typing import Final
 
-from diskyard.api import meta, quantity
+from diskyard.api import hotplug, meta, quantity
 from diskyard.api.instance import CONTAINER_DISK, DEVICES, part, parts
 from diskyard.api.kernelboot import container
 from diskyard.api.meta import Obj
@@ -102,6 +102,7 @@ def _network(spec: Obj, domain: Obj, binding: str) -> None:
 def _disks(spec: Obj, domain: Obj) -> None:
     devices = part(domain, "devices")
     disks = parts(devices, "disks")
+    later = hotplug.moving(spec)
     taken = {str(each.get("name")) for each in (*disks, *parts(devices, "filesystems"))}
     disks += [
         {"name": each.get("name")} for each in parts(spec, "volumes") if str(each.get("name")) not in taken
@@ -112,7 +113,7 @@ def _disks(spec: Obj, domain: Obj) -> None:
         for kind in DEVICES:
             target = disk.get(kind)
             if isinstance(target, dict):
-                target["bus"] = target.get("bus") or BUS
+                target["bus"] = target.get("bus") or (hotplug.BUS if disk.get("name") in later else BUS)
         if isinstance(disk.get("cdrom"), dict):
             disk["cdrom"] = {"readonly": True, "tray": "closed", **disk["cdrom"]}
     if disks:

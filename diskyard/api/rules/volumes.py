@@ -65,9 +65,6 @@ def _source(volume: Obj, place: str) -> Iterator[Cause]:
         known = "is not supported yet" if kind in NOT_YET else "is not a kind of volume"
         text = f"{place}.{kind} {known}: {', '.join(_RULES)} are"
         yield Cause(text, f"{place}.{kind}", "FieldValueNotSupported")
-    if source.get("hotpluggable"):
-        field = f"{place}.{kind}.hotpluggable"
-        yield Cause(f"{field} is not supported yet: it must be false", field, "FieldValueNotSupported")
 
 
 def _singles(volumes: list[Obj], path: str) -> Iterator[Cause]:

@@ -1,0 +1,92 @@
+"""Disks that come and go while the guest runs: each an open file that the agent brought, by a name of its own."""
+
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from lxml import etree
+
+from diskyard.api.instance import Instance, letters
+from diskyard.errors import DiskyardError, GuestFailed, InvalidRequest
+from vm_runtime.domain.disk import Backing, disk
+from vm_runtime.domain.guest import devices_of
+from vm_runtime.launcher import disks
+from vm_runtime.launcher.hypervisor import Hypervisor
+
+DIRECTORY: Final = "hotplug-disks"
+MOST: Final = 256
+Told = Callable[[dict[str, str], dict[str, str]], None]
+"""Called with name -> target of what is there, and name -> why of what could not come."""
+
+
+class Plugs:
+    """What has come, and how to have more come or go; safe to use from several threads."""
+
+    def __init__(
+        self, place: Path, hypervisor: Hypervisor, instance: Callable[[], Instance | None], told: Told
+    ) -> None:
+        self._directory = place / DIRECTORY
+        self._hypervisor = hypervisor
+        self._instance = instance
+        self._told = told
+        self._lock = threading.Lock()
+        self._files: dict[str, int] = {}
+        self._plugged: dict[str, str] = {}
+        self._troubles: dict[str, str] = {}
+
+    def attach(self, name: str, file: int = -1) -> None:
+        """Give the guest the volume of that name. Raises GuestFailed."""
+        with self._lock:
+            if name in self._plugged or file < 0:
+                return
+            self._files[name] = os.dup(file)
+            try:
+                self._plugged[name] = self._attached(name)
+                self._troubles.pop(name, None)
+            except DiskyardError as failure:
+                self._troubles[name] = str(failure)
+                self._let_go(name)
+                raise GuestFailed(str(failure)) from failure
+            finally:
+                self._told(dict(self._plugged), dict(self._troubles))
+
+    def detach(self, name: str) -> None:
+        """Ask the guest to let go of it; `removed` is told when it has. Raises GuestFailed."""
+        self._hypervisor.detach(f"ua-{name}")
+
+    def removed(self, alias: str) -> None:
+        """A device has gone, of its own or as it was asked to."""
+        with self._lock:
+            name = alias.removeprefix("ua-")
+            if self._plugged.pop(name, None) is None:
+                return
+            self._let_go(name)
+            self._told(dict(self._plugged), dict(self._troubles))
+
+    def _attached(self, name: str) -> str:
+        instance = self._instance()
+        wanted = next((each for each in instance.disks if each.name == name), None) if instance else None
+        if wanted is None:
+            raise InvalidRequest(f"the instance has no disk {name}")
+        path = self._path(name)
+        block = stat.S_ISBLK(os.fstat(self._files[name]).st_mode)
+        taken = devices_of(self._hypervisor.xml())
+        target = next(each for number in range(MOST) if (each := f"sd{letters(number)}") not in taken)
+        backing = Backing(str(path), block, disks.direct(path))
+        self._hypervisor.attach(etree.tostring(disk(wanted, backing, target), encoding="unicode"))
+        return target
+
+    def _path(self, name: str) -> Path:
+        """A name by which the emulator, which runs as we do, opens our file for itself."""
+        self._directory.mkdir(exist_ok=True)
+        path = self._directory / f"{name}.img"
+        path.unlink(missing_ok=True)
+        path.symlink_to(f"/proc/{os.getpid()}/fd/{self._files[name]}")
+        return path
+
+    def _let_go(self, name: str) -> None:
+        (self._directory / f"{name}.img").unlink(missing_ok=True)
+        os.close(self._files.pop(name))
