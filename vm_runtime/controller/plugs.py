@@ -13,7 +13,7 @@ from diskyard.api import pod as pods
 from diskyard.api.instance import Instance
 from diskyard.api.job import Report
 from diskyard.api.meta import INSTANCE, POD, Obj
-from diskyard.api.names import derived, kubevirt
+from diskyard.api.names import derived, kubernetes, kubevirt
 from diskyard.api.pod import Worker, pod
 from diskyard.kube.client import DELETE
 from diskyard.kube.reconcile import Action, Create, Delete, Tell
@@ -22,7 +22,6 @@ from vm_runtime.controller.luggage import Piece, claim_pieces
 from vm_runtime.controller.supply import Supply
 
 LEND: Final = "--lend"
-OWNERS_NODE: Final = "kubernetes.io/hostname"
 
 
 def lender(obj: Obj, instance: Instance, wanted: Supply) -> Obj:
@@ -46,7 +45,7 @@ def lender(obj: Obj, instance: Instance, wanted: Supply) -> Obj:
         "annotations": {kubevirt.LENT_VOLUME: wanted.volume.name},
         "ownerReferences": [meta.owner_reference(INSTANCE, obj)],
     }
-    return pod(worker, metadata, nodeSelector={OWNERS_NODE: str(meta.status(obj).get("nodeName"))})
+    return pod(worker, metadata, nodeSelector={kubernetes.HOSTNAME_LABEL: str(meta.status(obj).get("nodeName"))})
 
 
 def volume(lending: Obj) -> str:
