@@ -45,7 +45,9 @@ def lender(obj: Obj, instance: Instance, wanted: Supply) -> Obj:
         "annotations": {kubevirt.LENT_VOLUME: wanted.volume.name},
         "ownerReferences": [meta.owner_reference(INSTANCE, obj)],
     }
-    return pod(worker, metadata, nodeSelector={kubernetes.HOSTNAME_LABEL: str(meta.status(obj).get("nodeName"))})
+    return pod(
+        worker, metadata, nodeSelector={kubernetes.HOSTNAME_LABEL: str(meta.status(obj).get("nodeName"))}
+    )
 
 
 def volume(lending: Obj) -> str:
