@@ -47,12 +47,15 @@ def found(api: HttpClient, wish: Wish) -> Iterator[Way]:
 
 
 def _authorities(config: Obj, folder: Path) -> str:
-    """Whom the CDIConfig says to trust, as a file; empty: it says nobody."""
+    """Whom the CDIConfig says to trust, beside those whom everybody trusts, as a file; empty: it says nobody.
+
+    An Ingress in front of the proxy may have a certificate of the latter.
+    """
     text = meta.status(config).get("uploadProxyCA")
     if not text:
         return ""
     file = folder / "ca.crt"
-    file.write_text(str(text))
+    file.write_text(f"{Path(requests.certs.where()).read_text()}\n{text}")
     return str(file)
 
 

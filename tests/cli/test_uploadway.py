@@ -1,8 +1,9 @@
 """Which way the command line goes to the upload proxy, and whom it trusts there."""
 
 import random
+import ssl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ from aiohttp import web
 
 from cli import uploadway
 from cli.upload import Wish
-from diskyard.api.meta import CDI_CONFIG, NAMESPACE, SERVICE
+from diskyard.api.meta import CDI_CONFIG, NAMESPACE, SERVICE, Key
 from diskyard.api.names import cdi, upload
-from diskyard.errors import InvalidRequest
+from diskyard.errors import InvalidRequest, NotFound
 from diskyard.kube.http import HttpClient
 from diskyard.web import server, tls
 from diskyard.web.server import Running
@@ -24,11 +25,20 @@ WISH = Wish("pvc", "disk", "default", Path("image"))
 Listening = Callable[..., Running]
 
 
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[HttpClient]:
-    with served.client(tmp_path) as found:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpClient]:
+    with served.client(tmp_path_factory.mktemp("served")) as found:
         found.create(NAMESPACE, builders.namespace(cdi.NAMESPACE))
         yield found
+
+
+@pytest.fixture
+def api(cluster: HttpClient) -> Iterator[HttpClient]:
+    """A cluster that says nothing of uploads; what a test has it say goes with the test."""
+    yield cluster
+    for kind, key in ((CDI_CONFIG, Key(cdi.CONFIG_NAME)), (SERVICE, uploadway.PROXY)):
+        with suppress(NotFound):
+            cluster.delete(kind, key)
 
 
 @pytest.fixture
@@ -75,6 +85,10 @@ def test_the_cdiconfigs_word_goes_first(api: HttpClient, listening: Listening, a
 
     with uploadway.found(api, WISH) as way:
         assert (way.url, way.host) == (elsewhere.url, "")
+        trusted = ssl.create_default_context(cafile=str(way.verify)).get_ca_certs()
+
+    names = [entry[0][1] for each in trusted for entry in each["subject"]]
+    assert {"trustme v" + trustme.__version__, "Internet Security Research Group"} <= set(names)
 
 
 def test_where_that_is_not_reached_the_services_address_is_taken(
