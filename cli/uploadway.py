@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from cli.tunnel import Tunnel
 from cli.upload import Wish
@@ -55,7 +56,7 @@ def _authorities(config: Obj, folder: Path) -> str:
     if not text:
         return ""
     file = folder / "ca.crt"
-    file.write_text(f"{Path(requests.certs.where()).read_text()}\n{text}")
+    file.write_text(f"{Path(DEFAULT_CA_BUNDLE_PATH).read_text()}\n{text}")
     return str(file)
 
 
