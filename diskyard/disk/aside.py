@@ -15,6 +15,8 @@ from diskyard.disk.extent import Range
 
 GRAIN: Final = 64 << 10
 """Kept as a whole where one byte of it is not named."""
+_DIRTY: Final = 32 << 20
+"""Bytes after which what is kept is written back: a slow disk must not fill the memory."""
 _SECTOR: Final = 512
 """A compressed cluster is named in whole sectors: what it shares with its neighbour may be the neighbour's alone."""
 
@@ -30,7 +32,7 @@ class Aside:
         self._grains = bytearray()
         """A bit for each grain of the image: whether it is kept."""
 
-    def put(self, offset: int, body: bytes, named: Iterable[Range]) -> None:
+    def put(self, offset: int, body: bytes | memoryview, named: Iterable[Range]) -> None:
         """Keep of `body`, which lay at `offset`, what is not named. Raises NoSpace."""
         for span in _unnamed(Range(offset, len(body)), named):
             self._write(span.start, memoryview(body)[span.start - offset : span.end - offset])
@@ -64,6 +66,8 @@ class Aside:
             done = 0
             while done < len(view):
                 done += os.pwrite(self._fd, view[done:], offset + done)
+            if (self.taken + done) // _DIRTY > self.taken // _DIRTY:
+                os.fdatasync(self._fd)
         except OSError as error:
             if error.errno in space.FULL:
                 doing = (

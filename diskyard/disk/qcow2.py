@@ -26,9 +26,9 @@ _NOTED: Final = 1 << 18
 """Runs that wait for their chunk, or were missed: more are kept on the disk, with the whole image."""
 _CROSSING: Final = 64
 """Compressed clusters that may cross one border of chunks; an honest image has one."""
-_BEHIND: Final = 2
+_BEHIND: Final = 1
 """Chunks kept when they have passed, where nothing can be fetched again: `qemu-img convert -c`, with its eight writers
-at once, puts tables up to some MiB behind what they map."""
+at once, puts tables up to some MiB behind what they map. What is farther behind is put aside."""
 _GAP: Final = 256 << 10
 """Missed runs that are no further apart are fetched as one."""
 _PART: Final = 1 << 20
@@ -187,11 +187,12 @@ class Qcow2Decoder:
 
     def _remember(self, chunk: _Passed) -> None:
         """Keep a chunk for late tables; the oldest one makes room, and what nobody has named of it goes aside."""
-        self._behind.append(_Passed(chunk.start, bytes(chunk.body), chunk.named))
-        if len(self._behind) > _BEHIND:
+        if len(self._behind) == _BEHIND:
             oldest = self._behind.popleft()
             if self._aside:
-                self._aside.put(oldest.start, bytes(oldest.body), oldest.named)
+                self._aside.put(oldest.start, oldest.body, oldest.named)
+            del oldest  # before the next one needs as much memory
+        self._behind.append(_Passed(chunk.start, bytes(chunk.body), chunk.named))
 
     def _caught(self, chunk: _Passed) -> list[Piece]:
         """The runs that had passed before their table came, from what is kept. Raises Fragmented where it is not."""

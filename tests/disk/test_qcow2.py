@@ -162,7 +162,7 @@ def test_where_nothing_can_be_fetched_again_the_image_is_spooled(tmp_path: Path,
     assert sorted(left_behind(tmp_path)) == ["image.oracle", "image.ours", "image.qcow2"]
 
 
-@pytest.mark.parametrize("size", [7, 24], ids=["in memory", "beside the disk"])
+@pytest.mark.parametrize("size", [4, 24], ids=["in memory", "beside the disk"])
 @pytest.mark.parametrize("options", ["-c", "-c -o compression_type=zstd", "-o cluster_size=16k"])
 def test_a_table_however_far_behind_its_data_is_no_reason_to_ask_once_more(
     tmp_path: Path, options: str, size: int
