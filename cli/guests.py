@@ -40,8 +40,13 @@ def changed(client: HttpClient, key: Key, verb: str, options: Obj) -> str:
 
 def ordered(client: HttpClient, key: Key, verb: str) -> str:
     """Pause or unpause a guest. Raises ApiError."""
-    client.order(_path(INSTANCE, key, verb), {})
+    told(client, key, verb, {})
     return f"VMI {key.name} was {_DONE[verb]}"
+
+
+def told(client: HttpClient, key: Key, verb: str, options: Obj) -> None:
+    """Have a guest do something: `pause`, `freeze` ... Raises ApiError."""
+    client.order(_path(INSTANCE, key, verb), options)
 
 
 def console(client: HttpClient, key: Key, patience: float) -> "WebSocket":

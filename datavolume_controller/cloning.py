@@ -96,8 +96,10 @@ def source(owner: Obj, dv: DataVolume, leaf: Named) -> Obj:
     }
 
 
-def sized(dv: DataVolume, cloning: Cloning, config: Config) -> DataVolume | Refusal:
+def sized(dv: DataVolume, cloning: Cloning, config: Config, default: str = "") -> DataVolume | Refusal:
     """The DataVolume with the size that its claim needs, where it says none (cdi-wire: size inference).
+
+    `default`: the class that it gets where it names none.
 
     On a file system that is the largest disk that the source's volume can hold: what made the disk grew it to that.
     """
@@ -112,8 +114,8 @@ def sized(dv: DataVolume, cloning: Cloning, config: Config) -> DataVolume | Refu
         return Refusal("CloneSourceNotReady", f"The source {_word(cloning)} {what}: its size is waited for")
     block = held.block if held else snapshot.mode(cloning.found, cloning.content) == BLOCK
     if not block:
-        name = held.storage_class if held else dv.storage_class
-        size = quantity.usable(size, float(config.overhead_of(name or dv.storage_class, block=False)))
+        name = (held.storage_class if held else "") or dv.storage_class or default
+        size = quantity.usable(size, float(config.overhead_of(name, block=False)))
     return replace(dv, storage={**dv.storage, "resources": {"requests": {"storage": str(size)}}})
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from datavolume_controller import cloning
 from datavolume_controller.asked import PASSED, asked, corrected
-from datavolume_controller.claim import Refusal, Storage, rendered
+from datavolume_controller.claim import ARCHIVE, Refusal, Storage, rendered
 from datavolume_controller.cloning import NO_SOURCE, Cloning, sized
 from datavolume_controller.datasources import Named
 from datavolume_controller.stages import advanced, begun
@@ -49,7 +49,8 @@ def claimed(
     if cloned is None or cloned.leaf is None:
         waits = Refusal(NO_SOURCE, "The source of its DataSource doesn't exist")
         return waits if dv.clones else claim(owner, dv, storage, config)
-    wanted = sized(dv, cloned, config)
+    default = default_class(storage.classes, virt=dv.content_type != ARCHIVE)
+    wanted = sized(dv, cloned, config, default.name if default else "")
     made = wanted if isinstance(wanted, Refusal) else claim(owner, wanted, storage, config)
     if isinstance(made, Refusal):
         return made
