@@ -1,9 +1,13 @@
-"""The roles and bindings that CDI and KubeVirt bring, under their names, for the same people. Pure."""
+"""The roles and bindings that CDI and KubeVirt bring, under their names, for the same people. Pure.
+
+And those of snapshots, which kubernetes-csi leaves to who installs it: whoever edits a namespace takes them there.
+"""
 
 from typing import Final
 
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi
+from diskyard.api.names.snapshot import GROUP
 from diskyard.api.user import AUTHENTICATED, UNAUTHENTICATED
 from standalone.access.builtin import READ, WRITE, binding, role, rule
 from standalone.access.rbac import ANY, Rule
@@ -64,6 +68,8 @@ def roles() -> list[Obj]:
         role("kubevirt.io:edit", _run((*(v for v in WRITE if v != "deletecollection"), *READ)), joins="edit"),
         role("kubevirt.io:view", _WATCH, joins="view"),
         role("kubevirt.io:migrate", _MIGRATE),
+        role("snapshot.storage.k8s.io:edit", [rule(GROUP, ["volumesnapshots"], WRITE)], joins="edit"),
+        role("snapshot.storage.k8s.io:view", _SNAPSHOTS_SEEN, joins="view"),
         role("kubevirt.io:default", _DEFAULT),
     ]
 
@@ -112,4 +118,5 @@ _MIGRATE: Final = (
     rule(_DOORS, ["virtualmachines/migrate"], ["update"]),
     rule(_KUBEVIRT, _MIGRATIONS, (*WRITE, *READ)),
 )
+_SNAPSHOTS_SEEN: Final = (rule(GROUP, ["volumesnapshots", "volumesnapshotclasses"], READ),)
 _DEFAULT: Final = (rule(_DOORS, ["version", "guestfs"], ["get", "list"]),)

@@ -54,7 +54,7 @@ def theirs(cluster: Cluster) -> Server:
 
 def _ready(server: Server) -> Server:
     """The server, once it serves the kinds of these tests."""
-    for crd in (*crds.definitions(), yaml.safe_load(WIDGETS.read_text())):
+    for crd in (*crds.definitions(), *crds.snapshots(), yaml.safe_load(WIDGETS.read_text())):
         _define(server.client, crd)
     return server
 

@@ -16,11 +16,16 @@ from diskyard.api import meta, quantity
 from diskyard.api.config import Config
 from diskyard.api.datavolume import datavolume
 from diskyard.api.meta import (
+    CDI,
     CLAIM,
     CLONE_SOURCE,
     DATA_VOLUME,
     POD,
     SECRET,
+    SNAPSHOT,
+    SNAPSHOT_CLASS,
+    SNAPSHOT_CONTENT,
+    STORAGE_CLASS,
     VOLUME,
     Key,
     Obj,
@@ -34,6 +39,7 @@ from tests.datavolume_controller.cluster import Cluster
 from tests.datavolume_controller.conftest import RUNNING, ended, prepared
 from tests.datavolume_controller.steps import Steps, of_volumes
 
+LOCAL = "diskyard.io/local"
 DRIVER = "rbd.csi.ceph.com"
 CEPH = StorageClass("ceph", DRIVER, expands=True)
 FIXED = StorageClass("ceph", DRIVER)
@@ -151,11 +157,13 @@ class Play:
             self.cluster.storage()
             self.cluster.collect()
 
-    def asks(self, size: str = "2Gi") -> None:
+    def asks(self, size: str = "2Gi", annotations: dict[str, str] | None = None) -> None:
         """A larger disk is copied, one of the same size is cloned by its storage."""
         source = {"pvc": {"name": "golden", "namespace": "default"}}
         storage = {"storageClassName": "local", "resources": {"requests": {"storage": size}}}
-        self.store.create(DATA_VOLUME, builders.data_volume("copy", source=source, storage=storage))
+        obj = builders.data_volume("copy", source=source, storage=storage)
+        obj["metadata"]["annotations"] = annotations or {}
+        self.store.create(DATA_VOLUME, obj)
         self.settle()
 
     def pod(self, prefix: str = "", suffix: str = "") -> Obj:
@@ -189,10 +197,63 @@ class Play:
 
     def copied(self) -> None:
         self.asks()
+        self.read()
+
+    def read(self) -> None:
         self.report(self.pod(suffix="-source-pod"), RUNNING)
         self.report(self.pod("importer-"), RUNNING)
         self.report(self.pod("importer-"), ended(0, DONE), "Succeeded")
         self.settle()
+
+    def snapped(self) -> None:
+        """The claim is cloned by a snapshot that is taken of it."""
+        self.store.create(
+            SNAPSHOT_CLASS, builders.some(SNAPSHOT_CLASS, "snap", driver=LOCAL, deletionPolicy="Delete")
+        )
+        self.store.patch(CDI, Key("cdi"), {"spec": {"cloneStrategyOverride": "snapshot"}})
+        room = {"status": {"capacity": {"storage": "2Gi"}}}
+        self.store.patch(CLAIM, Key("golden", "default"), room, "status")
+        permitted = {cdi.P + "permissiveClone": "true"}
+        self.asks("1Gi", permitted)
+        taken = next(each for each in self.store.list(SNAPSHOT).items)
+        assert meta.spec(taken) == {
+            "volumeSnapshotClassName": "snap", "source": {"persistentVolumeClaimName": "golden"},
+        }  # fmt: skip
+        self.store.patch(
+            SNAPSHOT, meta.key(taken), {"status": {"readyToUse": True, "restoreSize": "2Gi"}}, "status"
+        )
+        self.settle()
+        stand_in = next(e for e in self.store.list(CLAIM).items if meta.name(e).startswith("tmp-pvc-"))
+        assert meta.spec(stand_in)["dataSource"]["name"] == meta.name(taken)
+        assert meta.spec(stand_in)["resources"]["requests"]["storage"] == "2Gi"
+        self.store.patch(
+            CLAIM, meta.key(stand_in), {"status": {"phase": "Bound", **room["status"]}}, "status"
+        )
+        self.settle()
+
+    def restored(self) -> None:
+        """A snapshot of other storage is made a claim of that, which is copied."""
+        self.store.create(STORAGE_CLASS, builders.storage_class("other", provisioner="other.csi"))
+        spec = {
+            "driver": "other.csi", "deletionPolicy": "Delete", "source": {"volumeHandle": "v"},
+            "sourceVolumeMode": "Filesystem", "volumeSnapshotRef": {"name": "monday", "namespace": "default"},
+        }  # fmt: skip
+        self.store.create(SNAPSHOT_CONTENT, builders.some(SNAPSHOT_CONTENT, "content", spec=spec))
+        source = {"source": {"persistentVolumeClaimName": "gone"}}
+        self.store.create(SNAPSHOT, builders.some(SNAPSHOT, "monday", spec=source))
+        status = {"readyToUse": True, "restoreSize": "1Gi", "boundVolumeSnapshotContentName": "content"}
+        self.store.patch(SNAPSHOT, Key("monday", "default"), {"status": status}, "status")
+        storage = {"storageClassName": "local", "resources": {"requests": {"storage": "2Gi"}}}
+        named = {"snapshot": {"name": "monday", "namespace": "default"}}
+        self.store.create(DATA_VOLUME, builders.data_volume("copy", source=named, storage=storage))
+        self.settle()
+        made = next(e for e in self.store.list(CLAIM).items if meta.name(e).startswith("tmp-source-pvc-"))
+        assert (meta.spec(made)["storageClassName"], meta.spec(made)["dataSource"]["name"]) == (
+            "other",
+            "monday",
+        )
+        self.read()
+        self.store.delete(SNAPSHOT, Key("monday", "default"))
 
     def end(self) -> dict[str, Any]:
         """What is left, without what time and chance say."""
@@ -205,7 +266,9 @@ class Play:
             "said": sorted(set(said) - {cdi.CREATED_FOR}),
             "finalizers": meta.meta(target).get("finalizers"),
             "left": [
-                meta.name(e) for kind in (POD, SECRET, CLONE_SOURCE) for e in self.store.list(kind).items
+                meta.name(e)
+                for kind in (POD, SECRET, CLONE_SOURCE, SNAPSHOT)
+                for e in self.store.list(kind).items
             ],
             "volumes": len(self.store.list(VOLUME).items),
         }
@@ -265,7 +328,10 @@ def test_a_source_that_still_waits_for(play: Play, said: dict[str, str]) -> None
     assert play.pod(suffix="-source-pod")
 
 
-@pytest.mark.parametrize("way", [Play.copied, Play.cloned], ids=["copied", "cloned"])
+WAYS = [Play.copied, Play.cloned, Play.snapped, Play.restored]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["copied", "cloned", "by a snapshot", "from a snapshot"])
 def test_a_crash_behind_any_action_changes_nothing_in_the_end(
     swift_path: Path, way: Callable[[Play], None]
 ) -> None:

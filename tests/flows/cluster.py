@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from diskyard import crds
 from diskyard.api.meta import DATA_VOLUME, NAMESPACE, SERVICE_ACCOUNT, STORAGE_CLASS, Key
 from diskyard.api.names import cdi
 from diskyard.errors import ApiError, Invalid
@@ -58,7 +59,7 @@ def installed(real: Cluster, folder: Path) -> Iterator[Clustered]:
         operator = Installation(real, folder, stack)
         real.client.create(NAMESPACE, builders.namespace("cdi"))
         no_programs = ("admission.enabled=false", "kubevirt.virtctl.enabled=false")
-        apply(real, rendered("deploy=false", *no_programs, *_GUESTS, crds=True))
+        apply(real, [*rendered("deploy=false", *no_programs, *_GUESTS, crds=True), *crds.snapshots()])
         webhooks = operator.program("cdi-apiserver", "--part", "admission", "--name", "127.0.0.1")
         figures = operator.program("cdi-sa", "--part", "controllers")
         place = Clustered(folder / "node", real.kubeconfig, operator, figures)
