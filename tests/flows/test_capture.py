@@ -1,14 +1,24 @@
 """A machine's disk becomes an image, and an image takes the place of another machine's disk."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cli.capture import captured
+from cli.replace import replaced
+from diskyard.api import meta
+from diskyard.api.meta import DATA_SOURCE, MACHINE, SNAPSHOT, Key
+from diskyard.api.snapshot import ready
+from diskyard.errors import InvalidRequest, NotFound
+from diskyard.kube.http import HttpClient, connect
 from tests.flows.test_guests import diskyard
 from tests.flows.yard import Yard, data_volume, machine
+
+BUILDER = Key("builder", "default")
+VOLUME = str(machine("builder", "builder")["spec"]["template"]["spec"]["volumes"][0]["name"])
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +32,21 @@ def builder(yard: Yard, guest_url: str) -> Iterator[Yard]:
     yard.gone("virtualmachines", "builder")
 
 
-def source(yard: Yard, name: str) -> dict[str, dict[str, str]]:
-    found = json.loads(diskyard(yard, "get", "datasource", name, "-o", "json").stdout)
-    said: dict[str, dict[str, str]] = found["spec"]["source"]
-    return said
+@pytest.fixture
+def server(builder: Yard) -> Iterator[HttpClient]:
+    found = connect(builder.directory / "kubeconfig")
+    yield found
+    found.close()
 
 
-def used(yard: Yard) -> str:
-    found = json.loads(diskyard(yard, "get", "vm", "builder", "-o", "json").stdout)
-    return str(found["spec"]["template"]["spec"]["volumes"][0]["dataVolume"]["name"])
+def source(server: HttpClient, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = meta.spec(server.get(DATA_SOURCE, Key(name, "default")))["source"]
+    return found
+
+
+def used(server: HttpClient) -> str:
+    template = meta.spec(server.get(MACHINE, BUILDER))["template"]
+    return str(template["spec"]["volumes"][0]["dataVolume"]["name"])
 
 
 def marked(path: Path, text: bytes) -> None:
@@ -40,65 +56,62 @@ def marked(path: Path, text: bytes) -> None:
         file.write(text)
 
 
-def mark(path: Path, length: int) -> bytes:
+def mark(path: Path) -> bytes:
     with path.open("rb") as file:
-        file.seek(-length, os.SEEK_END)
+        file.seek(-8, os.SEEK_END)
         return file.read()
 
 
-def test_a_stopped_machines_disk_is_captured_and_put_into_its_place_again(builder: Yard) -> None:
+def becomes(yard: Yard, word: str) -> None:
+    yard.until("virtualmachines", "builder", lambda vm: vm["status"].get("printableStatus") == word, 120)
+
+
+def test_a_stopped_machines_disk_is_captured_and_put_into_its_place_again(
+    builder: Yard, server: HttpClient
+) -> None:
     marked(builder.volume("builder") / "disk.img", b"prepared")
     done = diskyard(builder, "capture", "builder", "--to", "prepared")
     assert done.returncode == 0, done.stderr
-    assert "datasource prepared stands for disk" in done.stdout
+    assert f"datasource prepared stands for disk {VOLUME} of builder" in done.stdout
     assert "a copy: the guest is stopped" in done.stdout
-    image = source(builder, "prepared")["pvc"]["name"]
-    assert mark(builder.volume(image) / "disk.img", 8) == b"prepared"
+    image = str(source(server, "prepared")["pvc"]["name"])
+    assert mark(builder.volume(image) / "disk.img") == b"prepared"
 
     marked(builder.volume("builder") / "disk.img", b"worn out")
-    volume = machine("builder", "builder")["spec"]["template"]["spec"]["volumes"][0]["name"]
-    done = diskyard(builder, "replace", "builder", "--disk", volume, "--from", "prepared")
+    said: list[str] = []
+    replaced(server, BUILDER, VOLUME, "prepared", said.append)
 
-    assert done.returncode == 0, done.stderr
-    assert used(builder).startswith(f"builder-{volume}-")
-    assert mark(builder.volume(used(builder)) / "disk.img", 8) == b"prepared"
-    assert mark(builder.volume("builder") / "disk.img", 8) == b"worn out"
-    assert "The old one, builder, is kept: diskyard delete dv builder" in done.stdout
-
-
-def test_a_running_machine_keeps_its_disk_and_its_image_is_a_snapshot(builder: Yard) -> None:
-    diskyard(builder, "start", "builder")
-    builder.until(
-        "virtualmachines", "builder", lambda vm: vm["status"].get("printableStatus") == "Running", 120
-    )
-
-    refused = diskyard(builder, "replace", "builder", "--disk", "disk", "--from", "prepared")
-    assert refused.returncode != 0
-    assert "has no disk disk" in refused.stderr
-    volume = machine("builder", "builder")["spec"]["template"]["spec"]["volumes"][0]["name"]
-    before = used(builder)
-    refused = diskyard(builder, "replace", "builder", "--disk", volume, "--from", before)
-    assert "machine builder runs" in refused.stderr
-    assert used(builder) == before
-
-    done = diskyard(builder, "capture", "builder", "--to", "live")
-
-    assert done.returncode == 0, done.stderr
-    assert "no guest agent answers (AgentConnected): it was paused meanwhile" in done.stdout
-    taken = source(builder, "live")["snapshot"]["name"]
-    assert "true" in diskyard(builder, "get", "vs", taken, "-o", "json").stdout
-    builder.until(
-        "virtualmachines", "builder", lambda vm: vm["status"].get("printableStatus") == "Running", 120
-    )
-    diskyard(builder, "stop", "builder", "--grace-period", "0")
+    assert used(server).startswith(f"builder-{VOLUME}-")
+    assert mark(builder.volume(used(server)) / "disk.img") == b"prepared"
+    assert mark(builder.volume("builder") / "disk.img") == b"worn out"
+    assert "The old one, builder, is kept: diskyard delete dv builder" in said[-1]
 
 
-def test_what_cannot_be_captured_is_said_with_what_there_is(builder: Yard) -> None:
-    for words, why in (
-        (("capture", "nobody", "--to", "x"), '"nobody" not found'),
-        (("capture", "builder", "--disk", "second", "--to", "x"), "has no disk second of a claim or DataVolume"),
-        (("replace", "builder", "--disk", "second", "--from", "x"), "has no disk second of a claim or DataVolume"),
-    ):  # fmt: skip
-        done = diskyard(builder, *words)
-        assert done.returncode != 0
-        assert why in done.stderr
+def test_a_running_machine_keeps_its_disk_and_its_image_is_a_snapshot(
+    builder: Yard, server: HttpClient
+) -> None:
+    server.patch(MACHINE, BUILDER, {"spec": {"runStrategy": "Always"}})
+    becomes(builder, "Running")
+    before, said = used(server), list[str]()
+
+    with pytest.raises(InvalidRequest, match="machine builder runs"):
+        replaced(server, BUILDER, VOLUME, before, said.append)
+    assert used(server) == before
+    captured(server, BUILDER, None, "live", said.append)
+
+    assert "no guest agent answers (AgentConnected): it was paused meanwhile" in said[-1]
+    taken = str(source(server, "live")["snapshot"]["name"])
+    assert ready(server.get(SNAPSHOT, Key(taken, "default")))
+    becomes(builder, "Running")
+    server.patch(MACHINE, BUILDER, {"spec": {"runStrategy": "Halted"}})
+
+
+def test_what_cannot_be_captured_is_said_with_what_there_is(server: HttpClient) -> None:
+    with pytest.raises(NotFound, match='"nobody" not found'):
+        captured(server, Key("nobody", "default"), None, "x", print)
+    with pytest.raises(
+        InvalidRequest, match=f"has no disk second of a claim or DataVolume; it has: {VOLUME}"
+    ):
+        captured(server, BUILDER, "second", "x", print)
+    with pytest.raises(InvalidRequest, match="has no disk second of a claim or DataVolume"):
+        replaced(server, BUILDER, "second", "x", print)
