@@ -233,7 +233,7 @@ class Play:
 
     def restored(self) -> None:
         """A snapshot of other storage is made a claim of that, which is copied."""
-        self.store.create(STORAGE_CLASS, builders.storage_class("other", provisioner="other.csi"))
+        self.store.create(STORAGE_CLASS, {**builders.storage_class("other"), "provisioner": "other.csi"})
         spec = {
             "driver": "other.csi", "deletionPolicy": "Delete", "source": {"volumeHandle": "v"},
             "sourceVolumeMode": "Filesystem", "volumeSnapshotRef": {"name": "monday", "namespace": "default"},
