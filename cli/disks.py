@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -101,18 +102,13 @@ def snapped(client: Client, obj: Obj) -> None:
 def _awaited(client: Client, kind: Kind, obj: Obj, done: Callable[[Obj], bool]) -> None:
     client.create(kind, obj)
     deadline = time.monotonic() + PATIENCE
-    try:
+    with ExitStack() as unfinished:
+        unfinished.callback(client.delete, kind, meta.key(obj))
         while not done(client.get(kind, meta.key(obj))):
-            _check(deadline, meta.name(obj))
+            if time.monotonic() > deadline:
+                raise Passing(f"{meta.name(obj)} is not complete after {PATIENCE:.0f} s")
             time.sleep(_LOOK)
-    except BaseException:
-        client.delete(kind, meta.key(obj))
-        raise
-
-
-def _check(deadline: float, name: str) -> None:
-    if time.monotonic() > deadline:
-        raise Passing(f"{name} is not complete after {PATIENCE:.0f} s")
+        unfinished.pop_all()
 
 
 def machine(client: Client, key: Key) -> Obj:

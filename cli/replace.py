@@ -1,6 +1,7 @@
 """`diskyard replace`: a prepared disk takes the place of a stopped machine's; the old one is kept."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,12 +44,11 @@ def replaced(client: "HttpClient", key: Key, name: str, source: str, say: Callab
     if chosen.template:
         due["metadata"]["ownerReferences"] = [meta.owner_reference(MACHINE, machine)]
     disks.made(client, due, say)
-    try:
+    with ExitStack() as unused:
+        unused.callback(client.delete, DATA_VOLUME, Key(made, key.namespace))
         _refuse_running(client, machine)
         client.patch(MACHINE, key, _changed(machine, chosen, made))
-    except BaseException:
-        client.delete(DATA_VOLUME, Key(made, key.namespace))
-        raise
+        unused.pop_all()
     kind = "dv" if find(client, DATA_VOLUME, Key(chosen.claim, key.namespace)) else "pvc"
     say(
         f"disk {chosen.volume} of {key.name} is {made} now. The old one, {chosen.claim}, is kept: "
