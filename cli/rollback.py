@@ -1,5 +1,6 @@
 """`diskyard rollback`: a DataSource goes back to an image before, and stays there until it is released."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -8,9 +9,9 @@ from cli.reach import client_of, reaching
 from diskyard.api import meta
 from diskyard.api.boottest import Verdict
 from diskyard.api.cron import last_used, made, standing_for
-from diskyard.api.meta import CLAIM, DATA_SOURCE, Key, Obj
+from diskyard.api.meta import CLAIM, DATA_SOURCE, SNAPSHOT, Key, Obj
 from diskyard.api.names import cdi
-from diskyard.errors import InvalidRequest
+from diskyard.errors import InvalidRequest, NotFound
 from diskyard.kube.client import Client, Selection
 
 
@@ -35,7 +36,9 @@ def rollback_command(
         return
     images = kept(client, obj)
     chosen = image_before(obj, images) if image is None else _named(image, images)
-    held = {"metadata": {"annotations": {cdi.HELD: chosen}}, "spec": standing_for(Key(chosen, namespace))}
+    entry = "snapshot" if images[chosen].get("kind") == SNAPSHOT.kind else "pvc"
+    stands = standing_for(Key(chosen, namespace), entry)
+    held = {"metadata": {"annotations": {cdi.HELD: chosen}}, "spec": stands}
     client.patch(DATA_SOURCE, key, held)
     digest = meta.annotations(images[chosen]).get(cdi.DIGEST, "of no known version")
     click.echo(f"datasource {name} stands for {chosen} ({digest}), and stays there: --release ends that")
@@ -49,22 +52,27 @@ def kept(client: Client, obj: Obj) -> dict[str, Obj]:
             f"datasource {meta.name(obj)} is kept current by no DataImportCron: nothing tells which images it had. "
             "Change its spec.source yourself"
         )
-    found = client.list(CLAIM, Selection(meta.namespace(obj), f"{cdi.CRON_LABEL}={cron}")).items
+    found: list[Obj] = []
+    for kind in (CLAIM, SNAPSHOT):
+        with suppress(NotFound):  # not every server has snapshots
+            found += client.list(kind, Selection(meta.namespace(obj), f"{cdi.CRON_LABEL}={cron}")).items
     whole = [each for each in found if made(meta.name(obj), each) and _good(each)]
     last_first = sorted(whole, key=last_used, reverse=True)
     return {meta.name(each): each for each in last_first}
 
 
-def _good(claim: Obj) -> bool:
+def _good(image: Obj) -> bool:
     """Whether an image is complete, and has failed no boot test."""
-    verdict = Verdict.from_text(meta.annotations(claim).get(cdi.BOOT_TEST, ""))
-    whole = meta.annotations(claim).get(cdi.POD_PHASE) == "Succeeded"
+    verdict = Verdict.from_text(meta.annotations(image).get(cdi.BOOT_TEST, ""))
+    snapped = meta.status(image).get("readyToUse") is True
+    whole = snapped or meta.annotations(image).get(cdi.POD_PHASE) == "Succeeded"
     return whole and not (verdict and verdict.failed)
 
 
 def image_before(obj: Obj, images: dict[str, Obj]) -> str:
     """The image that was used before the one that the DataSource stands for. Raises InvalidRequest."""
-    at = str((((meta.spec(obj).get("source") or {}).get("pvc")) or {}).get("name") or "")
+    source = meta.spec(obj).get("source") or {}
+    at = str((source.get("pvc") or source.get("snapshot") or {}).get("name") or "")
     names = list(images)
     older = names[names.index(at) + 1 :] if at in images else names
     if not older:

@@ -1,11 +1,12 @@
 """DataImportCrons: what is new at a source is imported, and a DataSource pointed at it when it is complete."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from datavolume_controller import cloneright, cronboot, cronimage, poller
+from datavolume_controller import cloneright, cronboot, cronimage, cronsnapshot, poller
 from datavolume_controller.cloneright import MayOf
 from datavolume_controller.cronpolls import looked, unmade
 from datavolume_controller.cronstatus import status
@@ -24,6 +25,7 @@ from diskyard.api.meta import (
     IMPORT_CRON,
     INSTANCE,
     POD,
+    SNAPSHOT,
     STORAGE_CLASS,
     STORAGE_PROFILE,
     Key,
@@ -33,7 +35,7 @@ from diskyard.api.meta import (
 from diskyard.api.names import cdi, derived
 from diskyard.api.storage import default_class, storage_class
 from diskyard.api.user import User, account
-from diskyard.errors import InvalidRequest
+from diskyard.errors import InvalidRequest, NotFound
 from diskyard.kube.access import Access, asked_of
 from diskyard.kube.cache import found_by
 from diskyard.kube.client import Client, Deletion
@@ -60,7 +62,7 @@ def _cron_of(obj: Obj) -> Iterable[Key]:
         yield Key(name, meta.namespace(obj))
 
 
-IMAGES: Final = Index(CLAIM, _cron_of)
+IMAGES: Final = (Index(CLAIM, _cron_of), Index(SNAPSHOT, _cron_of))
 
 
 class Crons:
@@ -74,6 +76,7 @@ class Crons:
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
             DATA_VOLUME: _cron_of,
             CLAIM: _cron_of,
+            SNAPSHOT: _cron_of,
             DATA_SOURCE: self._interest.roots(DATA_SOURCE),
             POD: owners(IMPORT_CRON),
             INSTANCE: owners(IMPORT_CRON),
@@ -93,7 +96,7 @@ class Crons:
         data_source = find(client, DATA_SOURCE, cron.data_source)
         denied = self._denied(client, cron)
         origin = None if denied else cron.source.get("pvc")
-        chosen, owner_only = _place(client, cron)
+        chosen, owner_only, snapshots = _place(client, cron)
         boot, illegal = _asked(cron)
         trial = find(client, INSTANCE, Key(derived.boot_test(key.name, cron.uid), key.namespace))
         now = datetime.now(UTC)
@@ -110,8 +113,10 @@ class Crons:
             rival=_rival(client, cron, data_source),
             origin=find(client, CLAIM, Key(origin["name"], origin["namespace"])) if origin else None,
             denied=denied,
-            images=tuple(each for each in found_by(client, IMAGES, key) if made(cron.data_source.name, each)),
+            snapshot=find(client, SNAPSHOT, current) if current else None,
+            images=tuple(_images(client, cron)),
             storage_class=chosen,
+            snapshot_class=snapshots,
             owner_only=owner_only,
             boot=boot,
             illegal=illegal,
@@ -150,7 +155,8 @@ class Crons:
         """What to do next."""
         if world.cron.deleting:
             return NOTHING
-        actions = (*_imported(world), *cronboot.tried(world), *switched(world), *looked(world))
+        kept = (*cronsnapshot.kept(world), *switched(world), *cronsnapshot.cleared(world))
+        actions = (*_imported(world), *cronboot.tried(world), *kept, *looked(world))
         waits = (world.due if world.poller is None else None, cronboot.patience(world))
         return Plan((*actions, *_said(world)), min((each for each in waits if each), default=None))
 
@@ -175,7 +181,7 @@ def _imported(world: World) -> tuple[Action, ...]:
         return ()
     if world.moved and current is not None and not world.held:
         return (*_removed(world), _merged(world, None, {cdi.CRON_CLASS: world.storage_class}))
-    over = current is None or (world.done and not world.testing) or world.failing or world.lost
+    over = current is None or (world.done and not world.busy) or world.failing or world.lost
     begins = world.outdated and over
     if not begins and not (world.lost and current == wanted):
         return ()
@@ -192,7 +198,7 @@ def _merged(world: World, current: Import | None, said: Mapping[str, str]) -> Me
 
 def _removed(world: World) -> tuple[Action, ...]:
     """The current image goes, whole or not."""
-    found = ((DATA_VOLUME, world.dv), (CLAIM, world.claim))
+    found = ((DATA_VOLUME, world.dv), (CLAIM, world.claim), (SNAPSHOT, world.snapshot))
     return tuple(Delete(kind, meta.key(obj), Deletion(uid=meta.uid(obj))) for kind, obj in found if obj)
 
 
@@ -205,6 +211,13 @@ def _said(world: World) -> tuple[Action, ...]:
     return (*news, Merge(IMPORT_CRON, world.cron.key, {"status": differs})) if differs else ()
 
 
+def _images(client: Client, cron: ImportCron) -> Iterator[Obj]:
+    for index in IMAGES:
+        with suppress(NotFound):  # not every server has snapshots
+            found = found_by(client, index, cron.key)
+            yield from (each for each in found if made(cron.data_source.name, each))
+
+
 def _rival(client: Client, cron: ImportCron, data_source: Obj | None) -> str:
     """Another cron whose the DataSource is, if that is there."""
     name = meta.labels(data_source or {}).get(cdi.CRON_LABEL, "")
@@ -213,13 +226,16 @@ def _rival(client: Client, cron: ImportCron, data_source: Obj | None) -> str:
     return name if find(client, IMPORT_CRON, Key(name, cron.key.namespace)) else ""
 
 
-def _place(client: Client, cron: ImportCron) -> tuple[str, bool]:
-    """The class that images go to, and whether they are to be ReadWriteOnce there."""
+def _place(client: Client, cron: ImportCron) -> tuple[str, bool, str]:
+    """The class that images go to, whether they are to be ReadWriteOnce there, and their snapshots' class."""
     spec = meta.spec(cron.template)
     asked = str((spec.get("storage") or spec.get("pvc") or {}).get("storageClassName") or "")
     if not asked:
         classes = [storage_class(each) for each in client.list(STORAGE_CLASS).items]
         found = default_class(classes, virt=True)
         asked = found.name if found else ""
-    profile = find(client, STORAGE_PROFILE, Key(asked)) if asked else None
-    return asked, meta.annotations(profile or {}).get(cdi.RWO_FOR_CRON) == "true"
+    profile = (find(client, STORAGE_PROFILE, Key(asked)) if asked else None) or {}
+    said, status = meta.annotations(profile), meta.status(profile)
+    by_snapshot = status.get("dataImportCronSourceFormat") == "snapshot"
+    snapshots = str(said.get(cdi.SNAPSHOT_CLASS_FOR_CRON) or status.get("snapshotClass") or "")
+    return asked, said.get(cdi.RWO_FOR_CRON) == "true", snapshots if by_snapshot else ""

@@ -20,7 +20,7 @@ def status(world: World) -> Obj:
     conditions = [progressing(world), up_to_date(world), polled(world), *cronboot.booted(world)]
     current = world.current
     return {
-        "sourceFormat": "pvc",
+        "sourceFormat": world.entry,
         "currentImports": [current.wire] if current else None,
         "conditions": timed(world.obj, conditions, world.now, heartbeats=True),
     }
@@ -51,6 +51,10 @@ def up_to_date(world: World) -> Condition:
         return Condition(UP_TO_DATE, "False", "BootTestFailed", f"{stays}: see the condition BootTested")
     if world.testing:
         return Condition(UP_TO_DATE, "False", "BootTestProgressing", "Boot test of the image is progressing")
+    if world.current is not None and world.done and world.by_snapshot and not world.snapped:
+        why = f": {world.unsnapped}" if world.unsnapped else ""
+        message = f"Snapshot of imported data is progressing{why}"
+        return Condition(UP_TO_DATE, "False", "ImportProgressing", message)
     if world.current is not None and world.done:
         if world.held:
             held = (

@@ -43,10 +43,14 @@ class World:
     """The claim that is the source itself."""
     denied: str = ""
     """Why that claim, of another namespace, may not be cloned."""
+    snapshot: Obj | None = None
+    """Of that image, where images are kept as snapshots, or were."""
     images: tuple[Obj, ...] = ()
-    """The claims of all images of this cron."""
+    """The claims and snapshots of all images of this cron."""
     storage_class: str = ""
     """Where images go now."""
+    snapshot_class: str = ""
+    """The class of the snapshots that images are kept as there; empty: they are kept as claims."""
     owner_only: bool = False
     """Whether images are to be ReadWriteOnce there."""
     boot: BootTest | None = None
@@ -81,8 +85,56 @@ class World:
         return "" if self.dv is None else meta.phase(self.dv) or Phase.PENDING
 
     @property
+    def by_snapshot(self) -> bool:
+        """Whether images are kept as snapshots."""
+        return bool(self.snapshot_class)
+
+    @property
+    def entry(self) -> str:
+        """What a DataSource stands for."""
+        return "snapshot" if self.by_snapshot else "pvc"
+
+    @property
+    def fresh(self) -> bool:
+        """Whether there is a snapshot, and of that class."""
+        held = self.snapshot or {}
+        return (
+            bool(held)
+            and not meta.deleting(held)
+            and meta.spec(held).get("volumeSnapshotClassName") == self.snapshot_class
+        )
+
+    @property
+    def snapped(self) -> bool:
+        """Whether it can be used."""
+        return self.fresh and meta.status(self.snapshot or {}).get("readyToUse") is True
+
+    @property
+    def unsnapped(self) -> str:
+        """Why it cannot be taken; empty: nothing is known."""
+        error = meta.status(self.snapshot or {}).get("error")
+        return str(error.get("message") or "") if isinstance(error, dict) else ""
+
+    @property
     def done(self) -> bool:
         """Whether the image is complete."""
+        return self.whole or (self.by_snapshot and self.fresh)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the image may be used, as what it is to be kept as."""
+        there = self.snapped if self.by_snapshot else self.whole
+        return self.good and there and self.current is not None and not self.moved
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is done with the complete image: it is tried, or a snapshot is taken of it."""
+        snapping = self.by_snapshot and self.good and not self.snapped and not self.unsnapped
+        return self.testing or snapping
+
+    @property
+    def whole(self) -> bool:
+        """Whether the import is complete, and what it has filled is there."""
         if self.dv is not None:
             return self.phase == Phase.SUCCEEDED
         return self.claim is not None and meta.phase(self.claim) == "Bound" and not meta.deleting(self.claim)
@@ -90,13 +142,14 @@ class World:
     @property
     def verdict(self) -> Verdict | None:
         """How the image did in the boot test that is asked for; None: not known."""
-        said = Verdict.from_text(meta.annotations(self.claim or {}).get(cdi.BOOT_TEST, ""))
+        image = self.claim or self.snapshot or {}
+        said = Verdict.from_text(meta.annotations(image).get(cdi.BOOT_TEST, ""))
         return said if said and self.boot and said.mark == self.boot.mark else None
 
     @property
     def testing(self) -> bool:
-        """Whether the image is complete, and to be tried."""
-        return self.done and self.boot is not None and self.verdict is None
+        """Whether the image is complete, and to be tried: as long as there is a claim of it."""
+        return self.whole and self.boot is not None and self.verdict is None
 
     @property
     def good(self) -> bool:
@@ -117,12 +170,13 @@ class World:
             return False
         running = meta.condition(self.dv, "Running") or {}
         tried = running.get("status") == "False" and running.get("reason") in FAILURES
-        return self.phase == Phase.FAILED or (tried and not self.done)
+        return self.phase == Phase.FAILED or (tried and not self.whole)
 
     @property
     def lost(self) -> bool:
         """Whether somebody took the image away."""
-        return self.current is not None and self.dv is None and self.claim is None
+        there = self.dv or self.claim or (self.by_snapshot and self.fresh)
+        return self.current is not None and not there
 
     @property
     def moved(self) -> bool:

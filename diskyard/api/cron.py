@@ -112,14 +112,10 @@ def last_used(claim: Obj) -> str:
     return meta.annotations(claim).get(cdi.LAST_USE_TIME) or created
 
 
-def standing_for(target: Key) -> Obj:
-    """The `spec` of a merge patch by which a DataSource stands for that claim, and for nothing else."""
-    where = {
-        "pvc": {"namespace": target.namespace, "name": target.name},
-        "snapshot": None,
-        "dataSource": None,
-    }
-    return {"source": where}
+def standing_for(target: Key, entry: str = "pvc") -> Obj:
+    """The `spec` of a merge patch by which a DataSource stands for that claim (`snapshot`: that), and nothing else."""
+    where = {"namespace": target.namespace, "name": target.name}
+    return {"source": {**dict.fromkeys(("pvc", "snapshot", "dataSource")), entry: where}}
 
 
 def _import(said: Mapping[str, Any]) -> Import:

@@ -17,6 +17,7 @@ from tests.builders import eventually
 from tests.disk.tars import entry, tar
 from tests.flows.place import CDI, Place
 from tests.flows.test_sources import allow_plain_http
+from tests.flows.yard import data_volume
 from tests.imageserver import ImageServer
 from tests.importer import oci
 from tests.importer.registries import Registry, registry
@@ -221,6 +222,50 @@ def _failing(place: Place, name: str) -> dict[str, Any]:
     found = cron(place, name)
     assert condition(found, "Progressing").get("reason") == "Failed", found.get("status")
     return found
+
+
+@pytest.fixture
+def snapping(yard: Place) -> Iterator[Place]:
+    """A yard whose storage keeps images as snapshots, for a while."""
+
+    def keep_as(format: str | None) -> None:
+        wanted = {"spec": {"dataImportCronSourceFormat": format}}
+        objects(yard).patch_cluster_custom_object(*CDI, "storageprofiles", "local", wanted)
+        eventually(lambda: _kept_as(yard) == (format or "pvc"))
+
+    keep_as("snapshot")
+    yield yard
+    keep_as(None)
+
+
+def _kept_as(place: Place) -> str:
+    found = objects(place).get_cluster_custom_object(*CDI, "storageprofiles", "local")
+    return str(found["status"]["dataImportCronSourceFormat"])
+
+
+def test_an_image_is_kept_as_a_snapshot_where_its_storage_wants_that(
+    snapping: Place, images: ImageServer
+) -> None:
+    contents = os.urandom(1 << 20)
+    put(images, "snapped.img", contents)
+    with kept_current(snapping, a_cron("snapped", {"http": {"url": images.url("snapped.img")}})) as name:
+
+        def seen() -> str:
+            source = snapping.get("datasources", name)["spec"]["source"]
+            assert source.get("snapshot"), cron(snapping, name).get("status")
+            return str(source["snapshot"]["name"])
+
+        shot = eventually(seen, 180)
+        assert cron(snapping, name)["status"]["sourceFormat"] == "snapshot"
+        snapping.gone("datavolumes", shot, 120)
+        wanted = data_volume("of-a-snapshot", {}, sourceRef={"kind": "DataSource", "name": name})
+        del wanted["spec"]["source"]
+        snapping.create(wanted)
+        snapping.wait("datavolumes", "of-a-snapshot", "Succeeded", 120)
+        with (snapping.volume("of-a-snapshot") / "disk.img").open("rb") as disk:
+            same = disk.read(len(contents)) == contents
+        assert same
+        snapping.delete("datavolumes", "of-a-snapshot")
 
 
 def test_what_is_no_cron_is_refused(place: Place) -> None:
