@@ -40,6 +40,11 @@ from cli.yard import Ends
     help="Where the API server asks for what virtctl wants; 0 takes a free one.",
 )
 @click.option(
+    "--guest-network",
+    metavar="CIDR",
+    help="Have a network of guests (as root), with addresses that no other node has, such as 10.99.0.0/22.",
+)
+@click.option(
     "--client-ca",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Who signs the API server's certificate for nodes. Default: what kube-system says of clients.",
@@ -64,12 +69,14 @@ def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, 
     from diskyard import log
     from standalone import directory
     from standalone.colleagues import Duties
+    from standalone.node.network import plan
     from standalone.outpost import Outpost, Post
 
     log.start("DEBUG" if verbose else "WARNING")
     ends = Ends()
     place = directory.Directory((data_dir or directory.default()).absolute())
     allowed = tuple(path.absolute() for path in said["allowed"])
+    subnet = plan.parsed(said["guest_network"]) if said["guest_network"] else None
     duties = Duties(said["bind_pods"], said["bind_claims"])
     post = Post(
         kubeconfig,
@@ -80,6 +87,7 @@ def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, 
         said["client_ca"],
         allowed,
         duties,
+        subnet,
     )
     with Outpost.open(place, post, lambda text: click.echo(text, err=True)) as outpost:
         click.echo(f"ready: node {outpost.name} of {outpost.url}, logs at {outpost.address}:{outpost.port}")

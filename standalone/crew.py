@@ -17,6 +17,7 @@ from diskyard.kube.controller import Controllers
 from diskyard.kube.figures import Figures
 from diskyard.kube.reconcile import Reconciler
 from standalone.directory import Directory
+from standalone.nearguests import NearGuests
 from standalone.node.heartbeat import Machine
 from standalone.node.network.network import Network, Unconnected
 from standalone.node.node import Node
@@ -52,6 +53,7 @@ class Crew:
         grants = Grants(HostDisks(place.allowed), self.node.connection)
         self.agent = Agent(machine.name, directory.pods, self._wake, grants)
         stack.callback(self.agent.close)
+        self.guests = NearGuests(self.node, self.agent.doors)
 
     def work(self, client: Client, others: Sequence[Reconciler[Any]] = ()) -> None:
         """Begin to run pods, volumes and launchers of that server, and `others` beside them."""

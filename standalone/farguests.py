@@ -7,10 +7,11 @@ from urllib.parse import quote
 from diskyard.api.names import kubevirt
 from diskyard.kube.http import HttpClient
 from diskyard.kube.stream import plain
+from standalone.wire.ports import Port
 
 
 class FarGuests:
-    """As vm_runtime.agent.doors gives those of this node."""
+    """As standalone.nearguests gives those of this node."""
 
     def __init__(self, client: HttpClient, node: str) -> None:
         self._client = client
@@ -22,6 +23,12 @@ class FarGuests:
 
     def stream(self, pod: str, door: str) -> socket.socket:
         """A connection to the guest's console or screen, for the caller to close. Raises ApiError."""
-        return plain(
-            self._client.stream(f"{self._root}/{quote(pod)}/{quote(door)}", kubevirt.STREAM_PROTOCOL)
-        )
+        return self._opened(pod, door)
+
+    def port(self, pod: str, port: Port) -> socket.socket:
+        """A connection to one of the guest's ports, for the caller to close. Raises ApiError."""
+        return self._opened(pod, f"portforward/{port.number}/{port.protocol}")
+
+    def _opened(self, pod: str, rest: str) -> socket.socket:
+        path = f"{self._root}/{quote(pod)}/{quote(rest)}"
+        return plain(self._client.stream(path, kubevirt.STREAM_PROTOCOL))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -35,6 +36,7 @@ from standalone.guests import GuestControl
 from standalone.node import heartbeat
 from standalone.node.heartbeat import NO_NETWORK, Machine
 from standalone.node.log import LogOptions
+from standalone.node.network.network import Network, Unconnected, Wish, opened
 from standalone.storage import snapshot
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
@@ -63,6 +65,8 @@ class Post:
     allowed: tuple[Path, ...] = ()
     """Directories of this machine that pods and volumes may name."""
     duties: Duties = FOUND_OUT
+    subnet: IPv4Network | None = None
+    """The addresses of guests; None: they have no network of their own."""
 
 
 class Outpost(AbstractContextManager["Outpost"]):
@@ -97,6 +101,11 @@ class Outpost(AbstractContextManager["Outpost"]):
         """The API server that it serves."""
         return self._client.url
 
+    @property
+    def guests(self) -> Guests:
+        """The ways to the guests that run here."""
+        return self._crew.guests
+
     def stop_pods(self) -> None:
         """End every pod's processes gracefully; what should run does so again at the next start."""
         self._crew.stop_pods()
@@ -109,7 +118,10 @@ class Outpost(AbstractContextManager["Outpost"]):
     def _start(self, say: Say) -> None:
         self._serve_logs(say)
         post = self._post
-        machine = Machine(self.name, devices(NO_NETWORK), self.address, post.duties, port=self.port)
+        network = self._network(say)
+        machine = Machine(
+            self.name, devices(network), self.address, post.duties, network=network, port=self.port
+        )
         place = Place(self._directory.volumes, post.allowed, keeps=False)
         self._crew = Crew(self._directory, machine, place, self._stack)
         self._crew.work(self._client)
@@ -132,6 +144,13 @@ class Outpost(AbstractContextManager["Outpost"]):
         self._stack.callback(control.close)
         control.start()
 
+    def _network(self, say: Say) -> Network | Unconnected:
+        """For guests, where the operator says which addresses are theirs: on a cluster it is not ours to choose."""
+        if self._post.subnet is None:
+            return NO_NETWORK
+        directory = self._directory
+        return opened(directory.path, Wish(directory.network, self._post.subnet), say)
+
     def _serve_logs(self, say: Say) -> None:
         authority = self._clients()
         if not authority:
@@ -149,14 +168,14 @@ class Outpost(AbstractContextManager["Outpost"]):
             context.load_verify_locations(cadata=authority)
         except (ssl.SSLError, ValueError) as error:
             raise InvalidRequest(f"the authority for clients is no PEM certificate: {error}") from error
-        app = kubelet.application(self._client, self._logs, lambda: self._crew.agent.doors, self.name)
+        app = kubelet.application(self._client, self._logs, lambda: self.guests, self.name)
         running = server.start(app, server.Place(self.address, self._post.port, context))
         self._stack.callback(running.stop)
         self.port = running.port
 
     def _ways(self, pod: Obj) -> Guests:
         node = str(meta.spec(pod).get("nodeName") or "")
-        return self._crew.agent.doors if node == self.name else FarGuests(self._client, node)
+        return self.guests if node == self.name else FarGuests(self._client, node)
 
     def _logs(self, pod: Obj, options: LogOptions) -> Iterator[bytes]:
         return self._crew.node.logs(pod, options)

@@ -113,7 +113,7 @@ class Yard(AbstractContextManager["Yard"]):
         pki, now = self._directory.pki, datetime.now(UTC)
         authority = tls.authority(pki, "diskyard", now)
         pair = tls.server(authority, pki, reach.names, now)
-        app = application(objects, self._crew.node.logs, door, self._crew.agent.doors)
+        app = application(objects, self._crew.node.logs, door, self._crew.guests)
         figures.serve(app, self._crew.figures)
         place = server.Place(LOOPBACK, reach.port, tls.context(pair), reach.further)
         running = server.start(app, place)
@@ -124,7 +124,7 @@ class Yard(AbstractContextManager["Yard"]):
             path, url = self._directory.kubeconfig_at(address), running.at(address)
             write_kubeconfig(path, url, authority.certificate, door.admin)
         publish(objects, Published(KUBERNETES, running.port), reach)
-        proxy, self.page = uploads.start(objects, pki, authority, reach, self._crew.agent.doors)
+        proxy, self.page = uploads.start(objects, pki, authority, reach, self._crew.guests)
         self._stack.callback(proxy.stop)
 
     def _warn(self, reach: Reach, say: Say) -> None:

@@ -24,8 +24,8 @@ def join(near: socket.socket, stream: WebSocket) -> None:
 
 
 def plain(stream: WebSocket) -> socket.socket:
-    """The stream as a socket, for the caller to close."""
-    ours, theirs = socket.socketpair()
+    """The stream as a socket, for the caller to close; a message on one side is one on the other."""
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     threading.Thread(target=join, args=(theirs, stream), name="stream", daemon=True).start()
     return ours
 

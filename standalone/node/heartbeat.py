@@ -29,7 +29,9 @@ LEASE_EVERY: Final = 10.0
 LEASE_LASTS: Final = 40
 LEASES: Final = "kube-node-lease"
 """The namespace of nodes' leases."""
-NO_NETWORK: Final = Unconnected("a node of a cluster makes no networks for guests yet")
+NO_NETWORK: Final = Unconnected(
+    "`diskyard node` gives guests a network of their own with --guest-network CIDR"
+)
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 

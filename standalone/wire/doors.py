@@ -27,7 +27,7 @@ from diskyard.web.relay import relay
 from standalone.wire import ports
 from standalone.wire.answer import reply
 from standalone.wire.catalogue import missing, not_allowed
-from standalone.wire.ports import PORTFORWARD
+from standalone.wire.ports import PORTFORWARD, Port
 from standalone.wire.target import Target
 from vm_runtime.controller import hotplug, subresources
 
@@ -57,10 +57,11 @@ T = TypeVar("T")
 
 
 class Guests(Protocol):
-    """The ways to guests, by the uid of their launcher's pod; vm_runtime.agent.doors is one."""
+    """The ways to guests, by the uid of their launcher's pod; standalone.nearguests is one."""
 
     def order(self, pod: str, verb: str, **wishes: object) -> Any: ...
     def stream(self, pod: str, door: str) -> socket.socket: ...
+    def port(self, pod: str, port: Port) -> socket.socket: ...
 
 
 Ways = Callable[[Obj], Guests]
@@ -185,7 +186,9 @@ class Doors:
                 f"Unable to connect to {wanted.subresource} because phase is {phase} instead of Running"
             )
         if wanted.subresource == PORTFORWARD:
-            return ports.connected(obj, wanted.tail)
+            port, pod = ports.wanted(wanted.tail), self._launcher(obj)
+            ports.check_addressed(obj)
+            return _told(lambda: self._ways(pod).port(meta.uid(pod), port))
         _check_attached(obj, wanted.subresource)
         pod = self._launcher(obj)
         return _told(lambda: self._ways(pod).stream(meta.uid(pod), wanted.subresource))

@@ -19,7 +19,7 @@ from diskyard.errors import ApiError, BadRequest, DiskyardError, ServerError
 from diskyard.kube.client import Client
 from diskyard.web.bridge import call
 from diskyard.web.relay import relay
-from standalone.wire import tunnels
+from standalone.wire import ports, tunnels
 from standalone.wire.answer import reply
 from standalone.wire.doors import Guests
 from standalone.wire.logs import Logs, LogStreams
@@ -54,9 +54,15 @@ def application(client: Client, logs: Logs, guests: Callable[[], Guests], node: 
         found = await call(lambda: guests().stream(said["pod"], said["door"]))
         return await relay(request, found, kubevirt.STREAM_PROTOCOL)
 
-    async def ports(request: web.Request) -> web.StreamResponse:
+    async def forward(request: web.Request) -> web.StreamResponse:
         said = request.match_info
         return await tunnels.forwarded(request, client, Key(said["pod"], said["namespace"]))
+
+    async def port(request: web.Request) -> web.StreamResponse:
+        said = request.match_info
+        asked = ports.wanted((said["number"], said["protocol"]))
+        found = await call(lambda: guests().port(said["pod"], asked))
+        return await relay(request, found, kubevirt.STREAM_PROTOCOL)
 
     async def close(_: web.Application) -> None:
         streams.close()
@@ -65,8 +71,9 @@ def application(client: Client, logs: Logs, guests: Callable[[], Guests], node: 
     app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", container_log)
     app.router.add_put("/guests/{pod:[0-9a-f-]+}/{verb}", order)
     app.router.add_get("/guests/{pod:[0-9a-f-]+}/{door:console|vnc}", stream)
-    app.router.add_get("/portForward/{namespace}/{pod}", ports)
-    app.router.add_post("/portForward/{namespace}/{pod}", ports)
+    app.router.add_get("/portForward/{namespace}/{pod}", forward)
+    app.router.add_post("/portForward/{namespace}/{pod}", forward)
+    app.router.add_get("/guests/{pod:[0-9a-f-]+}/portforward/{number}/{protocol}", port)
     app.router.add_get("/healthz", _alive)
     app.router.add_route("*", "/{rest:.*}", _elsewhere)
     app.on_shutdown.append(close)

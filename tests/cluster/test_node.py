@@ -31,6 +31,7 @@ from diskyard.kube.controller import Controllers
 from standalone.directory import Directory
 from standalone.farguests import FarGuests
 from standalone.outpost import Outpost, Post, toward
+from standalone.wire.ports import Port
 from tests import builders
 from tests.builders import eventually, some
 from tests.cluster import programs
@@ -202,6 +203,8 @@ def test_guests_of_another_node_are_reached_by_way_of_the_api_server(real: Clust
     assert (said, heard) == ({"do": "freeze", "with": {"seconds": 5}}, b"HELLO")
     with pytest.raises(ServerError, match="the guest's launcher does not answer"):
         far.order("0000", "pause")
+    with pytest.raises(ServerError, match="the guest has no address on its node"):
+        far.port(meta.uid(pod), Port(80))
     with pytest.raises(NotFound):
         far.order("..", "pause")
     real.client.delete(POD, Key("guest", PLACE))

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,17 @@ from diskyard.api.meta import (
     Key,
     Obj,
 )
-from diskyard.errors import InvalidRequest
+from diskyard.api.names import kubernetes
+from diskyard.errors import InvalidRequest, Passing, ServerError
 from diskyard.web.tls import Pair
 from standalone.admission import Rules
 from standalone.directory import Directory
 from standalone.outpost import CLIENTS, Outpost, Post
+from standalone.wire.ports import Port
 from tests import builders
 from tests.builders import eventually, some
+from tests.flows.yard import disconnect
+from tests.outer import outer
 from tests.served import Yard, served
 from tests.standalone.node.yard import python, shell
 
@@ -222,6 +227,49 @@ def test_pods_go_on_while_nobody_serves_and_are_found_again(
         pod = until(cluster, "one", "Running")
 
         assert meta.status(pod)["containerStatuses"][0]["restartCount"] == 0
+
+
+ECHO = """
+import socket
+with socket.create_server(("0.0.0.0", 7000)) as listening:
+    print("up", flush=True)
+    while True:
+        came, _ = listening.accept()
+        with came:
+            came.sendall(came.recv(64).upper())
+"""
+
+
+def test_guests_have_addresses_of_the_network_that_its_operator_names(tmp_path: Path) -> None:
+    with outer(tmp_path), ExitStack() as stack:
+        cluster = stack.enter_context(served(tmp_path, rules=Rules()))
+        directory = Directory(tmp_path / "node")
+        stack.callback(disconnect, directory.path)
+        post = Post(cluster.kubeconfig, "far", port=0, subnet=IPv4Network("10.99.8.0/24"))
+        outpost = stack.enter_context(Outpost.open(directory, post, print))
+        stack.callback(outpost.stop_pods)
+        tun = {"resources": {"limits": {kubernetes.TUN_DEVICE: "1"}}}
+        cluster.store.create(POD, python("guest", ECHO, container=tun, nodeName="far"))
+        pod = until(cluster, "guest", "Running")
+        uid = meta.uid(pod)
+
+        assert ip_address(meta.status(pod)["podIP"]) in IPv4Network("10.99.8.0/24")
+        assert eventually(lambda: said(outpost, uid, b"hello"), 60) == b"HELLO"
+        with pytest.raises(ServerError, match=r"dialing VM: dial tcp 10\.99\.8\..*:7001: Connection refused"):
+            outpost.guests.port(uid, Port(7001))
+        with pytest.raises(Passing, match="the guest has no address on its node"):
+            outpost.guests.port("0000", Port(7000))
+
+
+def said(outpost: Outpost, uid: str, words: bytes) -> bytes:
+    """What the pod answers at its port."""
+    try:
+        with outpost.guests.port(uid, Port(7000)) as way:
+            way.settimeout(60)
+            way.sendall(words)
+            return way.recv(64)
+    except ServerError as error:
+        raise AssertionError(f"it does not listen yet: {error}") from error
 
 
 def test_a_data_directory_belongs_to_one_cluster(tmp_path: Path, cluster: Yard, authority: Authority) -> None:
