@@ -48,6 +48,9 @@ DIFFERENCES: Mapping[str, Mapping[tuple[str, str], tuple[int, ...]]] = {
     "phantoms": {
         ("patches", "the status apart"): (2, 4, 5),
     },
+    "rules": {
+        ("schemas", "rules that a server looks at beforehand"): (0, 1, 2),
+    },
     "tables": {
         ("reads", "a table of custom objects"): (4, 8),
         ("reads", "tables of Kubernetes' own kinds"): (1, 7),

@@ -18,6 +18,25 @@ def specs(*wanted: Any) -> Story:
     return tuple(told)
 
 
+def ruled(rule: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A definition with a field that has that schema and rule."""
+    field = {**schema, "x-kubernetes-validations": [{"rule": rule}]}
+    spec = {"type": "object", "properties": {"field": field}}
+    whole = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    names = {"kind": "Gadget", "listKind": "GadgetList", "plural": "gadgets", "singular": "gadget"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gadgets.tests.example"},
+        "spec": {
+            "group": "tests.example",
+            "scope": "Namespaced",
+            "names": names,
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": whole}],
+        },
+    }
+
+
 STORIES: Stories = {
     "defaults": specs(
         {}, {"size": None}, {"parts": [{"name": "a"}]}, {"nested": {"must": "be"}}, {"mode": None}
@@ -204,5 +223,16 @@ STORIES: Stories = {
                 },
             },
         ),
+    ),
+    "rules that a server looks at beforehand": (
+        post(f"{DEFINITIONS}?dryRun=All", ruled("self.size() + 1 == 'two'", {"type": "string"})),
+        post(
+            f"{DEFINITIONS}?dryRun=All",
+            ruled(
+                "self.all(x, self.all(y, x == y))",
+                {"type": "array", "items": {"type": "string"}},
+            ),
+        ),
+        post(f"{DEFINITIONS}?dryRun=All", ruled("self.nobody == 1", {"type": "object", "properties": {}})),
     ),
 }
