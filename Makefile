@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-cluster record lint fmt bench
+.PHONY: setup demo test test-debian test-cluster record lint fmt bench
 
 setup: $(STAMP)
 
@@ -18,6 +18,9 @@ demo: setup
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-debian: setup
+	$(BIN)/pytest -m debian
 
 test-cluster: setup
 	$(BIN)/python -m tests.cluster.programs
