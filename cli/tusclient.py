@@ -22,8 +22,8 @@ from diskyard.errors import (
 
 TUS: Final = {"Tus-Resumable": "1.0.0"}
 _BLOCK: Final = 1 << 20
-_SMALL: Final = 8 << 20
-"""Bytes of a request where something on the way lets no longer ones pass."""
+_SMALLER: Final = (8 << 20, 1 << 20, 256 << 10)
+"""Bytes of a request where something on the way lets no longer ones pass; an Ingress of nginx says 1 MiB by itself."""
 _PATIENCE: Final = (10.0, 90.0)
 _LONGEST_PAUSE: Final = 20.0
 _LATER: Final = (408, 409, 423, 429, 500, 502, 503, 504)
@@ -126,6 +126,8 @@ class Client:
                 raise SourceUnavailable(
                     f"no byte got through in {failures} tries: {why}. Run the command again to go on"
                 )
+            if failures > 1:
+                self._smaller()  # an Ingress that gathers requests may give up a long one, without a word
             if why:
                 self._tell(offset, f"going on at {offset}")
                 self._pause(failures)
@@ -137,11 +139,16 @@ class Client:
             "PATCH", place, data=_Body(self._file.path, offset, end, self._moved),
             headers={"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"},
         )  # fmt: skip
-        if answer.status_code == 413 and self._chunk > _SMALL:
-            self._chunk = _SMALL
-            return offset
+        if answer.status_code == 413 and self._smaller():
+            return self._patched(place, offset)
         self._check(answer)
         return int(answer.headers.get("Upload-Offset") or end)
+
+    def _smaller(self) -> bool:
+        """Send less in a request from now on; whether there is less."""
+        found = next((each for each in _SMALLER if each < self._chunk), None)
+        self._chunk = found or self._chunk
+        return found is not None
 
     def _state(self) -> dict[str, Any] | None:
         answer = self._asked("GET", upload.UPLOADS)
