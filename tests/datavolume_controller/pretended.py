@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from datavolume_controller import poller
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, POD, Key, Kind, Obj
+from diskyard.api.poll import Found
 from diskyard.kube.client import Client
 from diskyard.kube.controller import Controllers
 from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
@@ -15,6 +17,8 @@ ENDED = {
     "reason": "Completed",
     "finishedAt": "2026-11-21T12:00:00Z",
 }
+FOUND = Found(f"sha256:{0:064x}").to_text()
+"""What a look at a source finds, each time."""
 
 
 class Storage:
@@ -45,8 +49,9 @@ class Node:
         if meta.deleting(world) or meta.phase(world) == "Succeeded":
             return NOTHING
         begins = meta.phase(world) != "Running"
-        state = {"running": {"startedAt": ENDED["finishedAt"]}} if begins else {"terminated": ENDED}
         name = meta.spec(world)["containers"][0]["name"]
+        ended = {**ENDED, "message": FOUND} if name == poller.CONTAINER else ENDED
+        state = {"running": {"startedAt": ENDED["finishedAt"]}} if begins else {"terminated": ended}
         container = {
             "name": name,
             "state": state,
