@@ -94,7 +94,7 @@ def _run(copy: Copy, source: Path) -> None:
         part.parent.mkdir(mode=0o700, exist_ok=True)
         with _opened(source) as folder:
             _directory(folder, part, copy)
-            _stayed(folder, source)
+            stayed(folder, source)
         linux.sync_volume(part)
         part.rename(copy.path)
     except (OSError, DiskyardError) as error:
@@ -106,7 +106,7 @@ def _run(copy: Copy, source: Path) -> None:
     copy.over = True
 
 
-def _stayed(folder: int, source: Path) -> None:
+def stayed(folder: int, source: Path) -> None:
     """Whoever takes a volume away renames it first: whole is only what was copied before. Raises SourceChanged."""
     with suppress(OSError):
         if os.path.samestat(os.fstat(folder), source.stat()):

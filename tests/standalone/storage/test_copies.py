@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from diskyard.api.meta import Key
-from standalone.storage.copies import UNFINISHED, Copies, Copy
+from diskyard.errors import SourceChanged
+from standalone.storage.copies import UNFINISHED, Copies, Copy, stayed
 from tests.builders import eventually
 from tests.disk import images, loops
 from tests.disk.images import MIB
@@ -86,6 +87,42 @@ def test_a_copy_that_nobody_wants_any_more_leaves_nothing(source: Path, tmp_path
     if copy.stopped.is_set():
         assert not (tmp_path / "target").exists()
     assert not (tmp_path / f"target{UNFINISHED}").exists()
+
+
+@pytest.mark.parametrize("way", ["disappears", "shrinks"])
+def test_of_a_source_that_goes_meanwhile_nothing_is_kept_but_what_is_whole(
+    source: Path, tmp_path: Path, way: str
+) -> None:
+    """Whoever is quicker: the copy is whole, or it says why there is none."""
+    with (source / "noise").open("wb") as file:
+        file.write(os.urandom(64 * MIB))
+    copies = Copies()
+    copies.begin(CLAIM, source, tmp_path / "target")
+    if way == "disappears":
+        source.rename(tmp_path / "source.deleting")
+    else:
+        os.truncate(source / "noise", 5 * MIB)
+    copy = copies.look(CLAIM)
+    assert copy is not None
+    eventually(lambda: copy.over, 60)
+
+    if copy.failure:
+        assert not (tmp_path / "target").exists()
+        assert not (tmp_path / f"target{UNFINISHED}").exists()
+    else:
+        assert (tmp_path / "target" / "noise").stat().st_size in (64 * MIB, 5 * MIB)
+
+
+def test_a_volume_that_was_taken_away_is_not_taken_for_whole(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    folder = os.open(tmp_path / "source", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        stayed(folder, tmp_path / "source")
+        (tmp_path / "source").rename(tmp_path / "source.deleting")
+        with pytest.raises(SourceChanged, match="was deleted while it was copied"):
+            stayed(folder, tmp_path / "source")
+    finally:
+        os.close(folder)
 
 
 def test_blocks_are_shared_where_the_file_system_can(source: Path, reflinking: Path) -> None:
