@@ -32,11 +32,15 @@ def own_yard(directory: Path) -> Iterator[Directory]:
             text=True,
             start_new_session=True,
         )
+        ready = False
         try:
             _await_ready(child, log)
+            ready = True
             yield Directory(directory)
         finally:
-            _stop(child, log)
+            code = _stop(child, log)
+            if ready and code not in (0, 130, -signal.SIGINT):
+                raise DiskyardError(f"diskyard up ended with code {code}: {_said(log)}")
 
 
 def _await_ready(child: "subprocess.Popen[str]", log: TextIO) -> None:
@@ -52,13 +56,13 @@ def _said(log: TextIO) -> str:
     return log.read().strip()[-_MOST:]
 
 
-def _stop(child: "subprocess.Popen[str]", log: TextIO) -> None:
-    """End the yard and its pods, whatever happens; a second Ctrl-C must not cut that short."""
+def _stop(child: "subprocess.Popen[str]", log: TextIO) -> int:
+    """End the yard and its pods, whatever happens; its code. A second Ctrl-C must not cut that short."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         child.send_signal(signal.SIGINT)
         try:
-            code = child.wait(PATIENCE)
+            return child.wait(PATIENCE)
         except subprocess.TimeoutExpired as error:
             child.kill()
             raise DiskyardError(
@@ -68,7 +72,5 @@ def _stop(child: "subprocess.Popen[str]", log: TextIO) -> None:
         finally:
             if child.stdout:
                 child.stdout.close()
-        if code not in (0, 130, -signal.SIGINT):
-            raise DiskyardError(f"diskyard up ended with code {code}: {_said(log)}")
     finally:
         signal.signal(signal.SIGINT, before)
