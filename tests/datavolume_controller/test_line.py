@@ -229,9 +229,13 @@ def test_a_changed_url_is_fetched_at_once_while_the_old_one_fails(node: Node) ->
         DATA_VOLUME, Key("disk", "default"), {"spec": {"source": {"http": {"url": "http://right/disk"}}}}
     )
     node.client.delete(POD, Key("importer-disk", "default"), Deletion(grace=0))
-    pod = eventually(lambda: (pod := node.pod()) and meta.uid(pod) != first and pod)
-    env = {each["name"]: each.get("value") for each in pod["spec"]["containers"][0]["env"]}
-    assert env[cdi.ENV_ENDPOINT] == "http://right/disk"
+
+    def fetched() -> str | None:
+        pod = node.pod()
+        env = {each["name"]: each.get("value") for each in pod["spec"]["containers"][0]["env"]}
+        return None if meta.uid(pod) == first else env[cdi.ENV_ENDPOINT]
+
+    eventually(lambda: fetched() == "http://right/disk")
 
 
 def test_an_upload_waits_for_its_pod_and_then_for_its_bytes(node: Node) -> None:
