@@ -77,7 +77,7 @@ class Client:
         self._retry = retry
         self._session = session(proxy.way)
         self._token = ""
-        self._chunk = file.size
+        self._chunk = self._most = file.size
 
     def close(self) -> None:
         """Let the connection go."""
@@ -126,7 +126,9 @@ class Client:
                 raise SourceUnavailable(
                     f"no byte got through in {failures} tries: {why}. Run the command again to go on"
                 )
-            if failures > 1:
+            if not why:
+                self._chunk = min(2 * self._chunk, self._most)
+            elif failures > 1:
                 self._smaller()  # an Ingress that gathers requests may give up a long one, without a word
             if why:
                 self._tell(offset, f"going on at {offset}")
@@ -140,6 +142,7 @@ class Client:
             headers={"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"},
         )  # fmt: skip
         if answer.status_code == 413 and self._smaller():
+            self._most = self._chunk
             return self._patched(place, offset)
         self._check(answer)
         return int(answer.headers.get("Upload-Offset") or end)
