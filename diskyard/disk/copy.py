@@ -29,7 +29,7 @@ _IN_USE: Final = _BUFFERS - 2
 """Buffers that may be used at once: the others are being filled."""
 _SPARE: Final = 2
 """Buffers that are used while each connection fills one."""
-_CEILING: Final = 84 << 20
+_CEILING: Final = 80 << 20
 """Resident bytes up to which buffers are added for more connections: 96 MiB are promised, some clients need 50."""
 _READERS: Final = 4
 """Pieces of a flat disk that are fetched and written at once."""
