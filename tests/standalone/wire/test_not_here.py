@@ -1,0 +1,31 @@
+"""What a yard does not do is refused plainly, as a server refuses what it does not have."""
+
+import pytest
+
+from tests.standalone.wire.conftest import Wire
+
+POD = "/api/v1/namespaces/default/pods/one"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"{POD}/exec?command=ls"),
+        ("POST", f"{POD}/attach"),
+        ("POST", f"{POD}/portforward"),
+        ("GET", "/apis/apps/v1/namespaces/default/deployments"),
+        ("POST", "/apis/apps/v1/namespaces/default/deployments"),
+        ("GET", "/apis/batch/v1/namespaces/default/jobs"),
+        ("GET", "/apis/metrics.k8s.io/v1beta1/nodes"),
+    ],
+    ids=["exec, cp", "attach", "port-forward", "get deployments", "a new deployment", "jobs", "top"],
+)
+def test_is_not_here(wire: Wire, method: str, path: str) -> None:
+    answer = wire.send(method, path, {} if method == "POST" else None)
+
+    assert answer.status == 404
+    assert (answer.obj["kind"], answer.obj["status"], answer.obj["reason"]) == (
+        "Status",
+        "Failure",
+        "NotFound",
+    )
