@@ -1,0 +1,107 @@
+"""The walk-through by which Windows is installed, with an installer of our own in its place."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diskyard.api.meta import CDI, CDI_CONFIG, KUBEVIRT, Key
+from diskyard.kube.http import connect
+from tests.builders import eventually
+from tests.disk.tars import entry, tar
+from tests.flows.yard import Yard, running
+from tests.importer.publisher import Publisher
+from tests.importer.registries import registry
+from tests.vm_runtime import installer
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Iterator[Publisher]:
+    with registry(tmp_path / "registry", tmp_path / "store") as found:
+        yield Publisher(found, tmp_path / "layout", "virtio-container-disk")
+
+
+def diskyard(yard: Yard, *words: str) -> None:
+    """The command line, against that yard."""
+    env = {**os.environ, "KUBECONFIG": str(yard.kubeconfig)}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *words], env=env, capture_output=True, text=True, timeout=120, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_system_is_installed_from_a_disc_and_keeps_its_state(tmp_path: Path, images: Publisher) -> None:
+    disk, iso = tmp_path / "machine/vms/disk.img", tmp_path / "Win10x64.iso"
+    disk.parents[1].mkdir()
+    installer.disc(iso)
+    drivers = images.push(tar([entry("disk/virtio-win.iso", installer.drivers("drivers from an image"))]))
+    with running(tmp_path / "yard", "--allow-host-path", str(disk.parents[1])) as yard:
+        diskyard(
+            yard, "image-upload", "pvc", "cdromiso", "--size", "16Mi", "--image-path", str(iso), "--insecure"
+        )
+        machine = windows(disk, drivers.removeprefix("docker://"))
+        refusal = yard.refusal(machine)
+        assert "featureGates of KubeVirt kubevirt/kubevirt" in refusal
+        assert "ConfigMap kubevirt/kubevirt-config" in refusal
+        permitted(yard, images.registry.host)
+        yard.create(machine)
+
+        diskyard(yard, "start", "win10")
+        yard.console_says("win10", "Installing with drivers from an image")
+        yard.console_says("win10", "Installed")
+        yard.until("virtualmachines", "win10", lambda vm: vm["status"].get("printableStatus") == "Stopped")
+        assert disk.stat().st_size == 50 * GIB
+        assert disk.stat().st_blocks * 512 < 16 << 20
+
+        diskyard(yard, "start", "win10")
+        yard.console_says("win10", "Start number 1 from the disk")
+        diskyard(yard, "restart", "win10")
+        yard.console_says("win10", "Start number 2 from the disk")
+
+
+def permitted(yard: Yard, host: str) -> None:
+    """Disks of the machine for guests, and images out of a registry without TLS."""
+    gates = {"developerConfiguration": {"featureGates": ["HostDisk"]}}
+    with closing(connect(yard.kubeconfig)) as client:
+        client.patch(KUBEVIRT, Key("kubevirt", "kubevirt"), {"spec": {"configuration": gates}})
+        client.patch(CDI, Key("cdi"), {"spec": {"config": {"insecureRegistries": [host]}}})
+        eventually(lambda: host in str(client.get(CDI_CONFIG, Key("config"))["spec"]))
+
+
+def windows(disk: Path, drivers: str) -> dict[str, Any]:
+    """The machine of the walk-through, small."""
+    return {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": {"name": "win10"},
+        "spec": {
+            "runStrategy": "Manual",
+            "template": {"spec": {
+                "domain": {
+                    "devices": {
+                        "autoattachPodInterface": False,
+                        "disks": [
+                            {"name": "cdromiso", "bootOrder": 1, "cdrom": {"bus": "sata"}},
+                            {"name": "harddrive", "bootOrder": 2, "disk": {"bus": "virtio"}},
+                            {"name": "virtiocontainerdisk", "bootOrder": 3, "cdrom": {"bus": "sata"}},
+                        ],
+                    },
+                    "resources": {"requests": {"memory": "64Mi"}},
+                },
+                "volumes": [
+                    {"name": "cdromiso", "persistentVolumeClaim": {"claimName": "cdromiso"}},
+                    {"name": "harddrive", "hostDisk": {
+                        "path": str(disk), "type": "DiskOrCreate", "capacity": "50Gi",
+                    }},
+                    {"name": "virtiocontainerdisk", "containerDisk": {"image": drivers}},
+                ],
+            }},
+        },
+    }  # fmt: skip
