@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "capture": "cli.capture:capture_command",
     "replace": "cli.replace:replace_command",
     "inspect": "cli.inspect:inspect_command",
+    "images": "cli.images:images_command",
     "doctor": "cli.doctor:doctor_command",
     "version": "cli.version:version_command",
 }
@@ -60,6 +61,7 @@ HELP: Final = {
     "capture": "Make a golden image of a machine's disk: DATASOURCE stands for it.",
     "replace": "Put a prepared disk in the place of a stopped machine's; the old one is kept.",
     "inspect": "Say what SOURCE is, and whether and how it would be imported.",
+    "images": "List the images that this machine's node keeps.",
     "doctor": "Check what works on this machine, and say how to mend what does not.",
     "version": "Show the version.",
 }

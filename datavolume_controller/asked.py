@@ -15,7 +15,7 @@ SAID_BY_SOURCE = frozenset(
 )  # fmt: skip
 """Every annotation that follows from a source alone, beside the numbered headers: VMware's library can be named by
 others too."""
-PASSED = (cdi.CHECKSUM, cdi.CHECKSUM_URL, cdi.SIGNATURE_URL, cdi.KEYRING, cdi.RETRY)
+PASSED = (cdi.CHECKSUM, cdi.CHECKSUM_URL, cdi.SIGNATURE_URL, cdi.KEYRING, cdi.IMAGE_STORE, cdi.RETRY)
 """Ours, from a DataVolume or a claim on to whatever is filled in its place."""
 
 _STAGE = (cdi.CHECKPOINT_CURRENT, cdi.CHECKPOINT_PREVIOUS)

@@ -3,11 +3,12 @@
 from typing import Final
 
 from datavolume_controller.asked import digest
-from datavolume_controller.mounts import furnished, google_key, init_containers, mounts, numbered
+from datavolume_controller.mounts import furnished, google_key, init_containers, mounts, numbered, store
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.config import USUAL, Config
 from diskyard.api.job import BLANK, ImportJob
+from diskyard.api.lending import Lending
 from diskyard.api.meta import CLAIM, Obj
 from diskyard.api.names import cdi, derived
 from diskyard.api.storage import Claim
@@ -15,6 +16,9 @@ from diskyard.api.storage import Claim
 COMMAND: Final = ("diskyard-importer",)
 CONTAINER: Final = "importer"
 REGISTRY: Final = "registry"
+CHECKED: Final = ("http", "s3", "gcs")
+"""Sources of files, which a checksum may name."""
+ARCHIVE: Final = "archive"
 _ACCESS_KEY: Final = "accessKeyId"
 _SECRET_KEY: Final = "secretKey"
 _SESSION_TOKEN: Final = "sessionToken"
@@ -61,6 +65,18 @@ def job(claim: Claim, config: Config) -> ImportJob:
     )
 
 
+def loan(claim: Claim, config: Config) -> Lending | None:
+    """How the importer uses its node's image store; None: not at all, as what is asked for has no digest yet."""
+    said = claim.annotations
+    source, endpoint = said.get(cdi.IMPORT_SOURCE, "http"), said.get(cdi.IMPORT_ENDPOINT, "")
+    promised = any(said.get(key) for key in (cdi.IMPORT_CHECKSUM, cdi.CHECKSUM, cdi.CHECKSUM_URL))
+    known = endpoint.startswith("docker://") if source == REGISTRY else promised and source in CHECKED
+    wanted = config.image_store and said.get(cdi.IMAGE_STORE) != "false" and not claim.staged
+    if not known or not wanted or said.get(cdi.CONTENT_TYPE) == ARCHIVE:
+        return None
+    return Lending(cdi.IMAGE_STORE_DIR, claim.key.namespace)
+
+
 def verbosity(config: Config) -> dict[str, str]:
     """The variable by which a worker says more or less than usual."""
     return {} if config.verbosity == USUAL else {cdi.ENV_VERBOSITY: str(config.verbosity)}
@@ -81,10 +97,11 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
     """The pod that fills the claim."""
     said = claim.annotations
     required, optional = credentials(claim)
+    lends = loan(claim, config)
     worker = pods.Worker(
         container=CONTAINER,
         command=COMMAND,
-        env={**job(claim, config).to_env(), **verbosity(config)},
+        env={**job(claim, config).to_env(), **(lends.to_env() if lends else {}), **verbosity(config)},
         secret_env=required,
         optional_env=optional,
         ports={"metrics": cdi.METRICS_PORT},
@@ -98,7 +115,7 @@ def pod(owner: Obj, claim: Claim, config: Config) -> Obj:
         "nodeName": claim.node if cdi.POPULATOR_KIND in said else "",
         **config.pod_spec,
     }
-    worker = furnished(worker, claim, mounts(claim, config))
+    worker = furnished(worker, claim, (*mounts(claim, config), *((store(),) if lends else ())))
     return pods.pod(worker, _metadata(owner, claim), **{key: each for key, each in spec.items() if each})
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from diskyard.api import lending
 from diskyard.api import pod as pods
 from diskyard.api.config import Config
 from diskyard.api.meta import Obj
@@ -46,6 +47,12 @@ def furnished(worker: pods.Worker, claim: Claim, beside: Sequence[Mount]) -> pod
 def scratch() -> Mount:
     """A folder of the pod's own."""
     return Mount(cdi.SCRATCH_VOLUME_NAME, cdi.SCRATCH_DIR, {"emptyDir": {}})
+
+
+def store() -> Mount:
+    """The image store of the pod's node."""
+    source = {name: said for name, said in lending.volume("").items() if name != "name"}
+    return Mount(cdi.IMAGE_STORE_VOLUME, cdi.IMAGE_STORE_DIR, source)
 
 
 def mounts(claim: Claim, config: Config) -> tuple[Mount, ...]:

@@ -27,6 +27,7 @@ from importer.transfer import host_of, transfer
 DONE: Final = 0
 FATAL: Final = 3
 PASSING: Final = 4
+COPIED: Final = "Import Complete: copied from the image store of its node, nothing was fetched"
 STOPPED: Final = 128 + signal.SIGTERM
 _OPENING: Final = (SourceMissing, AccessDenied, SourceUnavailable)
 """Errors that CDI meets when it connects, and words so."""
@@ -127,7 +128,7 @@ def _report(env: Mapping[str, str]) -> Report:
 
 def _success(job: ImportJob, result: Result) -> TerminationMessage:
     return TerminationMessage(
-        "Import Complete",
+        COPIED if result.stored else "Import Complete",
         preallocation_applied=job.preallocation,
         bytes_fetched=result.bytes_fetched,
         bytes_written=result.bytes_written,

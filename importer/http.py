@@ -1,18 +1,25 @@
 """HTTP(S) as a Source. The first request is a ranged GET, never a HEAD: presigned URLs allow nothing else."""
 
 import re
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from diskyard.errors import AccessDenied, SourceChanged, SourceMissing, SourceUnavailable
-from importer.request import Access, Answer, Client, shown
+from importer.request import Access, Answer, Client, get, shown
 from importer.streams import Streams
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _STRONG_AFTER: Final = 60.0
 """Seconds from Last-Modified to Date that make the former a strong validator: RFC 9110 §8.8.2.2."""
+
+
+def looked_at(url: str, access: Access) -> tuple[int | None, str]:
+    """Length and version (ETag or date, weak ones too) of what is there, for one byte of it. Raises as HttpSource."""
+    with closing(get(url, access, {"Range": "bytes=0-0"})) as answer:
+        said = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+        return _size(answer), said.strip()
 
 
 class HttpSource:

@@ -20,15 +20,15 @@ from diskyard.disk.image import Image
 from diskyard.disk.imagestore import ImageStore
 from diskyard.disk.ingest import ingest
 from diskyard.disk.probe import Format
-from diskyard.disk.source import Source
 from diskyard.disk.stored import Entry, Identity
 from diskyard.disk.target import Expect, OnProgress, Progress, Result, Target
 from diskyard.errors import DiskyardError, ImageTooLarge, NoSpace, NotStored
 from diskyard.log import logger
 from importer import registry
+from importer.http import looked_at
 from importer.registry.reference import reference
 from importer.retry import patiently
-from importer.transfer import DISK, REGISTRY, expected, name_of, opened, transfer
+from importer.transfer import DISK, REGISTRY, access, expected, name_of, opened, transfer
 
 _CHECKED: Final = ("http", "s3", "gcs")
 """Sources whose files a checksum may name."""
@@ -71,15 +71,8 @@ def filled(job: ImportJob, lending: Lending, target: Target, on_progress: OnProg
     promised = patiently(partial(expected, job)) if job.source in _CHECKED else None
     if promised is None or promised.algorithm not in _STRONG:
         return transfer(job, target, on_progress)
-    with opened(job, patiently) as source:
-        assert not isinstance(source, Image), job.source
-        what = _file(job, source, promised)
-        expect = Expect(what.key, name_of(job), promised)
-
-        def fetched(on_progress: OnProgress, target: Target) -> Result:
-            return ingest(source, target, expect=expect, on_progress=on_progress)
-
-        return _copied(lending, target, what, _Fetch(fetched, job), on_progress)
+    what = _file(job, promised)
+    return _copied(lending, target, what, _Fetch(partial(_fetched, job), job), on_progress)
 
 
 def _asked(job: ImportJob, lending: Lending) -> tuple[Identity, ImportJob]:
@@ -95,15 +88,20 @@ def _asked(job: ImportJob, lending: Lending) -> tuple[Identity, ImportJob]:
     return what, replace(job, endpoint=f"docker://{found}")
 
 
-def _file(job: ImportJob, source: Source, promised: Expected) -> Identity:
-    """A file by its checksum. Its server has answered with this length and version: a page in its place has others."""
+def _file(job: ImportJob, promised: Expected) -> Identity:
+    """A file by its checksum, and by the length and version that its server says: a page in its place has others."""
+    if job.source == "http":
+        size, version = patiently(partial(looked_at, job.endpoint, access(job)))
+    else:
+        with opened(job, patiently) as source:
+            size, version = source.size, "" if isinstance(source, Image) else source.validator or ""
     url = urlsplit(job.endpoint)
     query = f"?{hashlib.sha256(url.query.encode()).hexdigest()[:16]}" if url.query else ""
     origin = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", "")) + query
     return Identity(
         origin,
         f"{promised.algorithm}:{promised.hex}",
-        f"{source.size or ''} {source.validator or ''}".strip(),
+        f"{size or ''} {version}".strip(),
     )
 
 

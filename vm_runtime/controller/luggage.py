@@ -17,8 +17,6 @@ from diskyard.api.pod import Worker, container
 from vm_runtime.controller.state import remembers
 
 _PULL_DIR: Final = str(PurePosixPath(cdi.PULL_SECRET).parent)
-STORE: Final = "image-store"
-"""The pod's volume that is its node's image store."""
 FETCHES: Final = "volume"
 """What the names of containers that fetch begin with; the volume's follows."""
 TOKEN_LIFE: Final = 3607
@@ -179,7 +177,7 @@ def _fetch(instance: Instance, volume: Volume, config: Config) -> Obj:
         auth_file=cdi.PULL_SECRET if secret else "",
     )
     loan = _lending(instance, volume, config)
-    place = (STORE, cdi.IMAGE_STORE_DIR) if loan.folder else (volume.name, cdi.DATA_DIR)
+    place = (cdi.IMAGE_STORE_VOLUME, cdi.IMAGE_STORE_DIR) if loan.folder else (volume.name, cdi.DATA_DIR)
     mounts = (place, *(((_pull_name(volume), _PULL_DIR),) if secret else ()))
     env = {**job.to_env(), **loan.to_env()}
     worker = Worker(f"{FETCHES}{volume.name}", ("diskyard-importer",), env=env, mounts=mounts,
@@ -196,7 +194,7 @@ def _container_disk(instance: Instance, volume: Volume, stored: bool) -> Piece:
 
 def for_fetching(instance: Instance, config: Config) -> tuple[Obj, ...]:
     """The pod's volumes that only its fetching containers mount: the node's image store, pull secrets."""
-    store = (lending.volume(STORE),) if config.image_store and fetched(instance) else ()
+    store = (lending.volume(cdi.IMAGE_STORE_VOLUME),) if config.image_store and fetched(instance) else ()
     return (*store, *pull_secrets(instance))
 
 
