@@ -297,7 +297,7 @@ class Model(RuleBasedStateMachine):
                 assert whole, holder
 
 
-Model.TestCase.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+Model.TestCase.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
 TestModel = Model.TestCase
 
 

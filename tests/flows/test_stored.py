@@ -54,7 +54,8 @@ def test_two_data_volumes_at_once_share_one_transfer(yard: Yard, images: ImageSe
 
     same = [disk(yard, name) for name in names]
     assert same == [True, True]
-    assert sent(images, image) <= len(IMAGE) * 1.01
+    once = sent(images, image) < len(IMAGE) * 1.5  # what an import asks for on a second connection may be cut short
+    assert once, images.hits()
     copied = [running(each) for each in done if "nothing was fetched" in running(each)]
     assert len(copied) == 1, done
 
@@ -64,7 +65,8 @@ def test_a_data_volume_may_be_fetched_for_itself(yard: Yard, images: ImageServer
         yard.create(checked(name, image, **{"diskyard.io/image-store": "false"}))
         yard.wait("datavolumes", name, "Succeeded")
 
-    assert sent(images, image) >= 2 * len(IMAGE)
+    twice = sent(images, image) >= 2 * len(IMAGE)
+    assert twice, images.hits()
 
 
 def test_the_images_of_a_node_are_listed_and_taken_away(yard: Yard, image: str) -> None:
