@@ -54,7 +54,9 @@ def test_two_data_volumes_at_once_share_one_transfer(yard: Yard, images: ImageSe
 
     same = [disk(yard, name) for name in names]
     assert same == [True, True]
-    once = sent(images, image) < len(IMAGE) * 1.5  # what an import asks for on a second connection may be cut short
+    once = (
+        sent(images, image) < len(IMAGE) * 1.5
+    )  # what an import asks for on a second connection may be cut short
     assert once, images.hits()
     copied = [running(each) for each in done if "nothing was fetched" in running(each)]
     assert len(copied) == 1, done
