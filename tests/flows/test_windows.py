@@ -89,8 +89,8 @@ def windows(disk: Path, drivers: str) -> dict[str, Any]:
                         "autoattachPodInterface": False,
                         "disks": [
                             {"name": "cdromiso", "bootOrder": 1, "cdrom": {"bus": "sata"}},
-                            {"name": "harddrive", "bootOrder": 2, "disk": {"bus": "virtio"}},
-                            {"name": "virtiocontainerdisk", "bootOrder": 3, "cdrom": {"bus": "sata"}},
+                            {"name": "harddrive", "disk": {"bus": "virtio"}},
+                            {"name": "virtiocontainerdisk", "cdrom": {"bus": "sata"}},
                         ],
                     },
                     "resources": {"requests": {"memory": "64Mi"}},

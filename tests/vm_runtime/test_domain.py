@@ -254,6 +254,23 @@ def test_a_card_with_many_queues_has_one_for_each_processor() -> None:
     assert "queues" not in domain(asked, Host(True, PRIVATE, {"root": FILE}))
 
 
+def test_disks_without_an_order_come_behind_those_that_have_one_and_further_discs_nowhere() -> None:
+    wanted: list[Obj] = [
+        {"name": "drivers", "cdrom": {"bus": "sata"}},
+        {"name": "root", "disk": {"bus": "virtio"}},
+        {"name": "installer", "cdrom": {"bus": "sata"}, "bootOrder": 2},
+        {"name": "more", "disk": {"bus": "virtio"}},
+    ]
+    behind = Host(True, PRIVATE, {each["name"]: FILE for each in wanted})
+
+    found = etree.fromstring(domain(guest({"devices": {"disks": wanted}}), behind))
+
+    orders = {
+        disk.xpath("string(alias/@name)"): disk.xpath("string(boot/@order)") for disk in found.iter("disk")
+    }
+    assert orders == {"ua-drivers": "", "ua-root": "3", "ua-installer": "2", "ua-more": "4"}
+
+
 @pytest.mark.parametrize(("number", "text"), [(0, "a"), (25, "z"), (26, "aa"), (701, "zz"), (702, "aaa")])
 def test_disks_are_lettered_as_linux_does(number: int, text: str) -> None:
     assert letters(number) == text

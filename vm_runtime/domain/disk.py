@@ -1,7 +1,8 @@
 """Disks: which file or device, on which bus, in which order, how cached."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from lxml.builder import E
 from lxml.etree import _Element as Element
@@ -29,8 +30,25 @@ class Backing:
 def disks(instance: Instance, backings: Mapping[str, Backing]) -> Iterator[Element]:
     """The disks in their order. Raises InvalidRequest where a wish does not fit what lies behind."""
     names, shared = targets(instance.disks), threads(instance)
-    for each in instance.disks:
+    for each in _in_turn(instance):
         yield disk(each, backings[each.name], names[each.name], shared)
+
+
+def _in_turn(instance: Instance) -> Iterator[Disk]:
+    """The disks; where one of them has a bootOrder, those without come behind, but discs do not.
+
+    The firmware looks at nothing that has no order as soon as one has. An installer with `bootOrder: 1` would then
+    never hand over to the disk that it has written.
+    """
+    ordered = any(each.boot_order for each in instance.disks)
+    taken = [
+        *(each.boot_order or 0 for each in instance.disks),
+        *(each.boot_order or 0 for each in instance.interfaces),
+    ]
+    later = count(max(taken, default=0) + 1)
+    for each in instance.disks:
+        behind = ordered and not each.boot_order and each.device != "cdrom"
+        yield replace(each, boot_order=next(later)) if behind else each
 
 
 def disk(wanted: Disk, backing: Backing, target: str, shared: Threads = NO_THREADS) -> Element:
