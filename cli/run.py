@@ -1,30 +1,12 @@
 """`diskyard run IMAGE`: from an image to its console, in one command."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cli.reach import reaching
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the command line asks for."""
-
-    image: str
-    name: str
-    memory: str
-    cpus: int
-    size: str
-    cdroms: tuple[str, ...]
-    cloud_init: Path | None
-    ssh_key: Path | None
-    console: bool
-    kubeconfig: Path | None
-    namespace: str
-
+from cli.wishes import RunWish
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -55,4 +37,4 @@ def run_command(**options: Any) -> None:
     """
     from cli import running
 
-    running.run(Wish(**options))
+    running.run(RunWish(**options))

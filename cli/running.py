@@ -15,9 +15,8 @@ from cli.following import filled, states
 from cli.machine import CDROM, ROOT, Disk, Machine, disk_name, machine, name_of, secrets, source_of
 from cli.ownyard import own_yard
 from cli.reach import client_of
-from cli.run import Wish
 from cli.source import PLAIN, job
-from cli.upload import Wish as Upload
+from cli.wishes import RunWish, UploadWish
 from diskyard.api import meta, quantity
 from diskyard.api.meta import DATA_VOLUME, KUBEVIRT, MACHINE, SECRET, Key
 from diskyard.api.names import kubevirt
@@ -36,7 +35,7 @@ _FILLED_WITHIN: Final = 7 * 24 * 3600
 _RUNS_WITHIN: Final = 300
 
 
-def run(wish: Wish) -> None:
+def run(wish: RunWish) -> None:
     """All of it. Raises DiskyardError."""
     step(f"Look at {wish.image}")
     wanted = _wanted(wish)
@@ -56,7 +55,7 @@ def run(wish: Wish) -> None:
         _tell(wanted, own)
 
 
-def _wanted(wish: Wish) -> Machine:
+def _wanted(wish: RunWish) -> Machine:
     """What is to be made, with the sizes of its disks. Raises DiskyardError where an image cannot be imported."""
     image, size, iso = _looked_at(wish.image)
     name = wish.name or name_of(image)
@@ -93,7 +92,7 @@ def _looked_at(image: str) -> tuple[str, int, bool]:
     return image, found.virtual_size or 0, found.format == Format.ISO
 
 
-def _room(wish: Wish, needed: int) -> str:
+def _room(wish: RunWish, needed: int) -> str:
     """The size of the disk. Raises DiskyardError where what was asked for is none, or too small."""
     if not wish.size:
         if needed:
@@ -168,7 +167,7 @@ def _fill(client: HttpClient, wanted: Machine, name: str) -> None:
     _await_made(client, wanted, key)
     if disk.local:
         uploading.upload_image(
-            client, Upload("dv", key.name, key.namespace, Path(disk.image), size=disk.size)
+            client, UploadWish("dv", key.name, key.namespace, Path(disk.image), size=disk.size)
         )
     else:
         filled(client, key, _FILLED_WITHIN)

@@ -1,43 +1,17 @@
 """`diskyard image-upload`: an image of this machine becomes the disk of a claim."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from cli.reach import client_of, reaching
+from cli.wishes import UploadWish
 
 FATAL: Final = 3
 PASSING: Final = 4
 STOPPED: Final = 130
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the command line asks for."""
-
-    kind: str
-    """`dv` or `pvc`."""
-    name: str
-    namespace: str
-    path: Path
-    archive: bool = False
-    size: str = ""
-    storage_class: str = ""
-    access_mode: str = ""
-    volume_mode: str = ""
-    url: str = ""
-    insecure: bool = False
-    create: bool = True
-    force_bind: bool = False
-    wait: int = 300
-    retry: int = 10
-    checksum: str = ""
-    data_source: bool = False
-    labels: tuple[tuple[str, str], ...] = ()
-    """`instancetype.kubevirt.io/...`: what machines that boot from it are made of."""
 
 
 def _defaults(command: Any) -> Any:
@@ -132,7 +106,7 @@ def upload_command(kind: str | None, name: str | None, kubeconfig: Path | None, 
         sys.exit(STOPPED)
 
 
-def _wish(kind: str | None, name: str | None, said: dict[str, Any]) -> Wish:
+def _wish(kind: str | None, name: str | None, said: dict[str, Any]) -> UploadWish:
     """Both spellings as one. Raises UsageError."""
     if said["pvc_name"]:
         if name or (kind and kind != "pvc"):
@@ -162,7 +136,7 @@ def _wish(kind: str | None, name: str | None, said: dict[str, Any]) -> Wish:
         if said[word]
     )
     block = said["block_volume"] or said["volume_mode"] == "block"
-    return Wish(
+    return UploadWish(
         kind=kind, name=name, namespace=said["namespace"], path=image or archive, archive=bool(archive), labels=labels,
         size=said["size"] or said["pvc_size"], volume_mode="Block" if block else str(said["volume_mode"] or "").title(),
         create=not said["no_create"], data_source=said["datasource"],
@@ -171,4 +145,4 @@ def _wish(kind: str | None, name: str | None, said: dict[str, Any]) -> Wish:
 
 
 _SAME: Final = ("storage_class", "access_mode", "url", "insecure", "force_bind", "wait", "retry", "checksum")
-"""What Wish calls as the command line does."""
+"""What UploadWish calls as the command line does."""

@@ -10,7 +10,7 @@ import click
 from cli import uploadway
 from cli.progress import shown
 from cli.tusclient import Client, File, Proxy
-from cli.upload import Wish
+from cli.wishes import UploadWish
 from diskyard.api import checksum, meta, quantity
 from diskyard.api.meta import (
     CLAIM,
@@ -59,7 +59,7 @@ class NotReady(Passing):
     reason = "NotReady"
 
 
-def upload_image(api: HttpClient, wish: Wish) -> None:
+def upload_image(api: HttpClient, wish: UploadWish) -> None:
     """Upload, and wait until the disk is there. Raises Refused, Passing, ApiError."""
     file = _file(wish)
     if _prepared(api, wish):
@@ -76,7 +76,7 @@ def upload_image(api: HttpClient, wish: Wish) -> None:
     click.echo(f"Uploading {wish.path} completed successfully")
 
 
-def _file(wish: Wish) -> File:
+def _file(wish: UploadWish) -> File:
     """The image, looked at: whether it is one, and whether it fits. Raises Refused."""
     with closing(FileSource(wish.path)) as source:
         size, fingerprint = source.size or 0, source.validator or ""
@@ -87,7 +87,7 @@ def _file(wish: Wish) -> File:
     return File(wish.path, size, fingerprint, promised)
 
 
-def _check_size(wish: Wish, needed: int | None) -> None:
+def _check_size(wish: UploadWish, needed: int | None) -> None:
     asked = quantity.parse(wish.size) if wish.size else None
     if asked is None or needed is None or needed <= asked:
         return
@@ -98,7 +98,7 @@ def _check_size(wish: Wish, needed: int | None) -> None:
     )
 
 
-def _prepared(api: Api, wish: Wish) -> bool:
+def _prepared(api: Api, wish: UploadWish) -> bool:
     """Make what is missing; whether all is done already. Raises Refused, ApiError."""
     key = Key(wish.name, wish.namespace)
     claim, dv = find(api, CLAIM, key), find(api, DATA_VOLUME, key) if wish.kind == "dv" else None
@@ -124,7 +124,7 @@ def _prepared(api: Api, wish: Wish) -> bool:
     return False
 
 
-def _open(api: Api, wish: Wish, claim: Obj) -> None:
+def _open(api: Api, wish: UploadWish, claim: Obj) -> None:
     """Have a claim that is there take what comes. Raises InvalidRequest, ApiError."""
     said, content = meta.annotations(claim), "archive" if wish.archive else "kubevirt"
     missing = {}
@@ -141,7 +141,7 @@ def _open(api: Api, wish: Wish, claim: Obj) -> None:
         api.patch(CLAIM, meta.key(claim), {"metadata": {"annotations": missing}})
 
 
-def _make(api: Api, wish: Wish) -> None:
+def _make(api: Api, wish: UploadWish) -> None:
     if not wish.size:
         raise InvalidRequest(
             "when creating a resource, the size must be specified: give --size, such as --size 10Gi"
@@ -152,7 +152,7 @@ def _make(api: Api, wish: Wish) -> None:
     click.echo(f"{kind} {wish.namespace}/{wish.name} created", err=True)
 
 
-def _check_class(api: Api, wish: Wish) -> None:
+def _check_class(api: Api, wish: UploadWish) -> None:
     """Whether a claim of that class can ever be bound. Raises InvalidRequest."""
     classes = [storage_class(each) for each in api.list(STORAGE_CLASS).items]
     named = next((each for each in classes if each.name == wish.storage_class), None)
@@ -181,7 +181,7 @@ def _check_class(api: Api, wish: Wish) -> None:
     )
 
 
-def _claim(wish: Wish) -> Obj:
+def _claim(wish: UploadWish) -> Obj:
     content = "archive" if wish.archive else "kubevirt"
     bound = {cdi.IMMEDIATE_BINDING: ""} if wish.force_bind else {}
     return {
@@ -197,7 +197,7 @@ def _claim(wish: Wish) -> Obj:
     }
 
 
-def _data_volume(wish: Wish) -> Obj:
+def _data_volume(wish: UploadWish) -> Obj:
     bound = {cdi.IMMEDIATE_BINDING: ""} if wish.force_bind else {}
     return {
         "apiVersion": DATA_VOLUME.api_version,
@@ -216,7 +216,7 @@ def _data_volume(wish: Wish) -> Obj:
     }
 
 
-def _volume(wish: Wish, access_mode: str) -> Obj:
+def _volume(wish: UploadWish, access_mode: str) -> Obj:
     said: dict[str, Any] = {
         "storageClassName": wish.storage_class,
         "accessModes": [access_mode] if access_mode else [],
@@ -225,7 +225,7 @@ def _volume(wish: Wish, access_mode: str) -> Obj:
     return {"resources": {"requests": {"storage": wish.size}}, **{k: v for k, v in said.items() if v}}
 
 
-def _ready(api: Api, wish: Wish) -> Obj:
+def _ready(api: Api, wish: UploadWish) -> Obj:
     """The claim whose upload server takes the image in, once it does. Raises NotReady, Refused."""
     key, deadline, told = Key(wish.name, wish.namespace), time.monotonic() + wish.wait, False
     while True:
@@ -252,7 +252,7 @@ def _ready(api: Api, wish: Wish) -> Obj:
         time.sleep(_POLL)
 
 
-def _check_waiting(api: Api, wish: Wish, claim: Obj | None) -> None:
+def _check_waiting(api: Api, wish: UploadWish, claim: Obj | None) -> None:
     """Nothing while waiting may help. Raises InvalidRequest."""
     key = Key(wish.name, wish.namespace)
     if wish.kind == "dv":
@@ -282,7 +282,7 @@ def _check_waiting(api: Api, wish: Wish, claim: Obj | None) -> None:
 
 
 @contextmanager
-def _proxy(api: HttpClient, wish: Wish) -> Iterator[Proxy]:
+def _proxy(api: HttpClient, wish: UploadWish) -> Iterator[Proxy]:
     """Where the image goes. Raises InvalidRequest."""
 
     def token() -> str:
@@ -296,7 +296,7 @@ def _proxy(api: HttpClient, wish: Wish) -> Iterator[Proxy]:
         yield Proxy(way, token)
 
 
-def _finished(api: Api, wish: Wish, claim: Obj, client: Client) -> None:
+def _finished(api: Api, wish: UploadWish, claim: Obj, client: Client) -> None:
     """Wait until the disk is there. Raises Refused where what came was not what can be one."""
     key, said = meta.key(claim), False
     before = meta.annotations(claim).get(cdi.ATTEMPTS)
@@ -321,7 +321,7 @@ def _finished(api: Api, wish: Wish, claim: Obj, client: Client) -> None:
         time.sleep(_POLL)
 
 
-def _pointed(api: Api, wish: Wish) -> None:
+def _pointed(api: Api, wish: UploadWish) -> None:
     source = {"pvc": {"namespace": wish.namespace, "name": wish.name}}
     metadata = {"name": wish.name, "namespace": wish.namespace, "labels": dict(wish.labels)}
     made = {

@@ -11,8 +11,8 @@ import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from cli.tunnel import Tunnel
-from cli.upload import Wish
 from cli.way import Way, session
+from cli.wishes import UploadWish
 from diskyard.api import meta
 from diskyard.api.meta import CDI_CONFIG, POD, SERVICE, Key, Obj
 from diskyard.api.names import cdi, upload
@@ -29,7 +29,7 @@ _PATIENCE: Final = (3.0, 10.0)
 
 
 @contextmanager
-def found(api: HttpClient, wish: Wish) -> Iterator[Way]:
+def found(api: HttpClient, wish: UploadWish) -> Iterator[Way]:
     """The first way on which somebody answers. Raises InvalidRequest where there is none."""
     config = find(api, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

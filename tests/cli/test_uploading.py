@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cli.upload import Wish
 from cli.uploading import upload_image
+from cli.wishes import UploadWish
 from diskyard.api.meta import CLAIM, STORAGE_CLASS
 from diskyard.api.names import cdi
 from diskyard.errors import Refused
@@ -31,7 +31,7 @@ def refusal(api: HttpClient, folder: Path, length: int = 1 << 20, **said: Any) -
         file.truncate(length)
     asked = {"kind": "pvc", "name": "iso", "namespace": "default", "path": image, "size": "64Mi", **said}
     with pytest.raises(Refused) as refused:
-        upload_image(api, Wish(**asked))
+        upload_image(api, UploadWish(**asked))
     assert api.list(CLAIM).items == ()
     return str(refused.value)
 

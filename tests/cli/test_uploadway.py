@@ -11,7 +11,7 @@ import trustme
 from aiohttp import web
 
 from cli import uploadway
-from cli.upload import Wish
+from cli.wishes import UploadWish
 from diskyard.api.meta import CDI_CONFIG, NAMESPACE, SERVICE, Key
 from diskyard.api.names import cdi, upload
 from diskyard.errors import InvalidRequest, NotFound
@@ -21,7 +21,7 @@ from diskyard.web.server import Running
 from tests import builders, served
 
 CLOSED = "https://127.0.0.1:1"
-WISH = Wish("pvc", "disk", "default", Path("image"))
+WISH = UploadWish("pvc", "disk", "default", Path("image"))
 Listening = Callable[..., Running]
 
 
@@ -128,7 +128,7 @@ def test_where_there_is_none_all_that_was_tried_is_told(api: HttpClient) -> None
 
 
 def test_what_is_named_is_taken_unseen(api: HttpClient) -> None:
-    wish = Wish("pvc", "disk", "default", Path("image"), url="proxy.example:8443/", insecure=True)
+    wish = UploadWish("pvc", "disk", "default", Path("image"), url="proxy.example:8443/", insecure=True)
 
     with uploadway.found(api, wish) as way:
         assert (way.url, way.verify) == ("https://proxy.example:8443", False)
