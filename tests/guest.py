@@ -28,7 +28,8 @@ ip link set eth0 up
   echo "$(hostname) $place $(cat /sys/class/net/eth0/mtu)" > /www/index.html
   httpd -p 80 -h /www
   httpd -p 8080 -h /www
-  qemu-ga -d -m virtio-serial -p /dev/vport1p1 -f /tmp/qemu-ga.pid -t /tmp > /dev/null 2>&1
+  port=$(grep -lx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name | cut -d/ -f5)
+  qemu-ga -d -m virtio-serial -p "/dev/$port" -f /tmp/qemu-ga.pid -t /tmp > /dev/null 2>&1
   echo "network: $(cat /www/index.html)"
 ) &
 """

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import aiohttp
@@ -106,7 +107,7 @@ class _Behind:
         headers = {name: text for name, text in request.headers.items() if name.lower() not in HOP}
         body = await request.read()
         async with self._session.request(
-            request.method, request.raw_path, headers=headers, data=body or None
+            request.method, request.raw_path, headers=headers, data=BytesIO(body) if body else None
         ) as said:
             if fault in ("lost", "forgotten"):  # it was done, and nobody learns of it
                 await said.read()

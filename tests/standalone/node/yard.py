@@ -47,7 +47,7 @@ class Yard:
         self.accounts = Accounts(self.store, ec.generate_private_key(ec.SECP256R1()))
         self.store.answer("token", self.accounts.issue)
         (path / "volumes").mkdir(exist_ok=True)
-        place = Place(path / "volumes", allowed, floor)
+        place = Place(path / "volumes", allowed, floor=floor)
         self.node = Node(Machine("here", devices), path / "pods", place, QUICK)
         self.controllers = Controllers(
             self.store, [self.node.reconciler, *volumes.reconcilers("here", place)]
