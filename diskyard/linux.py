@@ -104,6 +104,15 @@ def resident() -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in a folder stays so. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_volume(folder: Path) -> None:
     """All of the file system of a folder becomes durable: for many small files at once. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

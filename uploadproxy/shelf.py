@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from diskyard import linux
 from diskyard.disk import qcow2_format
 from diskyard.disk.extent import Range
 from diskyard.disk.preflight import HEAD
@@ -165,11 +166,7 @@ def write_ticket(target: Target, ticket: Ticket) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    linux.sync_folder(path.parent)
 
 
 def ticket(target: Target) -> Ticket | None:

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from diskyard import linux
 from diskyard.disk import lock, space, stored
 from diskyard.disk.image import FileImage
 from diskyard.disk.stored import Entry, Identity
@@ -217,7 +218,7 @@ class ImageStore:
         entry = replace(entry, sum=stored.content(disk), stamp=stored.stamp(disk))
         stored.write(about, stored.said(entry))
         folder.rename(self.folder / "images" / what.key)
-        stored.sync(self.folder / "images")
+        linux.sync_folder(self.folder / "images")
         return entry, result
 
     def _filled(self, fill: Fill, disk: Path) -> Result:

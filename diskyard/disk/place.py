@@ -3,7 +3,6 @@
 A file is published by its rename. A block device shows at every moment what is on it, so a refusal wipes it.
 """
 
-import os
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -200,7 +199,7 @@ class _File:
             writer.flush()
         _remove(self.target.spools)
         self.disk.rename(self.target.path)
-        _sync_folder(self.target.folder)
+        linux.sync_folder(self.target.folder)
 
     def discard(self) -> None:
         if self._foreign():
@@ -294,11 +293,3 @@ def _inode(path: Path) -> str:
         return str(path.lstat().st_ino)
     except FileNotFoundError:
         return ""
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

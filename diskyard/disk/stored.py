@@ -138,12 +138,3 @@ def _whole(fd: int, buf: memoryview, offset: int) -> int:
     while filled < len(buf) and (count := os.preadv(fd, [buf[filled:]], offset + filled)):
         filled += count
     return filled
-
-
-def sync(folder: Path) -> None:
-    """What was renamed in a folder stays so. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -15,6 +15,7 @@ from typing import Any
 
 from cryptography import x509
 
+from diskyard import linux
 from diskyard.web import issue
 from diskyard.web.issue import Life, Pem
 
@@ -115,11 +116,7 @@ def write_secret(path: Path, content: bytes) -> None:
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    linux.sync_folder(path.parent)
 
 
 def _read(pair: Pair) -> Pem:
