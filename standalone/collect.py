@@ -17,7 +17,7 @@ from diskyard.api.meta import CRD, EVENT, NAMESPACE, Key, Kind, Obj
 from diskyard.api.names import kubernetes
 from diskyard.errors import ApiError, Expired, NotFound
 from diskyard.kube.client import Client, Deletion
-from diskyard.kube.reconcile import Action, Delete, Merge
+from diskyard.kube.reconcile import Action, Delete, Merge, finalized
 from standalone import remaining
 from standalone.store.objects import Objects
 from standalone.store.watch import Stream
@@ -209,7 +209,7 @@ def _delete(kind: Kind, obj: Obj, propagation: str = "Background") -> Delete:
 
 def _freed(kind: Kind, obj: Obj, finalizer: str) -> Iterator[Action]:
     left = [name for name in meta.meta(obj)["finalizers"] if name != finalizer]
-    yield Merge(kind, meta.key(obj), {"metadata": {**_exactly(obj), "finalizers": left}})
+    yield finalized(kind, obj, left)
 
 
 def _without_owners(kind: Kind, obj: Obj, uids: set[str]) -> Action:

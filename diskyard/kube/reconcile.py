@@ -188,6 +188,12 @@ def nothing(_: Obj) -> Iterable[Key]:
     return ()
 
 
+def finalized(kind: Kind, obj: Obj, kept: Iterable[str]) -> Merge:
+    """Those finalizers and no others, of the very object that was looked at."""
+    seen = {"uid": meta.uid(obj), "resourceVersion": meta.meta(obj).get("resourceVersion")}
+    return Merge(kind, meta.key(obj), {"metadata": {**seen, "finalizers": list(kept)}})
+
+
 def find(client: Client, kind: Kind, key: Key) -> Obj | None:
     """For `gather`: the object, or None where there is none."""
     try:

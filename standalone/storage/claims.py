@@ -11,7 +11,7 @@ from diskyard.api import pod as api_pod
 from diskyard.api.meta import CLAIM, POD, SNAPSHOT, STORAGE_CLASS, VOLUME, Key, Kind, Obj
 from diskyard.api.names import cdi, derived, kubernetes
 from diskyard.kube.client import Client, Selection
-from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, Tell, find
+from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, Tell, finalized, find
 from standalone.storage import match, snapshot, volume
 from standalone.storage.action import Grow, Make, Name, Promise, Room, Take
 from standalone.storage.sourced import Duplicate, Original, misfit, original, told
@@ -129,12 +129,7 @@ def _deleting(world: World) -> Plan | None:
     if world.used or cdi.CLAIM_PROTECTION not in held:
         return NOTHING
     kept = [name for name in held if name != cdi.CLAIM_PROTECTION]
-    said = {
-        "uid": meta.uid(claim),
-        "resourceVersion": meta.meta(claim).get("resourceVersion"),
-        "finalizers": kept,
-    }
-    return Plan((Merge(CLAIM, world.key, {"metadata": said}),))
+    return Plan((finalized(CLAIM, claim, kept),))
 
 
 def _bound(world: World) -> Plan | None:

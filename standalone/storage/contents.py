@@ -13,7 +13,7 @@ from diskyard.api.names import snapshot as names
 from diskyard.api.quantity import human
 from diskyard.api.snapshot import failure, ready
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import NOTHING, Merge, Plan, Tell, find
+from diskyard.kube.reconcile import NOTHING, Merge, Plan, Tell, finalized, find
 from standalone.storage import snapshot, volume
 from standalone.storage.action import Room
 from standalone.storage.copies import Copies, Copy
@@ -96,7 +96,7 @@ class Contents:
             self._room.copies.drop(key)
             return None
         of, uid = snapshot.owner(content)
-        found = find(client, SNAPSHOT, of)
+        found, now = find(client, SNAPSHOT, of), datetime.now(UTC)
         place, handle = self._room.place, snapshot.handle(content)
         source = snapshot.volume_handle(content)
         held = find(client, VOLUME, Key(source)) if source else None
@@ -107,14 +107,14 @@ class Contents:
             key=key,
             content=content,
             room=self._room,
-            now=datetime.now(UTC),
+            now=now,
             snapshot=found if found and uid in ("", meta.uid(found)) else None,
             volume=held,
             copy=copy,
             taken=taken,
             size=size,
             lacks=self._lacks(client, source) if begins else "",
-            alone=self._room.duties.binds_claims(client, datetime.now(UTC)),
+            alone=self._room.duties.binds_claims(client, now),
         )
 
     def decide(self, world: World) -> Plan:
@@ -155,14 +155,14 @@ def _deleting(world: World) -> Plan | None:
     goes = meta.spec(world.content).get("deletionPolicy") == "Delete"
     if goes and world.copy is not None and not world.copy.over:
         return Plan((Stop(world.key, world.room.copies),), _COPYING)
-    return Plan((*((gone,) if goes else ()), _finalized(world, kept)))
+    return Plan((*((gone,) if goes else ()), finalized(SNAPSHOT_CONTENT, world.content, kept)))
 
 
 def _protected(world: World) -> Plan | None:
     held = _held(world)
     if names.CONTENT_PROTECTION in held:
         return None
-    return Plan((_finalized(world, [*held, names.CONTENT_PROTECTION]),))
+    return Plan((finalized(SNAPSHOT_CONTENT, world.content, [*held, names.CONTENT_PROTECTION]),))
 
 
 def _unnamed(world: World) -> Plan | None:
@@ -228,15 +228,6 @@ RULES: Final = (_of_others, _deleting, _protected, _unnamed, _taken, _lost, _hin
 
 def _held(world: World) -> list[str]:
     return list(meta.meta(world.content).get("finalizers") or ())
-
-
-def _finalized(world: World, kept: list[str]) -> Merge:
-    said = {
-        "uid": meta.uid(world.content),
-        "resourceVersion": meta.meta(world.content).get("resourceVersion"),
-        "finalizers": kept,
-    }
-    return Merge(SNAPSHOT_CONTENT, world.key, {"metadata": said})
 
 
 def _status(world: World, said: Obj) -> Merge:

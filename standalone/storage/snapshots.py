@@ -12,7 +12,18 @@ from diskyard.api.names import snapshot as names
 from diskyard.api.snapshot import failure, ready
 from diskyard.kube.client import Client, Deletion, Selection
 from diskyard.kube.interest import Interest
-from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Merge, Plan, Tell, everything, find
+from diskyard.kube.reconcile import (
+    NOTHING,
+    Action,
+    Create,
+    Delete,
+    Merge,
+    Plan,
+    Tell,
+    everything,
+    finalized,
+    find,
+)
 from standalone.storage import snapshot, volume
 from standalone.storage.action import Room
 from standalone.storage.sourced import restored
@@ -119,13 +130,13 @@ def _deleting(world: World) -> Plan | None:
         key = meta.key(content)
         gone = Delete(SNAPSHOT_CONTENT, key, Deletion(uid=meta.uid(content)))
         return Plan((Merge(SNAPSHOT_CONTENT, key, said), gone))
-    return Plan((_finalized(world, [name for name in held if name not in _FINALIZERS]),))
+    return Plan((finalized(SNAPSHOT, world.snapshot, [name for name in held if name not in _FINALIZERS]),))
 
 
 def _protected(world: World) -> Plan | None:
     held = _held(world)
     missing = [name for name in _FINALIZERS if name not in held]
-    return Plan((_finalized(world, [*held, *missing]),)) if missing else None
+    return Plan((finalized(SNAPSHOT, world.snapshot, [*held, *missing]),)) if missing else None
 
 
 def _given(world: World) -> Plan | None:
@@ -216,15 +227,6 @@ def _goes_too(content: Obj) -> bool:
 
 def _held(world: World) -> list[str]:
     return list(meta.meta(world.snapshot).get("finalizers") or ())
-
-
-def _finalized(world: World, kept: list[str]) -> Merge:
-    said = {
-        "uid": meta.uid(world.snapshot),
-        "resourceVersion": meta.meta(world.snapshot).get("resourceVersion"),
-        "finalizers": kept,
-    }
-    return Merge(SNAPSHOT, world.key, {"metadata": said})
 
 
 def _status(world: World, said: Obj) -> Merge:
