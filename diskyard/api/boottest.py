@@ -11,6 +11,7 @@ import yaml
 
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi
+from diskyard.api.written import mapping
 from diskyard.errors import InvalidRequest
 
 WITHIN: Final = 300
@@ -61,11 +62,8 @@ class Verdict:
     @classmethod
     def from_text(cls, text: str) -> "Verdict | None":
         """What an annotation says; None: nothing that we understand."""
-        try:
-            said = json.loads(text)
-        except ValueError:
-            return None
-        if not isinstance(said, dict):
+        said = mapping(text)
+        if said is None:
             return None
         return cls(str(said.get("test") or ""), str(said.get("failed") or ""))
 

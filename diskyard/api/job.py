@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Final
 
 from diskyard.api.names import cdi, kubevirt
+from diskyard.api.written import mapping
 from diskyard.errors import InvalidRequest
 
 MESSAGE_LIMIT: Final = 4096
@@ -249,11 +250,8 @@ class Report:
     @classmethod
     def from_text(cls, text: str | bytes) -> "Report | None":
         """What a line says; None: nothing that we understand."""
-        try:
-            said = json.loads(text)
-        except ValueError:
-            return None
-        if not isinstance(said, dict) or not isinstance(said.get("state"), str):
+        said = mapping(text)
+        if said is None or not isinstance(said.get("state"), str):
             return None
         names = ("state", "reason", "message", "since", "tail")
         texts = {name: str(said.get(name) or "")[:1024] for name in names}
@@ -328,11 +326,8 @@ class TerminationMessage:
     @classmethod
     def from_text(cls, text: str) -> "TerminationMessage":
         """What a termination message says; plain text (a log's end, a foreign worker) is the message itself."""
-        try:
-            said = json.loads(text)
-        except ValueError:
-            return cls(text.strip())
-        if not isinstance(said, dict):
+        said = mapping(text)
+        if said is None:
             return cls(text.strip())
         return cls(
             message=str(said.get("message", "")),

@@ -9,6 +9,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from diskyard.api.written import mapping
+
 _DIGEST: Final = re.compile(r"[a-z0-9]{2,16}:[A-Za-z0-9.-]{12,160}")
 LIMIT: Final = 2048
 """Characters of a URL that is kept."""
@@ -32,11 +34,8 @@ class Found:
     @classmethod
     def from_text(cls, text: str) -> "Found | None":
         """What a text says; None: nothing that we understand."""
-        try:
-            said = json.loads(text)
-        except ValueError:
-            return None
-        if not isinstance(said, dict):
+        said = mapping(text)
+        if said is None:
             return None
         found = cls(*(str(said.get(name) or "") for name in ("digest", "url", "checksum")))
         return found if named(found.digest) and len(found.url) <= LIMIT else None

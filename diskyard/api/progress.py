@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from diskyard.api.written import mapping
+
 UNKNOWN: Final = "N/A"
 COMPLETE: Final = "100.0%"
 _ALMOST: Final = 99.99
@@ -74,11 +76,8 @@ class Figures:
     @classmethod
     def from_text(cls, text: str) -> "Figures | None":
         """What the annotation says; None where it says nothing."""
-        try:
-            said = json.loads(text)
-        except ValueError:
-            return None
-        if not isinstance(said, dict):
+        said = mapping(text)
+        if said is None:
             return None
         return cls(
             percent=_number(said.get("percent")),
