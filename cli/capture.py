@@ -54,8 +54,7 @@ def captured(client: "HttpClient", key: Key, name: str | None, image: str, say: 
     else:
         with _at_rest(client, guest) as rest:
             disks.snapped(client, _snapshot(made, chosen.claim, key.namespace))
-        where = {"pvc": None, "snapshot": {"namespace": key.namespace, "name": made}, "dataSource": None}
-        spec, how = {"source": where}, f"snapshot {made}: {rest}"
+        spec, how = standing_for(Key(made, key.namespace), "snapshot"), f"snapshot {made}: {rest}"
     _point(client, target, spec)
     say(f"datasource {image} stands for disk {chosen.volume} of {key.name} ({how})")
 
