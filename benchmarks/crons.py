@@ -63,7 +63,7 @@ def until(client: Client, count: int, holds: Callable[[Obj], bool]) -> None:
 
 def current(obj: Obj) -> bool:
     """Whether it has the newest image."""
-    return (meta.condition(obj, "UpToDate") or {}).get("status") == "True"
+    return meta.holds(obj, "UpToDate")
 
 
 def looked(obj: Obj) -> bool:

@@ -73,17 +73,14 @@ def _at_rest(client: "HttpClient", guest: Obj) -> Iterator[str]:
     """Nobody writes to the guest's disks meanwhile; how that is so."""
     from cli import guests
 
-    def holds(condition: str) -> bool:
-        return (meta.condition(guest, condition) or {}).get("status") == "True"
-
     key = meta.key(guest)
     if meta.phase(guest) != "Running":
         phase = meta.phase(guest) or "Pending"
         raise InvalidRequest(f"machine {key.name} is neither stopped nor running ({phase}): wait, or stop it")
-    if holds("Paused"):
+    if meta.holds(guest, "Paused"):
         yield "the guest is paused: as after a power failure"
         return
-    verbs = ("freeze", "unfreeze") if holds("AgentConnected") else ("pause", "unpause")
+    verbs = ("freeze", "unfreeze") if meta.holds(guest, "AgentConnected") else ("pause", "unpause")
     guests.told(client, key, verbs[0], _THAW if verbs[0] == "freeze" else {})
     try:
         if verbs[0] == "freeze":

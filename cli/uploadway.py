@@ -130,7 +130,7 @@ def _forward(api: HttpClient, service: Obj) -> str:
     pods = api.list(POD, Selection(PROXY.namespace, labels=wanted)).items
     ready = [
         each for each in pods
-        if (meta.condition(each, "Ready") or {}).get("status") == "True" and not meta.deleting(each)
+        if meta.holds(each, "Ready") and not meta.deleting(each)
     ]  # fmt: skip
     if not ready:
         raise NotFound(f"none of the {len(pods)} pods of the Service {PROXY} is ready")

@@ -104,7 +104,7 @@ def _crons(crons: Iterable[Obj], *, placed: bool) -> Metric:
         labels=("namespace", "cron_name", "pending"),
     )
     for each in crons:
-        current = (meta.condition(each, "UpToDate") or {}).get("status") == "True"
+        current = meta.holds(each, "UpToDate")
         pending = "false" if placed else "true"
         found.add_metric((meta.namespace(each), meta.name(each), pending), int(not current))
     return found

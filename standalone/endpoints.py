@@ -197,7 +197,7 @@ def _counts(pod: Obj) -> bool:
 
 
 def _ready(pod: Obj) -> bool:
-    return (meta.condition(pod, "Ready") or {}).get("status") == "True"
+    return meta.holds(pod, "Ready")
 
 
 def _node(pod: Obj) -> dict[str, Any]:

@@ -270,6 +270,11 @@ def condition(obj: Obj, type_: str) -> dict[str, Any] | None:
     return next((c for c in status(obj).get("conditions") or () if c.get("type") == type_), None)
 
 
+def holds(obj: Obj, type_: str) -> bool:
+    """Whether the condition of that type stands there and is True."""
+    return (condition(obj, type_) or {}).get("status") == "True"
+
+
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds, as Kubernetes writes times."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

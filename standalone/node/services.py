@@ -125,7 +125,7 @@ def _behind(service: Obj, port: Obj, pods: Iterable[Obj]) -> Iterable[Place]:
     """Where the pods listen that are ready (or that are to be told of anyway)."""
     anyway = meta.spec(service).get("publishNotReadyAddresses")
     for pod in sorted(pods, key=meta.name):
-        ready = (meta.condition(pod, "Ready") or {}).get("status") == "True" and not meta.deleting(pod)
+        ready = meta.holds(pod, "Ready") and not meta.deleting(pod)
         address = meta.status(pod).get("podIP")
         wanted = {"port": port.get("targetPort") or port["port"]}
         numbers = (numbered(wanted, each) for each in containers(pod))

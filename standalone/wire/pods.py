@@ -71,7 +71,7 @@ def _ending(ended: Status) -> str:
 
 
 def _is_ready(pod: Obj) -> bool:
-    return (meta.condition(pod, "Ready") or {}).get("status") == "True"
+    return meta.holds(pod, "Ready")
 
 
 def _state(container: Status, word: str) -> Status | None:

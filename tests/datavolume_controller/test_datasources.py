@@ -97,7 +97,7 @@ def test_a_claim_that_comes_makes_it_ready_and_gives_it_its_labels(store: Object
     claim["metadata"]["labels"] = {"instancetype.kubevirt.io/default-preference": "debian", "team": "blue"}
     store.create(CLAIM, claim)
     found = settled(store)
-    assert (meta.condition(found, "Ready") or {})["status"] == "True"
+    assert meta.holds(found, "Ready")
     assert meta.labels(found) == {"instancetype.kubevirt.io/default-preference": "debian"}
     assert meta.status(found)["source"] == {"pvc": {"namespace": "default", "name": "debian"}}
 
@@ -135,7 +135,7 @@ def test_several_may_stand_for_one_claim(store: Objects) -> None:
         settled(store, name)
     store.create(CLAIM, builders.claim("debian"))
     for name in ("image", "other"):
-        assert (meta.condition(settled(store, name), "Ready") or {})["status"] == "True"
+        assert meta.holds(settled(store, name), "Ready")
     store.delete(CLAIM, Key("debian", "default"))
     store.patch(CLAIM, Key("debian", "default"), {"metadata": {"finalizers": None}})
     for name in ("image", "other"):

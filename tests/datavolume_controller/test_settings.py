@@ -215,7 +215,7 @@ def test_the_cdi_says_that_it_is_deployed_once(store: Objects) -> None:
 
     found = store.get(CDI, Key("cdi"))
     assert meta.phase(found) == "Deployed"
-    assert (meta.condition(found, "Available") or {})["status"] == "True"
+    assert meta.holds(found, "Available")
     world = cdis.gather(store, Key("cdi"))
     assert world
     assert not cdis.decide(world).actions

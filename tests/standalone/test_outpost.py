@@ -151,7 +151,7 @@ def test_registers_and_runs_a_pod_with_a_claim_of_its_class(cluster: Yard, outpo
     disk = Path(meta.spec(volume)["local"]["path"]) / "disk.img"
     assert (meta.spec(pod)["nodeName"], disk.read_text()) == ("far", "bytes\n")
     node = cluster.store.get(NODE, Key("far"))
-    assert (meta.condition(node, "Ready") or {})["status"] == "True"
+    assert meta.holds(node, "Ready")
     assert meta.status(node)["daemonEndpoints"]["kubeletEndpoint"]["Port"] == outpost.port
 
 

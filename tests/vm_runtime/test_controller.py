@@ -244,4 +244,4 @@ def test_kubevirt_says_that_it_is_available(ready: Objects) -> None:
 
     found = ready.get(KUBEVIRT, Key("kubevirt", "kubevirt"))
     assert meta.phase(found) == "Deployed"
-    assert (meta.condition(found, "Available") or {})["status"] == "True"
+    assert meta.holds(found, "Available")

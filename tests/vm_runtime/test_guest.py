@@ -42,7 +42,7 @@ def test_a_guest_that_powers_off_has_succeeded_and_its_words_are_in_the_log(star
     assert "Hello from the guest" in started.console(ended)
     passed = [each["phase"] for each in ended["status"]["phaseTransitionTimestamps"]]
     assert passed == sorted(passed, key=["Pending", "Scheduling", "Scheduled", "Running", "Succeeded"].index)
-    assert (meta.condition(ended, "SoftwareEmulation") or {}).get("status") == "True"
+    assert meta.holds(ended, "SoftwareEmulation")
 
 
 def test_a_deleted_guest_is_asked_to_power_off_and_does(started: Line) -> None:

@@ -221,7 +221,7 @@ def status(world: World, state: State) -> Obj:
         "observedGeneration": machine.generation,
     }
     if world.instance is not None:
-        ready = (meta.condition(world.instance, "Ready") or {}).get("status") == "True"
+        ready = meta.holds(world.instance, "Ready")
         after |= {"created": True} | ({"ready": True} if ready else {})
     if machine.requests:
         after["stateChangeRequests"] = machines.wire(machine.requests)

@@ -135,7 +135,7 @@ def _worth(obj: Obj) -> tuple[bool, bool, float]:
 
 
 def _ready(obj: Obj) -> bool:
-    return (meta.condition(obj, "Ready") or {}).get("status") == "True"
+    return meta.holds(obj, "Ready")
 
 
 def _gone(obj: Obj) -> Delete:

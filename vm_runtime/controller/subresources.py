@@ -132,7 +132,7 @@ def shown(part: str, said: Any) -> Obj:
 
 def check_order(obj: Obj, verb: str) -> None:
     """Whether an instance can be paused, unpaused, rebooted or reset now. Raises Conflict."""
-    paused = (meta.condition(obj, "Paused") or {}).get("status") == "True"
+    paused = meta.holds(obj, "Paused")
     wrong = ""
     if meta.phase(obj) != "Running":
         wrong = "VMI is not running"
@@ -142,7 +142,7 @@ def check_order(obj: Obj, verb: str) -> None:
         wrong = "VMI is not paused"
     elif verb == "softreboot" and paused:
         wrong = "VMI is paused"
-    elif verb in OF_AGENT and (meta.condition(obj, "AgentConnected") or {}).get("status") != "True":
+    elif verb in OF_AGENT and not meta.holds(obj, "AgentConnected"):
         wrong = "VMI does not have guest agent connected"
     if wrong:
         raise refused(INSTANCE, meta.key(obj), wrong)

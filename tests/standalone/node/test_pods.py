@@ -60,7 +60,7 @@ def test_a_running_pod_is_ready_and_has_an_address_of_its_own(yard: Yard) -> Non
 
     pods = [yard.until(name, "Running") for name in ("one", "two")]
 
-    assert all((meta.condition(pod, "Ready") or {})["status"] == "True" for pod in pods)
+    assert all(meta.holds(pod, "Ready") for pod in pods)
     addresses = {meta.status(pod)["podIP"] for pod in pods}
     assert len(addresses) == 2
     assert all(address.startswith("127.") for address in addresses)

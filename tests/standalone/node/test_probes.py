@@ -38,7 +38,7 @@ def ready(yard: Yard, pod: str, wanted: bool) -> Obj:
     def reached() -> Obj:
         found = yard.pod(pod)
         assert bool(yard.container(pod).get("ready")) is wanted, meta.status(found)
-        assert ((meta.condition(found, "Ready") or {}).get("status") == "True") is wanted
+        assert meta.holds(found, "Ready") is wanted
         return found
 
     return eventually(reached, 60)

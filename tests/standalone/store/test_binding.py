@@ -30,7 +30,7 @@ def test_a_bound_pod_has_its_node_and_says_so(store: Objects) -> None:
     pod = store.get(POD, ONE)
     assert answer["status"] == "Success"
     assert meta.spec(pod)["nodeName"] == "here"
-    assert (meta.condition(pod, "PodScheduled") or {})["status"] == "True"
+    assert meta.holds(pod, "PodScheduled")
 
 
 def test_a_pod_is_bound_only_once(store: Objects) -> None:
