@@ -32,18 +32,20 @@ class Checkpoint:
         self._journal = journal
         self._record = begun
         self._offset, self.digest = begun.offset, begun.digest
+        self._cost = self._durable = 0
         self._thread = ThreadPoolExecutor(1, "flush")
-        self._under_way: Future[Record] | None = None
+        self._under_way: Future[tuple[Record, int]] | None = None
 
-    def passed(self, offset: int, digest: str) -> None:
-        """The source is written up to here; the state of its digest here.
+    def passed(self, offset: int, digest: str, cost: int | None = None) -> None:
+        """The source is written up to here; the state of its digest here; bytes to bring that again (None: all).
 
         Raises what an earlier flush has raised. Waits for one where a crash would cost too much otherwise.
         """
+        self._cost += offset - self._offset if cost is None else cost
         self._offset, self.digest = offset, digest
         while self._journal and self._open() >= STEP:
             if self._under_way is None:
-                self._under_way = self._thread.submit(self._settled, self._journal, self._offset, self.digest)
+                self._under_way = self._thread.submit(self._settled, self._journal, self._reached())
             elif self._under_way.done() or self._open() >= _OPEN:
                 self._take_in(self._under_way)
             else:
@@ -62,22 +64,26 @@ class Checkpoint:
 
     def _open(self) -> int:
         """Bytes that a crash would cost, of those that are written."""
-        return self._offset - self._record.offset
+        return self._cost - self._durable
 
-    def _take_in(self, settled: "Future[Record]") -> None:
+    def _take_in(self, settled: "Future[tuple[Record, int]]") -> None:
         self._under_way = None
-        self._record = settled.result()
+        self._record, self._durable = settled.result()
 
     def _settle(self) -> None:
         if self._under_way:
             self._take_in(self._under_way)
-        if self._journal and self._open():
-            self._record = self._settled(self._journal, self._offset, self.digest)
+        if self._journal and self._offset > self._record.offset:
+            self._record, self._durable = self._settled(self._journal, self._reached())
 
-    def _settled(self, journal: Journal, offset: int, digest: str) -> Record:
-        """The record of what was written, when it is on the disk."""
+    def _reached(self) -> tuple[Record, int]:
+        """What is to be written down of what has passed by now, and what all that has cost."""
+        return replace(self._record, offset=self._offset, digest=self.digest), self._cost
+
+    def _settled(self, journal: Journal, reached: tuple[Record, int]) -> tuple[Record, int]:
+        """The same, when it is on the disk and written down."""
+        record, cost = reached
         self._writer.flush()
-        mark = self._mark() or self._record.mark
-        record = replace(self._record, offset=offset, digest=digest, mark=mark)
+        record = replace(record, mark=self._mark() or record.mark)
         journal.write(record)
-        return record
+        return record, cost

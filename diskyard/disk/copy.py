@@ -44,6 +44,8 @@ _DIRECT: Final = 256 << 10
 
 OnChunk = Callable[[int, int, str], None]
 """(offset of the source up to which all is written, bytes written since the last call, the digest's state there)."""
+OnPiece = Callable[[Extent, int], None]
+"""(a piece of a flat disk that is written now, as all before it; bytes written of it)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def copy(stream: Stream, decoder: Decoder, writer: DiskWriter, on_chunk: OnChunk
     return end
 
 
-def copy_image(image: Image, writer: DiskWriter, within: Range, sparse: bool, on_chunk: OnChunk) -> int:
+def copy_image(image: Image, writer: DiskWriter, within: Range, sparse: bool, on_piece: OnPiece) -> int:
     """Write that part of a flat disk: a few pieces at once, what they become told in order; the bytes read."""
     write = write_sparse if sparse else write_plain
     free: SimpleQueue[memoryview] = SimpleQueue()
@@ -90,18 +92,18 @@ def copy_image(image: Image, writer: DiskWriter, within: Range, sparse: bool, on
         finally:
             free.put(buf)
 
-    under_way: deque[tuple[int, Future[int]]] = deque()
+    under_way: deque[tuple[Extent, Future[int]]] = deque()
     pool = ThreadPoolExecutor(_READERS, "image")
     total = 0
     try:
         for piece in _portions(clipped(image.extents(), within)):
-            under_way.append((piece.end, pool.submit(bring, piece)))
+            under_way.append((piece, pool.submit(bring, piece)))
             total += 0 if piece.zero else piece.length
             if len(under_way) > _READERS:
-                end, task = under_way.popleft()
-                on_chunk(end, task.result(), "")
-        for end, task in under_way:
-            on_chunk(end, task.result(), "")
+                first, task = under_way.popleft()
+                on_piece(first, task.result())
+        for first, task in under_way:
+            on_piece(first, task.result())
     finally:
         pool.shutdown(cancel_futures=True)
     return total

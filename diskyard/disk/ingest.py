@@ -18,7 +18,7 @@ from diskyard.disk.checkpoint import Checkpoint
 from diskyard.disk.copy import Stream, copy, copy_image
 from diskyard.disk.decoder import Decoder, Fragmented
 from diskyard.disk.digest import Digest
-from diskyard.disk.extent import Range
+from diskyard.disk.extent import Extent, Range
 from diskyard.disk.head import Headed, read
 from diskyard.disk.image import Changes, Image, Lasting
 from diskyard.disk.inspect import inspect_file
@@ -41,6 +41,8 @@ _FLAT: Final = "flat"
 """The route of what is a flat disk already: its offsets are the disk's."""
 _CHANGES: Final = "changes"
 """The route of what is written over a disk that is there."""
+_HOLLOW: Final = 64
+"""So many bytes of a hole are brought again as easily as one of data."""
 _FETCHING_SHARE: Final = 70.0
 """Percent of the whole that fetching is where a conversion follows."""
 
@@ -153,12 +155,13 @@ class _Visit:
             watched_writer = self.meter.writer(writer)
             with Checkpoint(watched_writer, journal, begun, self._spot.mark) as checkpoint:
 
-                def on_chunk(end: int, written: int, _: str) -> None:
-                    checkpoint.passed(end, "")
-                    self._moved(end, written)
+                def on_piece(piece: Extent, written: int) -> None:
+                    cost = piece.length // _HOLLOW if piece.zero else piece.length
+                    checkpoint.passed(piece.end, "", cost)
+                    self._moved(piece.end, written)
 
                 rest = Range(begun.offset, image.size - begun.offset)
-                fetched = copy_image(self.meter.image(image), watched_writer, rest, sparse, on_chunk)
+                fetched = copy_image(self.meter.image(image), watched_writer, rest, sparse, on_piece)
             self._spot.cover(writer, size)
             writer.flush()
         self._publish(size)
