@@ -102,6 +102,7 @@ def write(path: Path, said: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
         like(path.parent, part)
         part.rename(path)
+        linux.sync_folder(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
         if error.errno in space.FULL:
