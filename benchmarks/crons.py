@@ -2,29 +2,26 @@
 
 python benchmarks/crons.py [COUNT]
 
-The yard's server in one process, with storage and a node that only pretend (a look has found the same version as soon
-as its pod is seen); `diskyard-controller` is another one, over HTTPS. What the looks themselves cost is measured by
-real ones, against a web server that counts.
+Server, storage and node: see plane.py. What the looks themselves cost is measured by real ones, against a web server
+that counts.
 """
 
 import os
 import resource
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final
 
 import requests
 
-from benchmarks.many import PATIENCE, requested, samples, serve, show, started, token
+from benchmarks.plane import PATIENCE, requested, serve, show, working
 from diskyard.api import meta
 from diskyard.api.job import ImportJob
 from diskyard.api.meta import IMPORT_CRON, Key, Obj
@@ -32,9 +29,18 @@ from diskyard.api.names import cdi
 from diskyard.kube.client import Client
 from diskyard.kube.http import connect
 from tests import builders
+from tests.importer.stores import Quiet
 
 COUNT: Final = 1000
 LOOKS: Final = 10
+REQUESTS: Final = 6.0
+"""To the API server, for one look with nothing new: a pod made and taken away, what it found, when."""
+PROCESSOR: Final = 40.0
+"""Milliseconds of the controllers."""
+ASKED: Final = 1.0
+"""Requests to the source."""
+LOOK: Final = 600.0
+"""Milliseconds of the pod that looks: a process that starts, asks, and ends."""
 _EVERY: Final = 1.0
 
 
@@ -71,44 +77,44 @@ def looked(obj: Obj) -> bool:
     return cdi.LAST_CRON_TIME in meta.annotations(obj)
 
 
-def main(count: int) -> None:
-    """The controllers' part, then the looks'."""
-    with tempfile.TemporaryDirectory() as work:
-        kubeconfig = Path(work, "kubeconfig")
-        words = ["-m", "datavolume_controller", "--kubeconfig", str(kubeconfig), "--host", "127.0.0.1"]
-        words += ["--port", "0", "--part", "controllers"]
-        with (
-            started([__file__, "--serve", work], "ready", Path(work, "server.log")) as server,
-            started(words, "ready:", Path(work, "controller.log")) as unknown,
-            closing(connect(kubeconfig)) as client,
-        ):
-            controller = replace(unknown, token=token(kubeconfig))
-            while not samples(controller.page(), "diskyard_leader"):
-                time.sleep(0.2)
-            for number in range(count):
-                client.create(IMPORT_CRON, cron(number))
-            until(client, count, current)
-            before, spent, served = requested(controller.page()), controller.cpu(), server.cpu()
-            begun = time.monotonic()
-            for number in range(count):
-                again = {"metadata": {"annotations": {cdi.LAST_CRON_TIME: None}}}
-                client.patch(IMPORT_CRON, Key(f"os-{number:04}", "default"), again)
-            until(client, count, looked)
-            wall = time.monotonic() - begun
-            after = requested(controller.page())
-            print(f"{count} crons looked at again with nothing new, after {wall:.1f} s")
-            show("controllers' processor for each", f"{(controller.cpu() - spent) / count * 1000:.1f} ms")
-            show("the server's (with our writes)", f"{(server.cpu() - served) / count * 1000:.1f} ms")
-            asked = {name: number - before.get(name, 0) for name, number in after.items()}
-            show("API requests for each", f"{sum(asked.values()) / count:.1f}")
-            for name, said in asked.items():
-                if said >= count / 100:
-                    show(f"    {name}", f"{said / count:.2f}")
-        looks(Path(work))
+def main(count: int) -> int:
+    """The controllers' part, then the looks'; 1 where a goal is missed."""
+    with working(__file__) as plane, closing(connect(plane.kubeconfig)) as client:
+        for number in range(count):
+            client.create(IMPORT_CRON, cron(number))
+        until(client, count, current)
+        before, spent, served = requested(plane.controller.page()), plane.controller.cpu(), plane.server.cpu()
+        begun = time.monotonic()
+        for number in range(count):
+            again = {"metadata": {"annotations": {cdi.LAST_CRON_TIME: None}}}
+            client.patch(IMPORT_CRON, Key(f"os-{number:04}", "default"), again)
+        until(client, count, looked)
+        wall = time.monotonic() - begun
+        after = requested(plane.controller.page())
+        asked = {name: number - before.get(name, 0) for name, number in after.items()}
+        used = (plane.controller.cpu() - spent) / count * 1000
+        print(f"{count} crons looked at again with nothing new, after {wall:.1f} s")
+        goals = [
+            goal("controllers' processor for each, ms", used, PROCESSOR),
+            goal("API requests for each", sum(asked.values()) / count, REQUESTS),
+        ]
+        for name, said in asked.items():
+            if said >= count / 100:
+                show(f"    {name}", f"{said / count:.2f}")
+        show("the server's (with our writes)", f"{(plane.server.cpu() - served) / count * 1000:.1f} ms")
+        goals += looks(plane.folder)
+    return 0 if all(goals) else 1
 
 
-def looks(folder: Path) -> None:
-    """Real ones, each a process as its pod has it."""
+def goal(name: str, found: float, most: float) -> bool:
+    """Say what was found and whether that is within the goal."""
+    met = found <= most
+    show(name, f"{found:.1f}  (goal: at most {most:g}: {'met' if met else 'MISSED'})")
+    return met
+
+
+def looks(folder: Path) -> list[bool]:
+    """Real ones, each a process as its pod has it; whether each goal is met."""
     (folder / "www").mkdir()
     (folder / "www/os.img").write_bytes(os.urandom(1 << 20))
     asked: list[str] = []
@@ -117,7 +123,7 @@ def looks(folder: Path) -> None:
         def log_message(self, _format: str, *words: Any) -> None:
             asked.append(str(words[0]))
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Counting, directory=folder / "www")) as images:
+    with Quiet(("127.0.0.1", 0), partial(Counting, directory=folder / "www")) as images:
         threading.Thread(target=images.serve_forever, daemon=True).start()
         job = ImportJob("http", f"http://127.0.0.1:{images.server_port}/os.img")
         env = {
@@ -132,8 +138,10 @@ def looks(folder: Path) -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         images.shutdown()
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    show("requests to the source for each", f"{len(asked) / LOOKS:.1f}")
-    show("a look's own processor", f"{spent / LOOKS * 1000:.0f} ms")
+    return [
+        goal("requests to the source for each", len(asked) / LOOKS, ASKED),
+        goal("a look's own processor, ms", spent / LOOKS * 1000, LOOK),
+    ]
 
 
 if __name__ == "__main__":
@@ -141,4 +149,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
         serve(Path(sys.argv[2]))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else COUNT)
+        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else COUNT))
