@@ -1,13 +1,14 @@
 """May this claim be cloned from there? No, but for a user's token, or a service account's right.
 
 Whoever makes a DataVolume is asked for when he makes it, and it gets a token that names source and target. Five
-minutes later that is worth nothing, so it is exchanged for one that lasts as long as a source may be awaited.
+minutes later that is worth nothing, so it is exchanged for one that lasts as long as a source may be awaited, for this
+very claim: whoever makes another of its name later, when the right is gone, gets nothing by it.
 Who has none (a claim by hand, a template of a machine) clones with the right of the service account that he names.
 """
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -39,6 +40,8 @@ class Wish:
     target: Key
     annotations: Mapping[str, str]
     """Of the target."""
+    uid: str = ""
+    """Of the target; empty: it is not there yet."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ ALLOWED: Final = Verdict()
 
 
 def grant(wish: Wish) -> Grant:
-    """What a token for that says."""
+    """What a token for that says: of a target that is there, that it is for no other one of its name."""
     params = {"targetNamespace": wish.target.namespace, "targetName": wish.target.name}
+    params |= {"uid": wish.uid} if wish.uid else {}
     return Grant(token.CLONE, wish.source.name, wish.source.namespace, RESOURCES[wish.entry], params)
 
 
@@ -70,9 +74,11 @@ def verdict(client: Client, may: May, wish: Wish) -> Verdict:
     if wish.source.namespace == wish.target.namespace:
         return ALLOWED
     public = _key(client, upload.PUBLIC_KEY)
-    for name in (clone.LASTING_TOKEN, clone.TOKEN):
-        if public and _holds(wish.annotations.get(name, ""), public, wish):
-            return ALLOWED if name == clone.LASTING_TOKEN else Verdict(lasting=signed(client, wish, LASTING))
+    said = wish.annotations
+    if public and _holds(said.get(clone.LASTING_TOKEN, ""), public, wish):
+        return ALLOWED
+    if public and _holds(said.get(clone.TOKEN, ""), public, replace(wish, uid="")):
+        return Verdict(lasting=signed(client, wish, LASTING))
     who = account(wish.target.namespace, wish.annotations.get(cdi.POD_SERVICE_ACCOUNT) or "default")
     lacking = lacks(may, who, wish.entry, wish.source, wish.target.namespace)
     if not lacking:

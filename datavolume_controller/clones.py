@@ -99,7 +99,7 @@ class Clones:
         begun = stand_in is not None or target.pod_phase == "Succeeded"
         allowed = ALLOWED
         if wanted and not begun and not target.deleting:
-            wish = Wish(wanted.entry, wanted.key, target.key, target.annotations)
+            wish = Wish(wanted.entry, wanted.key, target.key, target.annotations, target.uid)
             allowed = verdict(client, self._may_of(client), wish)
         known = profile(found) if found else Profile()
         content = _content(client, source_obj) if source is None else None

@@ -1,5 +1,6 @@
 """Who may clone what from another namespace: tokens, and the right of a service account."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,15 +46,32 @@ def nobody(_user: object, _access: Access) -> bool:
 
 
 def wish(**annotations: str) -> Wish:
-    return Wish("pvc", SOURCE, TARGET, annotations)
+    return Wish("pvc", SOURCE, TARGET, annotations, "u-1")
+
+
+def asked(other: Wish | None = None) -> Wish:
+    """As the webhook asks for it: its target is not there yet."""
+    return replace(other or wish(), uid="")
 
 
 def test_a_token_for_this_very_clone_is_exchanged_for_a_lasting_one(signing: Objects) -> None:
-    first = cloneright.signed(signing, wish())
+    first = cloneright.signed(signing, asked())
     found = cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: first}))
     assert (found.refusal, bool(found.lasting)) == ("", True)
     again = cloneright.verdict(signing, nobody, wish(**{clone.LASTING_TOKEN: found.lasting}))
     assert again == cloneright.ALLOWED
+
+
+def test_a_lasting_token_is_worth_nothing_to_another_claim_of_that_name(signing: Objects) -> None:
+    """Whose right was taken away meanwhile has nothing left that he could use again."""
+    first = cloneright.signed(signing, asked())
+    lasting = cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: first})).lasting
+
+    later = replace(wish(**{clone.LASTING_TOKEN: lasting}), uid="u-2")
+
+    assert cloneright.verdict(signing, nobody, later).refusal
+    assert cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: lasting})).refusal
+    assert cloneright.verdict(signing, nobody, wish(**{clone.LASTING_TOKEN: first})).refusal
 
 
 def copied(**metadata: Any) -> Obj:
@@ -88,14 +106,14 @@ def test_a_token_for_something_else_is_worth_nothing(signing: Objects, other: Wi
 def test_neither_is_one_that_has_ended_or_was_signed_by_somebody_else(
     signing: Objects, keys: tuple[bytes, bytes]
 ) -> None:
-    ended_ = token.signed(cloneright.grant(wish()), keys[0], datetime.now(UTC) - timedelta(hours=1))
-    foreign = token.signed(cloneright.grant(wish()), token.keys()[0], datetime.now(UTC))
+    ended_ = token.signed(cloneright.grant(asked()), keys[0], datetime.now(UTC) - timedelta(hours=1))
+    foreign = token.signed(cloneright.grant(asked()), token.keys()[0], datetime.now(UTC))
     for text in (ended_, foreign, "", "a.b.c", "x" * 100_000):
         assert cloneright.verdict(signing, nobody, wish(**{clone.TOKEN: text})).refusal
 
 
 def test_an_upload_token_clones_nothing(signing: Objects, keys: tuple[bytes, bytes]) -> None:
-    grant = cloneright.grant(wish())
+    grant = cloneright.grant(asked())
     text = token.signed(
         token.Grant(token.UPLOAD, grant.name, grant.namespace, params=grant.params),
         keys[0],
