@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from diskyard import crds
-from diskyard.api.meta import DATA_VOLUME, NAMESPACE, SERVICE_ACCOUNT, STORAGE_CLASS, Key
+from diskyard.api.meta import DATA_VOLUME, LEASE, NAMESPACE, SERVICE_ACCOUNT, STORAGE_CLASS, Key
 from diskyard.api.names import cdi
 from diskyard.errors import ApiError, Invalid
 from standalone.access.tokens import write_kubeconfig
@@ -26,6 +26,7 @@ from tests.flows.yard import STOPPED_WITHIN, sweep
 
 READY_WITHIN = 120
 HOUR = 3600
+CONTROLLERS_LEASE = Key("cdi-controller-leader-election-helper", "cdi")
 _EMULATION = "kubevirt.spec.configuration.developerConfiguration.useEmulation=true"
 _GUESTS = ("kubevirt.create=true", _EMULATION)
 
@@ -35,14 +36,22 @@ class Clustered(Place):
     """A cluster with Diskyard on it, whose node can be stopped and started."""
 
     operator: "Installation"
-    figures: str
+    figures: str = ""
     """Where the controllers' metrics are."""
+    controllers: "subprocess.Popen[bytes] | None" = None
     node: "subprocess.Popen[bytes] | None" = None
 
     def begin(self) -> None:
         """Start the node, unless it runs."""
         if self.node is None or self.node.poll() is not None:
             self.node = self.operator.node(self.directory)
+
+    def lead(self) -> None:
+        """Start the controllers; those before, if any, were killed, and their Lease is as good as over."""
+        if self.controllers is not None:
+            assert self.controllers.poll() is not None
+            self.operator.real.client.delete(LEASE, CONTROLLERS_LEASE)
+        self.controllers, self.figures = self.operator.program("cdi-sa", "--part", "controllers")
 
     def halt(self, signal_: int = signal.SIGKILL) -> int:
         """End the node; its exit code."""
@@ -60,9 +69,9 @@ def installed(real: Cluster, folder: Path) -> Iterator[Clustered]:
         real.client.create(NAMESPACE, builders.namespace("cdi"))
         no_programs = ("admission.enabled=false", "kubevirt.virtctl.enabled=false")
         apply(real, [*rendered("deploy=false", *no_programs, *_GUESTS, crds=True), *crds.snapshots()])
-        webhooks = operator.program("cdi-apiserver", "--part", "admission", "--name", "127.0.0.1")
-        figures = operator.program("cdi-sa", "--part", "controllers")
-        place = Clustered(folder / "node", real.kubeconfig, operator, figures)
+        _, webhooks = operator.program("cdi-apiserver", "--part", "admission", "--name", "127.0.0.1")
+        place = Clustered(folder / "node", real.kubeconfig, operator)
+        place.lead()
         stack.callback(sweep, place.directory)
         stack.callback(place.close)
         place.begin()
@@ -142,14 +151,14 @@ class Installation:
     """The programs, each with an account of its own, ended when the stack unwinds."""
 
     def __init__(self, real: Cluster, folder: Path, stack: ExitStack) -> None:
-        self._real = real
+        self.real = real
         self._folder = folder
         self._stack = stack
         self._guests_port = "0"
 
-    def program(self, account: str, *options: str) -> str:
-        """`diskyard-controller` as that account; where it is reached."""
-        path = kubeconfig(self._real, account, self._folder)
+    def program(self, account: str, *options: str) -> tuple["subprocess.Popen[bytes]", str]:
+        """`diskyard-controller` as that account, and where it is reached."""
+        path = kubeconfig(self.real, account, self._folder)
         words = [
             "-m",
             "datavolume_controller",
@@ -160,12 +169,12 @@ class Installation:
             "--port",
             "0",
         ]
-        _, line = self._started(account, words, *options, "-v")
-        return line.rpartition(" ")[2]
+        process, line = self._started(account, words, *options, "-v")
+        return process, line.rpartition(" ")[2]
 
     def node(self, directory: Path) -> "subprocess.Popen[bytes]":
         """`diskyard node` as the administrator."""
-        words = ["-m", "cli", "node", "--kubeconfig", str(self._real.kubeconfig), "--port", "0"]
+        words = ["-m", "cli", "node", "--kubeconfig", str(self.real.kubeconfig), "--port", "0"]
         options = (
             "--data-dir", str(directory), "--name", "node", "--verbose", "--guests-port", self._guests_port
         )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests import guest
 from tests.builders import eventually
-from tests.flows.yard import Yard, data_volume, machine, processes, running
+from tests.flows.yard import data_volume, machine, processes, running
 from tests.guest import GREETING
 
 ENDS = {"qemu-system": "GuestCrashed", "supervisor.py": "Unknown"}
@@ -26,54 +26,6 @@ def test_an_import_survives_the_yard_and_goes_on(tmp_path: Path, slow_image: str
 
             assert done["status"].get("restartCount", 0) == 0
             assert (again.volume("slow") / "disk.img").is_file()
-
-
-def test_clones_end_the_same_when_the_yard_is_killed_twice_meanwhile(tmp_path: Path, qcow2: str) -> None:
-    """By storage and by two pods; killed as soon as they are asked for, and when a pod reads."""
-    source = {"pvc": {"namespace": "default", "name": "golden"}}
-    with running(tmp_path / "yard") as yard:
-        yard.create(data_volume("golden", {"http": {"url": qcow2}}))
-        yard.wait("datavolumes", "golden", "Succeeded", 120)
-        was = (yard.volume("golden") / "disk.img").read_bytes()
-        yard.create(cloned("near", source))
-        yard.create(cloned("larger", source, "100Mi"))
-        yard.kill()
-
-    with running(tmp_path / "yard") as yard:
-        eventually(lambda: _reads(yard))
-        yard.kill()
-
-    with running(tmp_path / "yard") as yard:
-        for name in ("near", "larger"):
-            yard.wait("datavolumes", name, "Succeeded", 120)
-            same = (yard.volume(name) / "disk.img").read_bytes()[: len(was)] == was
-            assert same, name
-        eventually(lambda: not _temporary(yard))
-
-
-def cloned(name: str, source: dict[str, Any], size: str = "") -> dict[str, Any]:
-    room = {"resources": {"requests": {"storage": size}}} if size else {}
-    spec = {"source": source, "storage": room}
-    return {
-        "apiVersion": "cdi.kubevirt.io/v1beta1",
-        "kind": "DataVolume",
-        "metadata": {"name": name},
-        "spec": spec,
-    }
-
-
-def _reads(yard: Yard) -> bool:
-    """Whether a pod has begun to read; or everything is over already."""
-    pods = [each.metadata.name for each in yard.core().list_namespaced_pod("default").items]
-    over = yard.get("datavolumes", "larger").get("status", {}).get("phase") == "Succeeded"
-    return over or any(name.endswith("-source-pod") for name in pods)
-
-
-def _temporary(yard: Yard) -> list[str]:
-    core = yard.core()
-    claims = core.list_namespaced_persistent_volume_claim("default").items
-    found = [each.metadata.name for each in (*claims, *core.list_namespaced_pod("default").items)]
-    return [name for name in found if name.startswith("tmp-") or name.endswith("-source-pod")]
 
 
 def test_a_running_guest_is_found_again(tmp_path: Path, guest_url: str) -> None:
