@@ -1,15 +1,18 @@
 """The embedded API server's wire: Kubernetes' paths, each led to the store. Decides nothing itself."""
 
+import platform
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from aiohttp import web
 
 from diskyard import VERSION
+from diskyard.api.meta import Obj
 from diskyard.errors import ApiError, BadRequest
 from diskyard.log import logger
 from diskyard.web.bridge import call
 from standalone.access.door import Door
+from standalone.node import heartbeat
 from standalone.store import binding
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
@@ -47,12 +50,13 @@ def application(
     for path in ("/healthz", "/livez", "/readyz"):
         app.router.add_get(path, _alive)
         app.router.add_get(path + "/{check:.*}", _alive)
-    app.router.add_get("/version", server.version)
-    app.router.add_get("/api", server.core)
-    app.router.add_get("/apis", server.groups)
-    app.router.add_get("/api/{version}", server.resources)
-    app.router.add_get("/apis/{group}", server.group)
-    app.router.add_get("/apis/{group}/{version}", server.resources)
+    for end in ("", "/"):  # clients that are made from the older description ask with a slash
+        app.router.add_get("/version" + end, server.version)
+        app.router.add_get("/api" + end, server.core)
+        app.router.add_get("/apis" + end, server.groups)
+        app.router.add_get("/api/{version}" + end, server.resources)
+        app.router.add_get("/apis/{group}" + end, server.group)
+        app.router.add_get("/apis/{group}/{version}" + end, server.resources)
     app.router.add_get("/openapi/v2", server.swagger)
     app.router.add_get("/openapi/v3", server.documents)
     app.router.add_get("/openapi/v3/api/{version}", server.document)
@@ -81,8 +85,7 @@ class _Server:
         self._logs.close()
 
     async def version(self, _: web.Request) -> web.StreamResponse:
-        major, minor = _KUBERNETES
-        return reply({"major": major, "minor": minor, "gitVersion": f"v{major}.{minor}.0+diskyard-{VERSION}"})
+        return reply(_version())
 
     async def paths(self, _: web.Request) -> web.StreamResponse:
         served = self._catalogues.now().versions()
@@ -214,6 +217,22 @@ async def _marked(request: web.Request, answer: web.StreamResponse) -> None:
         # aiohttp may give up waiting for the rest: who sends the next request meanwhile must not be left without answer
         answer.headers["Connection"] = "close"
         answer.force_close()
+
+
+def _version() -> Obj:
+    """Every field that a real server has, as clients expect them all; of those about Go, what is true here."""
+    major, minor = _KUBERNETES
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": f"v{major}.{minor}.0+diskyard-{VERSION}",
+        "gitCommit": "",
+        "gitTreeState": "",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": platform.python_implementation().lower(),
+        "platform": f"linux/{heartbeat.architecture()}",
+    }
 
 
 async def _alive(_: web.Request) -> web.StreamResponse:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config, dynamic, watch
 
+from diskyard import VERSION
 from diskyard.api import meta
 from diskyard.api.meta import POD
 from tests import builders
@@ -119,3 +120,12 @@ def test_the_dynamic_client_discovers_our_kinds(api: client.ApiClient, place: st
     machines.create(builders.machine("one") | {"metadata": {"name": "one"}}, namespace=place)
 
     assert machines.get(name="one", namespace=place).spec.runStrategy == "Always"
+
+
+def test_it_learns_what_the_server_is_and_serves(api: client.ApiClient) -> None:
+    assert client.VersionApi(api).get_code().git_version.endswith(f"+diskyard-{VERSION}")
+    assert client.CoreApi(api).get_api_versions().versions == ["v1"]
+    assert "kubevirt.io" in {one.name for one in client.ApisApi(api).get_api_versions().groups}
+    assert client.StorageApi(api).get_api_group().preferred_version.version == "v1"
+    assert "pods" in {one.name for one in client.CoreV1Api(api).get_api_resources().resources}
+    assert "storageclasses" in {one.name for one in client.StorageV1Api(api).get_api_resources().resources}
