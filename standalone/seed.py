@@ -12,8 +12,9 @@ from diskyard.api.meta import CDI, CDI_CONFIG, KUBEVIRT, NAMESPACE, SERVICE_ACCO
 from diskyard.api.names import cdi, kubevirt
 from diskyard.errors import AlreadyExists
 from diskyard.kube.client import Client
+from standalone.node import heartbeat
 
-NAMESPACES: Final = ("default", "kube-system", cdi.NAMESPACE, kubevirt.NAMESPACE)
+NAMESPACES: Final = ("default", "kube-system", heartbeat.LEASES, cdi.NAMESPACE, kubevirt.NAMESPACE)
 
 
 def seed(client: Client, more: Iterable[tuple[Kind, Obj]] = ()) -> bool:

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from diskyard import IMAGE
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, CONFIG_MAP, POD, SECRET, Key, Kind, Obj
+from diskyard.api.meta import CLAIM, CONFIG_MAP, NODE, POD, SECRET, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.errors import NotFound
 from diskyard.kube.client import Client, Deletion
-from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell
+from diskyard.kube.reconcile import NOTHING, Action, Delete, Merge, Plan, Tell, find
 from standalone.colleagues import ALL, Duties
-from standalone.node import heartbeat, identity, probe, restart, sandbox, schedule, status, volume
+from standalone.node import heartbeat, identity, placement, probe, restart, sandbox, schedule, status, volume
 from standalone.node import world as world_
 from standalone.node.action import DEFAULT_GRACE, Ask, Assign, Refresh, Remove, Settle, Start, Stop
 from standalone.node.probe import Target
@@ -55,7 +55,7 @@ class Pods:
         self._capacity = heartbeat.capacity()
         self._uses = Uses()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
-            kind: self._uses.users(kind) for kind in (CLAIM, SECRET, CONFIG_MAP)
+            kind: self._uses.users(kind) for kind in (CLAIM, SECRET, CONFIG_MAP, NODE)
         }
 
     def gather(self, client: Client, key: Key) -> World | None:
@@ -75,12 +75,14 @@ class Pods:
         )
         if pod is None or meta.spec(pod).get("nodeName") not in (None, "", self.node.name):
             return world if strays else None
-        self._uses.note(key, pod)
+        here = Key(self.node.name)
+        self._uses.note(key, pod, () if meta.spec(pod).get("nodeName") else ((NODE, here),))
         home = self.runtime.home(meta.uid(pod))
         if home is None:
             scheduled = not meta.spec(pod).get("nodeName") and not self._duties.binds_pods(client, world.now)
             return replace(
                 world,
+                node=replace(self.node, marks=placement.marks(find(client, NODE, here), self.node.labels)),
                 claims=world_.claims(client, pod, self.node.name),
                 scheduled=scheduled,
                 pressed=self._place.pressed(),

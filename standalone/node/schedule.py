@@ -9,6 +9,8 @@ from diskyard.api import meta
 from diskyard.api.meta import Obj
 from diskyard.api.names.cdi import SELECTED_NODE
 from diskyard.api.names.kubernetes import TUN_DEVICE
+from standalone.node import placement
+from standalone.node.placement import UNMARKED, Marks
 
 PATIENCE: Final = timedelta(seconds=5)
 """A claim made a moment before its pod is not worth a complaint: it is bound within milliseconds."""
@@ -50,9 +52,12 @@ class Node:
 
     name: str
     labels: Mapping[str, str]
+    """Those that it was made with."""
     devices: frozenset[str]
     """Device resources that pods may ask for."""
     address: str = HOST_ADDRESS
+    marks: Marks = UNMARKED
+    """What its Node object says at this moment."""
 
 
 def obstacle(pod: Obj, claims: Sequence[Claim], node: Node, *, pressed: bool = False) -> str:
@@ -64,6 +69,8 @@ def obstacle(pod: Obj, claims: Sequence[Claim], node: Node, *, pressed: bool = F
             return f'{_ONE_NODE}persistentvolumeclaim "{claim.name}" is being deleted.'
     if any(not claim.bound and not claim.waits for claim in claims):
         return f"{_ONE_NODE}pod has unbound immediate PersistentVolumeClaims."
+    if why := placement.unwelcome(pod, node.name, node.marks):
+        return f"{_ONE_NODE}1 node(s) {why}"
     if any(claim.elsewhere for claim in claims):
         return f"{_ONE_NODE}1 node(s) had volume node affinity conflict."
     if any(claim.taken for claim in claims):
@@ -71,9 +78,6 @@ def obstacle(pod: Obj, claims: Sequence[Claim], node: Node, *, pressed: bool = F
             f"{_ONE_NODE}1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access "
             "mode."
         )
-    wanted: Mapping[str, str] = meta.spec(pod).get("nodeSelector") or {}
-    if any(node.labels.get(key) != text for key, text in wanted.items()):
-        return f"{_ONE_NODE}1 node(s) didn't match Pod's node affinity/selector."
     for device in sorted(devices(pod) - node.devices):
         return f"{_ONE_NODE}1 Insufficient {device}."
     return PRESSURE if pressed else ""

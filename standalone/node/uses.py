@@ -22,9 +22,9 @@ class Uses:
         self._users: dict[tuple[Kind, Key], set[Key]] = {}
         self._used: dict[Key, set[tuple[Kind, Key]]] = {}
 
-    def note(self, key: Key, pod: Obj) -> None:
-        """Remember what that pod uses."""
-        used = {(kind, Key(name, key.namespace)) for kind, name in _references(meta.spec(pod))}
+    def note(self, key: Key, pod: Obj, more: Iterable[tuple[Kind, Key]] = ()) -> None:
+        """Remember what that pod uses, and `more` that it waits for."""
+        used = {*more} | {(kind, Key(name, key.namespace)) for kind, name in _references(meta.spec(pod))}
         with self._lock:
             self._drop(key)
             self._used[key] = used

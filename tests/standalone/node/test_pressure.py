@@ -12,6 +12,11 @@ from tests.standalone.node.yard import Yard, opened, python, shell
 WAITING = "import time; print('up'); time.sleep(1000)"
 
 
+def refusal(yard: Yard, name: str) -> str:
+    """Why the pod has no node yet."""
+    return str((meta.condition(yard.pod(name), "PodScheduled") or {}).get("message"))
+
+
 def test_new_pods_wait_and_the_node_says_why(tmp_path: Path) -> None:
     with opened(tmp_path, floor=1 << 62) as yard:
         yard.run(shell("one", "true"))
@@ -29,6 +34,20 @@ def test_what_waited_begins_once_there_is_room(tmp_path: Path) -> None:
         eventually(lambda: yard.told("one").get("FailedScheduling", ""), 60)
 
     with opened(tmp_path) as yard:
+        yard.until("one", "Succeeded")
+
+
+def test_pods_come_when_people_let_the_node_take_them(tmp_path: Path) -> None:
+    with opened(tmp_path) as yard:
+        node = Key("here")
+        yard.store.patch(NODE, node, {"spec": {"unschedulable": True}})
+        yard.run(shell("one", "true", nodeSelector={"disk": "fast"}))
+
+        eventually(lambda: "1 node(s) were unschedulable." in refusal(yard, "one"), 60)
+        yard.store.patch(NODE, node, {"spec": {"unschedulable": None}})
+        eventually(lambda: "affinity/selector" in refusal(yard, "one"), 60)
+        yard.store.patch(NODE, node, {"metadata": {"labels": {"disk": "fast"}}})
+
         yard.until("one", "Succeeded")
 
 

@@ -1,16 +1,19 @@
 """Why no node takes a pod, in the scheduler's sentences."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from diskyard.api.meta import Obj
 from diskyard.api.names.kubernetes import KVM_DEVICE
 from standalone.node import schedule
+from standalone.node.placement import Marks
 from standalone.node.schedule import Claim, Node
 from tests.builders import claim, pod, stored
 
-NODE = Node("here", {"disk": "fast"}, frozenset({KVM_DEVICE}))
+NODE = Node("here", {}, frozenset({KVM_DEVICE}), marks=Marks({"disk": "fast", "cores": "8"}))
 PENDING = stored(claim("disk")) | {"status": {"phase": "Pending"}}
 BOUND = stored(claim("disk")) | {"status": {"phase": "Bound"}}
 DYING = stored(claim("disk"), deletionTimestamp="2026-11-21T12:00:00Z")
@@ -18,6 +21,27 @@ DYING = stored(claim("disk"), deletionTimestamp="2026-11-21T12:00:00Z")
 
 def wanting(device: str) -> dict[str, Any]:
     return {"containers": [{"name": "main", "resources": {"limits": {device: "1"}}}]}
+
+
+def affine(*rules: Obj, field: str = "matchExpressions") -> Obj:
+    """A pod for the nodes that fulfil all of these; for any, where there are none."""
+    required = {"nodeSelectorTerms": [{}, {field: [*rules]}]}
+    return {
+        "affinity": {
+            "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required} if rules else {}
+        }
+    }
+
+
+def rule(key: str, operator: str, *values: str) -> Obj:
+    return {"key": key, "operator": operator, "values": [*values]}
+
+
+def named(node: str) -> Obj:
+    return affine(rule("metadata.name", "In", node), field="matchFields")
+
+
+ELSEWHERE = "1 node(s) didn't match Pod's node affinity/selector."
 
 
 @pytest.mark.parametrize(
@@ -31,12 +55,45 @@ def wanting(device: str) -> dict[str, Any]:
         ({}, [Claim("disk", PENDING, waits=True)], ""),
         ({"nodeSelector": {"disk": "fast"}}, [], ""),
         ({"nodeSelector": {"disk": "slow"}}, [], "1 node(s) didn't match Pod's node affinity/selector."),
+        (affine(), [], ""),
+        (affine(rule("disk", "In", "fast", "faster")), [], ""),
+        (affine(rule("disk", "NotIn", "fast")), [], ELSEWHERE),
+        (affine(rule("disk", "Exists"), rule("gpu", "Exists")), [], ELSEWHERE),
+        (affine(rule("gpu", "DoesNotExist"), rule("cores", "Gt", "4"), rule("cores", "Lt", "16")), [], ""),
+        (affine(rule("cores", "Gt", "8")), [], ELSEWHERE),
+        (affine(rule("disk", "Gt", "8")), [], ELSEWHERE),
+        (named("here"), [], ""),
+        (named("there"), [], ELSEWHERE),
         (wanting(KVM_DEVICE), [], ""),
         (wanting("example.com/gpu"), [], "1 Insufficient example.com/gpu."),
     ],
 )
 def test_obstacle(spec: dict[str, Any], claims: list[Claim], sentence: str) -> None:
     found = schedule.obstacle(pod("one", **spec), claims, NODE)
+
+    assert found.removeprefix("0/1 nodes are available: ") == sentence
+
+
+SPOT = {"key": "spot", "value": "yes", "effect": "NoSchedule"}
+GOING = {"key": "going", "effect": "NoExecute"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "tolerations", "sentence"),
+    [
+        (Marks({}, cordoned=True), [], "1 node(s) were unschedulable."),
+        (Marks({}, cordoned=True), [{"operator": "Exists"}], ""),
+        (Marks({}, (SPOT,)), [], "1 node(s) had untolerated taint {spot: yes}."),
+        (Marks({}, (SPOT,)), [{"key": "spot", "value": "yes"}], ""),
+        (Marks({}, (SPOT,)), [{"key": "spot", "value": "no"}], "1 node(s) had untolerated taint {spot: yes}."),
+        (Marks({}, (SPOT,)), [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}], ""),
+        (Marks({}, (GOING,)), [{"key": "going", "effect": "NoSchedule"}], "1 node(s) had untolerated taint {going: }."),
+        (Marks({}, (GOING, SPOT)), [{"key": "going"}, {"key": "spot", "value": "yes"}], ""),
+        (Marks({}, ({**SPOT, "effect": "PreferNoSchedule"},)), [], ""),
+    ],
+)  # fmt: skip
+def test_who_is_kept_away_by_a_mark(marks: Marks, tolerations: list[Obj], sentence: str) -> None:
+    found = schedule.obstacle(pod("one", tolerations=tolerations), [], replace(NODE, marks=marks))
 
     assert found.removeprefix("0/1 nodes are available: ") == sentence
 
