@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from diskyard.api import meta, selector
 from diskyard.api.meta import Obj
+from diskyard.api.names import kubernetes
 
-CORDONED: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+CORDONED: Final = {"key": kubernetes.UNSCHEDULABLE, "effect": "NoSchedule"}
 """What `kubectl cordon` comes to."""
 _KEPT_AWAY: Final = ("NoSchedule", "NoExecute")
 
