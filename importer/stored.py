@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from diskyard.api.job import ImportJob
 from diskyard.api.lending import IF_NOT_PRESENT, NEVER, Lending
+from diskyard.disk import space
 from diskyard.disk.digest import Expected
 from diskyard.disk.image import Image
 from diskyard.disk.imagestore import ImageStore
@@ -135,12 +136,14 @@ def _copied(
     lending: Lending, target: Target, what: Identity, fetch: _Fetch, on_progress: OnProgress
 ) -> Result:
     """The disk, copied out of the store; fetched for itself where the store has no room."""
-    store = ImageStore(Path(lending.folder))
     try:
+        store = ImageStore(Path(lending.folder))
         got = store.opened(what, partial(fetch.into, target.room, on_progress))
     except _Unfit as unfit:
         raise unfit.__cause__ or unfit from None
-    except NoSpace as error:
+    except (NoSpace, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in space.FULL:
+            raise
         log.warning("the image is not kept", because=error)
         return transfer(fetch.job, target, on_progress)
     assert got is not None

@@ -78,5 +78,9 @@ class FileImage:
                 raise SourceUnavailable(f"{self._path} ends at {offset + filled}, expected {self.size} bytes")
             filled += count
 
+    def fileno(self) -> int:
+        """For who can share its blocks instead of reading them."""
+        return self._fd
+
     def close(self) -> None:
         os.close(self._fd)

@@ -20,7 +20,7 @@ from diskyard.disk.decoder import Decoder, Fragmented
 from diskyard.disk.digest import Digest
 from diskyard.disk.extent import Extent, Range
 from diskyard.disk.head import Headed, read
-from diskyard.disk.image import Changes, Image, Lasting
+from diskyard.disk.image import Changes, FileImage, Image, Lasting
 from diskyard.disk.inspect import inspect_file
 from diskyard.disk.journal import Journal, Record, record
 from diskyard.disk.meter import Meter, watched
@@ -34,6 +34,7 @@ from diskyard.disk.space import check_room
 from diskyard.disk.target import NOTHING, Expect, Limit, OnProgress, Progress, Result, Target, silent
 from diskyard.disk.unwrap import unwrapped
 from diskyard.disk.vmdk import VmdkDecoder
+from diskyard.disk.writer import DiskWriter, FileWriter
 from diskyard.errors import InvalidRequest, Refused, SourceChanged
 from diskyard.log import logger
 
@@ -148,24 +149,30 @@ class _Visit:
     def _written(self, image: Image, begun: Record, kept: int) -> Result:
         """The image's bytes from where they begin to be missing, durably, over the first `kept` bytes; published."""
         self._said(Progress("transferring", fetched=begun.offset, total=image.size))
-        size, sparse = max(image.size, kept), not self._spot.target.preallocate
-        journal = self._journal if self._resumable else None
+        size = max(image.size, kept)
         with closing(self._spot.writer(self._spot.disk, kept, image.size)) as writer:
             writer.resize(size)  # its journal counts what is a hole, too
-            watched_writer = self.meter.writer(writer)
-            with Checkpoint(watched_writer, journal, begun, self._spot.mark) as checkpoint:
-
-                def on_piece(piece: Extent, written: int) -> None:
-                    cost = piece.length // _HOLLOW if piece.zero else piece.length
-                    checkpoint.passed(piece.end, "", cost)
-                    self._moved(piece.end, written)
-
-                rest = Range(begun.offset, image.size - begun.offset)
-                fetched = copy_image(self.meter.image(image), watched_writer, rest, sparse, on_piece)
+            alike = not kept and not self._spot.target.preallocate and _shared(image, writer)
+            fetched = 0 if alike else self._copied(image, writer, begun)
+            self._moved(image.size, 0)
             self._spot.cover(writer, size)
             writer.flush()
         self._publish(size)
         return Result(Format.RAW, size, fetched, self._progress.written, "", resumed_at=begun.offset)
+
+    def _copied(self, image: Image, writer: DiskWriter, begun: Record) -> int:
+        """The image's bytes from where they begin to be missing, made durable in steps; how many were read."""
+        journal = self._journal if self._resumable else None
+        sparse, rest = not self._spot.target.preallocate, Range(begun.offset, image.size - begun.offset)
+        watched_writer = self.meter.writer(writer)
+        with Checkpoint(watched_writer, journal, begun, self._spot.mark) as checkpoint:
+
+            def on_piece(piece: Extent, written: int) -> None:
+                cost = piece.length // _HOLLOW if piece.zero else piece.length
+                checkpoint.passed(piece.end, "", cost)
+                self._moved(piece.end, written)
+
+            return copy_image(self.meter.image(image), watched_writer, rest, sparse, on_piece)
 
     def _through(self, source: Source, *, spool: bool) -> Result:
         digest = self._expect.computed()
@@ -315,6 +322,11 @@ class _Visit:
         with self._saying:
             self._progress = progress
             self._say(progress)
+
+
+def _shared(image: Image, writer: DiskWriter) -> bool:
+    """Whether the disk became the image at once, on the same blocks: both are files of one file system that can."""
+    return isinstance(image, FileImage) and isinstance(writer, FileWriter) and writer.share(image.fileno())
 
 
 def _restored(digest: Digest | None, held: Record) -> bool:

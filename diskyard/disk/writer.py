@@ -76,6 +76,17 @@ class FileWriter:
         os.ftruncate(self._fd, size)
         self._changed = True
 
+    def share(self, source: int) -> bool:
+        """Become what another file is, on the same blocks; False: the file system cannot. Raises NoSpace."""
+        try:
+            shared = linux.reflinked(self._fd, source)
+        except OSError as error:
+            if error.errno in space.FULL:
+                raise space.full(self._path, "sharing the blocks of another file") from error
+            raise
+        self._changed = self._changed or shared
+        return shared
+
     def flush(self) -> None:
         """Where only holes have passed there is nothing that the disk must be asked."""
         with self._flushing:

@@ -25,6 +25,24 @@ def loop(backing: Path, size: int) -> Iterator[Path]:
 
 
 @contextmanager
+def reflinking(folder: Path, kind: str) -> Iterator[Path]:
+    """A file system whose files share blocks. Skips the test where there is none of that kind."""
+    file = folder.with_name(f"{folder.name}.img")
+    folder.mkdir()
+    with file.open("wb") as made:
+        made.truncate(512 << 20)
+    try:
+        subprocess.run([f"mkfs.{kind}", "-q", str(file)], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", str(file), str(folder)], check=True, capture_output=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no {kind} here: {error}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextmanager
 def small_place(folder: Path, size: str) -> Iterator[Path]:
     """A file system with room for that much, as mount(8) writes it. Skips the test where nobody may mount."""
     if os.geteuid() != 0:

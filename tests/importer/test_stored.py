@@ -15,6 +15,7 @@ from diskyard.disk.imagestore import ImageStore
 from diskyard.disk.target import Progress, Result, Target, silent
 from diskyard.errors import AccessDenied, ChecksumMismatch, ImageTooLarge, NotStored, SourceUnavailable
 from importer import stored
+from tests.disk import loops
 from tests.disk.tars import entry, tar
 from tests.imageserver import ImageServer
 from tests.importer.publisher import Publisher
@@ -241,3 +242,61 @@ def test_progress_never_falls(folder: Path, pushed: Publisher, line: Wire, tmp_p
     assert percents == sorted(percents)
     assert [each.phase for each in seen].count("complete") == 1
     assert seen[-1].phase == "complete"
+
+
+def test_where_blocks_can_be_shared_each_disk_takes_no_room_of_its_own(
+    pushed: Publisher, line: Wire, tmp_path: Path
+) -> None:
+    with loops.reflinking(tmp_path / "shared", "xfs") as place:
+        copied(place / "images", job(line.host, pushed), place / "one.img")
+        before = os.statvfs(place).f_bfree
+        results = [
+            copied(place / "images", job(line.host, pushed), place / f"{name}.img") for name in "abcdefgh"
+        ]
+
+        taken = (before - os.statvfs(place).f_bfree) * os.statvfs(place).f_frsize
+        same = all((place / f"{name}.img").read_bytes() == DISK for name in "abcdefgh")
+    assert same
+    assert taken < len(DISK)
+    assert {each.virtual_size for each in results} == {len(DISK)}
+
+
+def test_a_datavolume_of_another_tenant_shows_first_that_it_could_fetch_the_image(
+    folder: Path, pushed: Publisher, store: Path, tmp_path: Path
+) -> None:
+    pushed.push(tar([entry("disk/vm.img", DISK)]))
+    with registry(tmp_path / "r", store, auth=passwords(tmp_path / "r")) as guarded:
+        ann = job(guarded.host, pushed, access_key=USER, secret_key=PASSWORD)
+        copied(folder, ann, tmp_path / "ann.img", "ann")
+
+        for guess in (replace(ann, access_key="", secret_key=""), replace(ann, secret_key="guessed")):
+            with pytest.raises(AccessDenied):
+                copied(folder, guess, tmp_path / "eve.img", "eve")
+        result = copied(folder, ann, tmp_path / "bob.img", "bob")
+
+    assert (result.stored, (tmp_path / "eve.img").exists()) == (True, False)
+
+
+def test_a_checksum_alone_is_no_right_to_a_file(folder: Path, images: ImageServer, tmp_path: Path) -> None:
+    private = replace(checked(images), endpoint=images.url("private/disk.qcow2"))
+    ann = replace(private, access_key="ann", secret_key="secret")
+    copied(folder, ann, tmp_path / "ann.img", "ann")
+
+    for guess in (private, replace(ann, secret_key="guessed")):
+        with pytest.raises(AccessDenied):
+            copied(folder, guess, tmp_path / "eve.img", "eve")
+    result = copied(folder, ann, tmp_path / "bob.img", "bob")
+
+    assert (result.stored, (tmp_path / "eve.img").exists()) == (True, False)
+
+
+@pytest.mark.parametrize("size", ["512k", "8m,nr_inodes=3"], ids=["no bytes", "no names"])
+def test_a_store_that_is_full_leaves_an_import_to_itself(
+    pushed: Publisher, line: Wire, tmp_path: Path, size: str
+) -> None:
+    with loops.small_place(tmp_path / "small", size) as full:
+        result = copied(full / "images", job(line.host, pushed), tmp_path / "disk.img")
+
+    same = (tmp_path / "disk.img").read_bytes() == DISK
+    assert same
+    assert (result.stored, result.virtual_size) == (False, len(DISK))

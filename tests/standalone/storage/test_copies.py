@@ -146,14 +146,5 @@ def small_place(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(params=["xfs", "btrfs"])
 def reflinking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system that shares blocks between files."""
-    kind, folder, file = request.param, tmp_path / "shared", tmp_path / "shared.img"
-    folder.mkdir()
-    with file.open("wb") as made:
-        made.truncate(512 * MIB)
-    try:
-        subprocess.run([f"mkfs.{kind}", "-q", str(file)], check=True, capture_output=True)
-        subprocess.run(["mount", "-o", "loop", str(file), str(folder)], check=True, capture_output=True)
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no {kind} here: {error}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with loops.reflinking(tmp_path / "shared", request.param) as found:
+        yield found
