@@ -1,6 +1,5 @@
 """`diskyard node`: this machine as a node of a Kubernetes cluster, in the foreground."""
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +90,4 @@ def node_command(kubeconfig: Path | None, data_dir: Path | None, verbose: bool, 
     )
     with Outpost.open(place, post, lambda text: click.echo(text, err=True)) as outpost:
         click.echo(f"ready: node {outpost.name} of {outpost.url}, logs at {outpost.address}:{outpost.port}")
-        if ends.wait() == signal.SIGINT:
-            click.echo("stopping the pods ...", err=True)
-            outpost.stop_pods()
+        ends.bring_about(outpost, place.path)

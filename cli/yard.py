@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cli.reach import allowing
+from diskyard.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from standalone.yard import Means
+    from standalone.outpost import Outpost
+    from standalone.yard import Means, Yard
 
 DEFAULT_PORT: Final = 7443
 _OPEN_FILES: Final = 65_536
+_LOOK_EVERY: Final = 2.0
+"""Seconds between two looks at whether the data directory is still there."""
 
 
 def _with_means(command: Callable[..., None]) -> Callable[..., None]:
@@ -81,9 +85,7 @@ def up_command(data_dir: Path | None, port: int, listen: str | None, verbose: bo
             "(without kubectl: diskyard get vm)"
         )
         click.echo(f"to upload an image in a browser, within the hour: {yard.page}")
-        if ends.wait() == signal.SIGINT:
-            click.echo("stopping the pods ...", err=True)
-            yard.stop_pods()
+        ends.bring_about(yard, place.path)
 
 
 def _allow_files() -> None:
@@ -102,10 +104,18 @@ class Ends:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
-    def wait(self) -> int:
-        """The first signal that came."""
-        self._came.wait()
-        return self._signal
+    def bring_about(self, running: "Yard | Outpost", directory: Path) -> None:
+        """Wait, then end the pods as the signal says. Raises InvalidRequest, the pods killed, when the directory is lost."""
+        while not self._came.wait(_LOOK_EVERY):
+            if running.lost:
+                running.kill_pods()
+                raise InvalidRequest(
+                    f"{directory} was removed, or another directory put in its place, while it was in use: objects and "
+                    "disks are lost, all pods were killed. End `diskyard` with Ctrl-C before you remove what it keeps"
+                )
+        if self._signal == signal.SIGINT:
+            click.echo("stopping the pods ...", err=True)
+            running.stop_pods()
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if not self._came.is_set():

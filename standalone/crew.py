@@ -109,6 +109,11 @@ class Crew:
         self._controllers.stop()
         self.node.stop_all(GRACE)
 
+    def kill_pods(self) -> None:
+        """Kill every pod's processes: their directory is gone."""
+        self._controllers.stop()
+        self.node.kill_all()
+
     def _wake(self, kind: Kind, key: Key) -> None:
         self._controllers.wake(kind, key)
 

@@ -70,8 +70,9 @@ def default() -> Path:
 class Hold:
     """The right to be the yard of a directory, until closed or this process ends (flock: kill -9 included)."""
 
-    def __init__(self, file: int) -> None:
+    def __init__(self, file: int, path: Path) -> None:
         self._file = file
+        self._path = path
 
     @classmethod
     def take(cls, directory: Directory) -> "Hold":
@@ -90,7 +91,15 @@ class Hold:
             ) from error
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        return cls(file)
+        return cls(file, pid_file)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the directory was removed, or another lies in its place: what was held is there no more."""
+        try:
+            return not os.path.samestat(os.fstat(self._file), self._path.stat())
+        except FileNotFoundError:
+            return True
 
     def close(self) -> None:
         """Let go."""

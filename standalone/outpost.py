@@ -72,6 +72,8 @@ class Post:
 class Outpost(AbstractContextManager["Outpost"]):
     """A node that serves, until closed. Closing leaves pods running."""
 
+    _hold: Hold
+
     def __init__(self, client: HttpClient, directory: Directory, post: Post) -> None:
         self._client = client
         self._directory = directory
@@ -88,7 +90,8 @@ class Outpost(AbstractContextManager["Outpost"]):
         with ExitStack() as stack:
             stack.callback(client.close)
             found = cls(client, directory, post)
-            stack.callback(Hold.take(directory).close)
+            found._hold = Hold.take(directory)
+            stack.callback(found._hold.close)
             _stay_with(client, directory)
             _make_classes(client)
             stack.enter_context(found._stack)
@@ -109,6 +112,15 @@ class Outpost(AbstractContextManager["Outpost"]):
     def stop_pods(self) -> None:
         """End every pod's processes gracefully; what should run does so again at the next start."""
         self._crew.stop_pods()
+
+    @property
+    def lost(self) -> bool:
+        """Whether its data directory is there no more."""
+        return self._hold.lost
+
+    def kill_pods(self) -> None:
+        """End every pod's processes at once, where the data directory is lost."""
+        self._crew.kill_pods()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

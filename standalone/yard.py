@@ -67,6 +67,8 @@ NO_MEANS: Final = Means()
 class Yard(AbstractContextManager["Yard"]):
     """A yard that runs, until closed. Closing leaves pods running."""
 
+    _hold: Hold
+
     def __init__(self, directory: Directory, stack: ExitStack, means: Means, say: Say) -> None:
         self.kubeconfig = directory.kubeconfig
         self.url = self.page = ""
@@ -82,10 +84,12 @@ class Yard(AbstractContextManager["Yard"]):
     def open(cls, directory: Directory, reach: Reach, say: Say = print, means: Means = NO_MEANS) -> "Yard":
         """Start everything; `say` gets sentences for the user. Raises Busy, Refused, NoSpace."""
         with ExitStack() as stack:
-            stack.callback(Hold.take(directory).close)
+            hold = Hold.take(directory)
+            stack.callback(hold.close)
             rules = Rules()
             objects = stack.enter_context(Objects.open(directory.store, rules))
             yard = cls(directory, stack, means, say)
+            yard._hold = hold
             yard._rules = rules
             provide(objects)
             classes = [(STORAGE_CLASS, each) for each in storage_classes()]
@@ -103,6 +107,15 @@ class Yard(AbstractContextManager["Yard"]):
     def stop_pods(self) -> None:
         """End every pod's processes gracefully; their objects stay, so that the next yard starts what should run."""
         self._crew.stop_pods()
+
+    @property
+    def lost(self) -> bool:
+        """Whether its data directory is there no more."""
+        return self._hold.lost
+
+    def kill_pods(self) -> None:
+        """End every pod's processes at once, where the data directory is lost."""
+        self._crew.kill_pods()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

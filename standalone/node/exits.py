@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,6 +40,14 @@ class Exits:
         """The same for a supervisor that was just started: a child, to be buried however short it lives."""
         with self._lock:
             self._add(directory, keeper, ended)
+
+    def kill(self) -> bool:
+        """Kill every process that is waited for; whether there was one."""
+        with self._lock:
+            for _, keeper, _ in self._lives.values():
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(keeper.number, signal.SIGKILL)
+            return bool(self._lives)
 
     def close(self) -> None:
         """Wait for nobody any more."""

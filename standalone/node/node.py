@@ -65,6 +65,10 @@ class Node:
         """
         self._runtime.stop_all(grace)
 
+    def kill_all(self) -> None:
+        """Kill every process, where the directories of pods are gone. Stop the controllers first."""
+        self._runtime.kill_all()
+
     def close(self) -> None:
         """Let go; processes go on and are found again."""
         if self._heartbeat:

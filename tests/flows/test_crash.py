@@ -69,6 +69,24 @@ def test_what_ends_while_no_yard_runs_is_told_by_the_next(tmp_path: Path) -> Non
                 assert pods[program] not in Path("/proc/self/mountinfo").read_text()
 
 
+def test_a_yard_whose_directory_is_removed_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "yard"
+    with running(directory) as yard:
+        yard.create(diskless("guest"))
+        (pod,) = yard.wait("virtualmachineinstances", "guest", "Running")["status"]["activePods"]
+        family = guest.processes(pod)
+
+        directory.rename(tmp_path / "trash")
+        code = yard.process.wait(120)
+        yard.kill()
+
+        said = (tmp_path / "yard.log").read_text()
+        assert code == 3, said
+        assert f"{directory} was removed" in said
+        assert "Traceback" not in said
+        eventually(lambda: not (processes(directory) or any(map(guest.alive, family))), 60)
+
+
 def diskless(name: str) -> dict[str, Any]:
     """A guest that finds nothing to boot from, and waits."""
     return {
