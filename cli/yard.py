@@ -105,7 +105,7 @@ class Ends:
             signal.signal(number, self._note)
 
     def bring_about(self, running: "Yard | Outpost", directory: Path) -> None:
-        """Wait, then end the pods as the signal says. Raises InvalidRequest, the pods killed, when the directory is lost."""
+        """Wait; end the pods as the signal says. Raises InvalidRequest when the directory is lost, pods killed."""
         while not self._came.wait(_LOOK_EVERY):
             if running.lost:
                 running.kill_pods()
