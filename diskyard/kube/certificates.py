@@ -24,6 +24,7 @@ from diskyard.api import meta
 from diskyard.api.meta import CONFIG_MAP, SECRET, Key, Kind, Obj
 from diskyard.api.names import kubernetes
 from diskyard.errors import AlreadyExists, ApiError, Conflict, NotFound
+from diskyard.kube.cache import Cache
 from diskyard.kube.client import Client
 from diskyard.web import issue, tls
 from diskyard.web.issue import Life, Pem
@@ -33,7 +34,7 @@ SIGNED_LIFE: Final = timedelta(hours=24)
 LEFT: Final = 0.5
 """A certificate is renewed when no more than that part of its life is left."""
 EVERY: Final = 15.0
-"""Seconds between two looks: a webhook configuration that was made anew is without its bundle for as long."""
+"""Seconds between two looks at what is kept."""
 BUNDLE_KEY: Final = "ca-bundle.crt"
 _BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
@@ -210,7 +211,11 @@ def trusting(held: Obj, bundle: str) -> Obj:
 
 
 class Certificates:
-    """Keeps a server's TLS context, and what the API server trusts, current on a thread of its own."""
+    """Keeps a server's TLS context, and what the API server trusts, current on a thread of its own.
+
+    A webhook configuration or APIService that is made anew knows us by nothing, and the API server turns away all that
+    is for us: it is watched for, and told at once.
+    """
 
     def __init__(
         self,
@@ -218,13 +223,15 @@ class Certificates:
         place: Place,
         hosts: Sequence[str],
         trusted_by: Iterable[tuple[Kind, str]] = (),
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        every: float = EVERY,
     ) -> None:
         self._client = client
         self._place = place
         self._hosts = tuple(hosts)
         self._trusted_by = tuple(trusted_by)
-        self._clock = clock
+        self._every = every
+        self._cache = Cache(client, (kind for kind, _ in self._trusted_by), self._heard)
+        self._due = threading.Event()
         self._server: Pem | None = None
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -234,18 +241,21 @@ class Certificates:
     def start(self) -> ssl.SSLContext:
         """The context to serve with, which stays current from now on. Raises ApiError."""
         self.look()
+        self._cache.start()
         self._thread.start()
         return self._context
 
     def close(self) -> None:
         """Renew nothing more."""
         self._closed.set()
+        self._due.set()
         if self._thread.is_alive():
+            self._cache.stop()
             self._thread.join(timeout=10)
 
     def look(self) -> None:
         """Renew what is due, and tell everyone. Raises ApiError."""
-        served = rotate(self._client, self._place, self._hosts, self._clock())
+        served = rotate(self._client, self._place, self._hosts, datetime.now(UTC))
         for kind, name in self._trusted_by:
             publish(self._client, kind, name, served.bundle)
         if served.server != self._server:
@@ -255,8 +265,16 @@ class Certificates:
                 self._context.load_cert_chain(pair.certificate, pair.key)
             self._server = served.server
 
+    def _heard(self, kind: Kind, objects: Sequence[Obj]) -> None:
+        if (kind, meta.name(objects[0])) in self._trusted_by:
+            self._due.set()
+
     def _run(self) -> None:
-        while not self._closed.wait(EVERY):
+        while True:
+            self._due.wait(self._every)
+            self._due.clear()
+            if self._closed.is_set():
+                return
             try:
                 self.look()
             except ApiError as error:

@@ -1,16 +1,19 @@
 """Certificates on a cluster: shared by replicas, renewed in time, never trusted too late."""
 
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 
-from diskyard.api.meta import CONFIG_MAP, SECRET, VALIDATING_WEBHOOKS
+from diskyard.api import meta
+from diskyard.api.meta import API_SERVICE, CONFIG_MAP, CRD, SECRET, VALIDATING_WEBHOOKS, Key, Kind, Obj
 from diskyard.kube import certificates
-from diskyard.kube.certificates import Place, Served, publish, rotate, trusting
+from diskyard.kube.certificates import Certificates, Place, Served, publish, rotate, trusting
 from diskyard.web import issue
 from standalone.store.objects import Objects
+from tests.builders import eventually, some
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -94,6 +97,28 @@ def test_every_webhook_of_a_configuration_is_told_what_to_trust() -> None:
 
 def test_an_api_service_is_told_what_to_trust() -> None:
     assert trusting({"spec": {"group": "g"}}, "YQ==") == {"spec": {"group": "g", "caBundle": "YQ=="}}
+
+
+def test_what_is_made_anew_is_told_at_once_whom_to_trust(store: Objects) -> None:
+    name = "v1.tests.example"
+    store.create(CRD, definition(API_SERVICE))
+    with closing(Certificates(store, PLACE, HOSTS, [(API_SERVICE, name)], every=3600)) as kept:
+        kept.start()
+        for _ in range(2):
+            store.create(API_SERVICE, some(API_SERVICE, name, spec={"group": "tests.example"}))
+
+            eventually(lambda: meta.spec(store.get(API_SERVICE, Key(name))).get("caBundle"), 60)
+
+            store.delete(API_SERVICE, Key(name))
+
+
+def definition(kind: Kind) -> Obj:
+    """For a store that does not have that kind by itself."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": kind.kind, "plural": kind.plural}
+    spec = {"group": kind.group, "scope": "Cluster", "names": names, "versions": [version]}
+    return some(CRD, f"{kind.plural}.{kind.group}", spec=spec)
 
 
 def test_a_configuration_that_is_not_there_is_left_alone(store: Objects) -> None:
