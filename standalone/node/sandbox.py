@@ -100,7 +100,7 @@ def options(sandbox: Sandbox, machine: Host) -> list[str]:
         (*machine.installation.binds, *_system(), *sandbox.binds),
         key=lambda bind: PurePosixPath(bind.target).parts,
     )
-    _check(binds)
+    _check(binds, machine.installation)
     return [
         *_namespaces(sandbox, machine),
         *("--perms", "0755", "--tmpfs", "/", "--proc", "/proc", "--dev", "/dev"),
@@ -132,14 +132,15 @@ def environment(machine: Host) -> dict[str, str]:
     }
 
 
-def _check(binds: Iterable[Bind]) -> None:
+def _check(binds: Iterable[Bind], ours: Installation) -> None:
     """Nothing of ours comes to lie inside a volume: bubblewrap would follow links there, as root, out of it."""
     volumes = [bind for bind in binds if bind.volume]
     for bind in binds:
         for volume in volumes:
             if not bind.volume and PurePosixPath(bind.target).is_relative_to(volume.target):
+                elsewhere = f": install Diskyard outside of {volume.target}" if bind in ours.binds else ""
                 raise Refused(
-                    f"a volume cannot be mounted at {volume.target}: the container needs {bind.target}"
+                    f"a volume cannot be mounted at {volume.target}: the container needs {bind.target}{elsewhere}"
                 )
 
 

@@ -1,6 +1,7 @@
 """What a pod mounts: each in its place, none inside another's walls, devices only on request."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def test_a_link_left_in_a_volume_leads_no_mount_out_of_it(yard: Yard) -> None:
     [
         ("/dev", "a volume cannot be mounted at /dev: the container needs /dev/termination-log"),
         ("/etc", "a volume cannot be mounted at /etc: the container needs /etc/"),
+        (str(Path(sys.prefix).parent), f": install Diskyard outside of {Path(sys.prefix).parent}"),
         ("/../oldroot/tmp", "expected an absolute path without '..'"),
         ("/", "is no place to mount at"),
     ],
