@@ -20,6 +20,7 @@ from diskyard.api.meta import (
     Kind,
     Obj,
 )
+from diskyard.errors import NotFound
 
 T = TypeVar("T")
 
@@ -27,14 +28,15 @@ T = TypeVar("T")
 def eventually(check: Callable[[], T], seconds: float = 60) -> T:
     """What `check` returns as soon as that is true; fails with its last answer after the deadline.
 
-    A check may use `assert` itself: its last AssertionError is then the failure.
+    A check may use `assert` itself, or ask for an object that nobody has made yet: its last such error is
+    then the failure.
     """
     deadline = time.monotonic() + seconds
     while True:
         late = time.monotonic() > deadline
         try:
             found = check()
-        except AssertionError:
+        except (AssertionError, NotFound):
             if late:
                 raise
         else:
