@@ -137,14 +137,14 @@ def _ours(obj: Obj, target: Claim) -> bool:
     found = target.populator
     if found is None or found.group != CLONE_SOURCE.group or found.kind != CLONE_SOURCE.kind:
         return False
-    return not target.bound or clone.FINALIZER in _finalizers(obj)
+    return not target.bound or clone.FINALIZER in meta.finalizers(obj)
 
 
 def _leaving(world: World) -> Plan | None:
     """The claim is to go: so is all that was made for it."""
     if not world.claim.deleting:
         return None
-    if clone.FINALIZER not in _finalizers(world.obj):
+    if clone.FINALIZER not in meta.finalizers(world.obj):
         return NOTHING
     return Plan(_cleared(world))
 
@@ -164,7 +164,7 @@ def _unready(world: World) -> Plan | None:
     chosen, held = world.strategy, world.claim.annotations
     type_ = {clone.TYPE: chosen.strategy, clone.FALLBACK: chosen.message or None, clone.PHASE: "Pending"}
     cleared = dict.fromkeys((cdi.BOUND_CONDITION, cdi.BOUND_REASON, cdi.BOUND_MESSAGE, clone.ERROR))
-    kept = _finalizers(world.obj)
+    kept = meta.finalizers(world.obj)
     if clone.FINALIZER in kept:
         return None
     change = {
@@ -231,7 +231,7 @@ def _temporary(world: World) -> tuple[tuple[Kind, Obj | None], ...]:
 
 
 def _unfinalised(world: World) -> Merge:
-    kept = [name for name in _finalizers(world.obj) if name != clone.FINALIZER]
+    kept = [name for name in meta.finalizers(world.obj) if name != clone.FINALIZER]
     change = {"resourceVersion": meta.meta(world.obj).get("resourceVersion"), "finalizers": kept}
     done = {clone.PHASE: "Succeeded", cdi.PRIME: None, **running("false", "Completed", "Clone Complete")}
     more = {} if world.claim.deleting else {"annotations": done}
@@ -247,10 +247,6 @@ def _labels(world: World) -> tuple[Action, ...]:
     }
     ours = {key: text for key, text in found.items() if not key.startswith(cdi.P)}
     return (Merge(CLAIM, world.claim.key, {"metadata": {"labels": ours}}),) if ours else ()
-
-
-def _finalizers(obj: Obj) -> list[str]:
-    return list(meta.meta(obj).get("finalizers") or ())
 
 
 def _owner(obj: Obj) -> Iterable[Key]:

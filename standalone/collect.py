@@ -150,7 +150,7 @@ def _ending(
     kind: Kind, obj: Obj, members: Sequence[Member], dependents: Sequence[Member]
 ) -> Iterator[Action]:
     """What an object that was asked to go still waits for."""
-    finalizers = meta.meta(obj).get("finalizers") or []
+    finalizers = meta.finalizers(obj)
     if kubernetes.CRD_FINALIZER in finalizers and kind == CRD:
         inside = [one for one in members if one[0].resource == meta.name(obj)]
         yield from _emptied(inside) if inside else _freed(kind, obj, kubernetes.CRD_FINALIZER)

@@ -35,7 +35,7 @@ class Tell:
 def told(namespace: Obj, inside: Sequence[tuple[Kind, Obj]], now: datetime) -> Tell | None:
     """What there is to say of a namespace with that content; None: it has been said."""
     resources = Counter((kind.plural, kind.group) for kind, _ in inside)
-    finalizers = Counter(name for _, obj in inside for name in meta.meta(obj).get("finalizers") or ())
+    finalizers = Counter(name for _, obj in inside for name in meta.finalizers(obj))
     left = ", ".join(
         f"{plural}.{group} has {n} resource instances" for (plural, group), n in sorted(resources.items())
     )

@@ -265,6 +265,11 @@ def owner_reference(kind: Kind, owner: Obj) -> dict[str, Any]:
     }
 
 
+def finalizers(obj: Obj) -> list[str]:
+    """What is still to be done before the object may go, as it stands."""
+    return list(meta(obj).get("finalizers") or ())
+
+
 def condition(obj: Obj, type_: str) -> dict[str, Any] | None:
     """The condition of that type, as it stands."""
     return next((c for c in status(obj).get("conditions") or () if c.get("type") == type_), None)

@@ -125,7 +125,7 @@ def _deleting(world: World) -> Plan | None:
     claim = world.claim
     if not meta.deleting(claim):
         return None
-    held: list[str] = meta.meta(claim).get("finalizers") or []
+    held = meta.finalizers(claim)
     if world.used or cdi.CLAIM_PROTECTION not in held:
         return NOTHING
     kept = [name for name in held if name != cdi.CLAIM_PROTECTION]

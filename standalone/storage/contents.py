@@ -145,7 +145,7 @@ def _deleting(world: World) -> Plan | None:
     """It goes when its VolumeSnapshot goes, and with it what it stands for, where its policy says so."""
     if not meta.deleting(world.content):
         return None
-    held = _held(world)
+    held = meta.finalizers(world.content)
     if names.CONTENT_PROTECTION not in held:
         return NOTHING
     if world.snapshot is not None and not meta.deleting(world.snapshot):
@@ -159,7 +159,7 @@ def _deleting(world: World) -> Plan | None:
 
 
 def _protected(world: World) -> Plan | None:
-    held = _held(world)
+    held = meta.finalizers(world.content)
     if names.CONTENT_PROTECTION in held:
         return None
     return Plan((finalized(SNAPSHOT_CONTENT, world.content, [*held, names.CONTENT_PROTECTION]),))
@@ -224,10 +224,6 @@ def _begun(world: World) -> Plan | None:
 
 
 RULES: Final = (_of_others, _deleting, _protected, _unnamed, _taken, _lost, _hindered, _begun)
-
-
-def _held(world: World) -> list[str]:
-    return list(meta.meta(world.content).get("finalizers") or ())
 
 
 def _status(world: World, said: Obj) -> Merge:

@@ -116,7 +116,7 @@ def _deleting(world: World) -> Plan | None:
     """It goes when no claim is being made from it, and, where its class says so, its content first."""
     if not meta.deleting(world.snapshot):
         return None
-    held = _held(world)
+    held = meta.finalizers(world.snapshot)
     if not set(_FINALIZERS) & set(held):
         return NOTHING
     if world.restoring:
@@ -134,7 +134,7 @@ def _deleting(world: World) -> Plan | None:
 
 
 def _protected(world: World) -> Plan | None:
-    held = _held(world)
+    held = meta.finalizers(world.snapshot)
     missing = [name for name in _FINALIZERS if name not in held]
     return Plan((finalized(SNAPSHOT, world.snapshot, [*held, *missing]),)) if missing else None
 
@@ -223,10 +223,6 @@ RULES: Final = (_of_others, _deleting, _protected, _given, _classless, _made, _r
 
 def _goes_too(content: Obj) -> bool:
     return meta.spec(content).get("deletionPolicy") == "Delete"
-
-
-def _held(world: World) -> list[str]:
-    return list(meta.meta(world.snapshot).get("finalizers") or ())
 
 
 def _status(world: World, said: Obj) -> Merge:

@@ -10,7 +10,7 @@ from diskyard.api import meta
 from diskyard.api.meta import CLAIM, VOLUME, Key, Kind, Obj
 from diskyard.api.names import derived, kubernetes
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import NOTHING, Delete, Merge, Plan, Tell, find
+from diskyard.kube.reconcile import NOTHING, Delete, Merge, Plan, Tell, finalized, find
 from standalone.colleagues import ALL, Duties
 from standalone.storage import volume
 from standalone.storage.action import Remove, Room
@@ -103,7 +103,7 @@ def _deleting(world: World) -> Plan | None:
     """Nobody uses it: the object may go. What lies in a volume that was retained stays."""
     if not meta.deleting(world.volume):
         return None
-    if kubernetes.VOLUME_PROTECTION not in (meta.meta(world.volume).get("finalizers") or ()):
+    if kubernetes.VOLUME_PROTECTION not in meta.finalizers(world.volume):
         return NOTHING
     change = {"metadata": {"uid": meta.uid(world.volume), **_unprotected(world)}}
     return Plan((Merge(VOLUME, world.key, change),))
@@ -112,13 +112,9 @@ def _deleting(world: World) -> Plan | None:
 def _available(world: World) -> Plan | None:
     if world.taken or not world.alone:
         return NOTHING
-    kept: list[str] = meta.meta(world.volume).get("finalizers") or []
+    kept = meta.finalizers(world.volume)
     if kubernetes.VOLUME_PROTECTION not in kept:
-        said = {
-            "resourceVersion": meta.meta(world.volume).get("resourceVersion"),
-            "finalizers": [*kept, kubernetes.VOLUME_PROTECTION],
-        }
-        return Plan((Merge(VOLUME, world.key, {"metadata": said}),))
+        return Plan((finalized(VOLUME, world.volume, [*kept, kubernetes.VOLUME_PROTECTION]),))
     return _said(world, "Available")
 
 
@@ -133,7 +129,7 @@ def _said(world: World, phase: str) -> Plan:
 
 
 def _unprotected(world: World) -> dict[str, list[str]]:
-    held = meta.meta(world.volume).get("finalizers") or ()
+    held = meta.finalizers(world.volume)
     return {"finalizers": [name for name in held if name != kubernetes.VOLUME_PROTECTION]}
 
 

@@ -57,7 +57,7 @@ def begun(kind: Kind, obj: Obj) -> Obj:
         obj["spec"] = admitted.service(meta.spec(obj))
         obj["status"] = {"loadBalancer": {}}
     if kind == CLAIM:
-        finalizers = meta.meta(obj).get("finalizers") or []
+        finalizers = meta.finalizers(obj)
         obj["metadata"]["finalizers"] = [*(f for f in finalizers if f != CLAIM_PROTECTION), CLAIM_PROTECTION]
     if kind == CRD:
         obj["metadata"]["finalizers"] = [kubernetes.CRD_FINALIZER]

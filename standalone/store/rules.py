@@ -118,7 +118,7 @@ def _owners(owners: Any) -> Iterator[Cause]:
 
 def _finalizers(kind: Kind, obj: Obj, old: Obj | None) -> Iterator[Cause]:
     field = "metadata.finalizers"
-    finalizers = meta.meta(obj).get("finalizers") or []
+    finalizers = meta.finalizers(obj)
     if not isinstance(finalizers, list) or not all(isinstance(name, str) for name in finalizers):
         yield Cause("Invalid value: must be a list of names", field)
         return
@@ -128,7 +128,7 @@ def _finalizers(kind: Kind, obj: Obj, old: Obj | None) -> Iterator[Cause]:
             told = "name is neither a standard finalizer name nor is it fully qualified"
             yield Cause(f'Invalid value: "{name}": {told}', f"{field}[{index}]")
     if old is not None and meta.deleting(old):
-        added = sorted(set(finalizers) - set(meta.meta(old).get("finalizers") or []))
+        added = sorted(set(finalizers) - set(meta.finalizers(old)))
         if added:
             quoted = ", ".join(f'"{name}"' for name in added)
             yield Cause(

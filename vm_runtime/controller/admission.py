@@ -18,7 +18,7 @@ from diskyard.kube.reconcile import Merge
 
 def admitted(obj: Obj) -> bool:
     """Whether an instance has what is filled in when it is made."""
-    return kubevirt.INSTANCE_FINALIZER in (meta.meta(obj).get("finalizers") or ())
+    return kubevirt.INSTANCE_FINALIZER in meta.finalizers(obj)
 
 
 def admit(obj: Obj, settings: Settings) -> Merge:

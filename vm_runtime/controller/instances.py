@@ -34,6 +34,7 @@ from diskyard.kube.reconcile import (
     Plan,
     Tell,
     everything,
+    finalized,
     find,
     owners,
 )
@@ -228,9 +229,8 @@ def _retired(pod: Obj | None) -> list[Action]:
 
 
 def _released(obj: Obj) -> Merge:
-    others = [name for name in meta.meta(obj).get("finalizers") or [] if name != kubevirt.INSTANCE_FINALIZER]
-    version = meta.meta(obj).get("resourceVersion")
-    return Merge(INSTANCE, meta.key(obj), {"metadata": {"finalizers": others, "resourceVersion": version}})
+    others = [name for name in meta.finalizers(obj) if name != kubevirt.INSTANCE_FINALIZER]
+    return finalized(INSTANCE, obj, others)
 
 
 def _others(client: Client, instance: Instance) -> list[Obj]:

@@ -16,7 +16,18 @@ from diskyard.api.meta import CLAIM, CONFIG_MAP, DATA_VOLUME, INSTANCE, KUBEVIRT
 from diskyard.api.names import cdi, kubevirt
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.interest import Interest
-from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, everything, find, same_name
+from diskyard.kube.reconcile import (
+    Action,
+    Create,
+    Delete,
+    Merge,
+    Plan,
+    Tell,
+    everything,
+    finalized,
+    find,
+    same_name,
+)
 from vm_runtime.controller import hotplug, phases, strategy
 from vm_runtime.controller.admission import machine_refusal
 from vm_runtime.controller.configuration import of_settings, settings_of
@@ -89,7 +100,7 @@ class Machines:
         state = strategy.settled(state, world.now)
         if world.machine.deleting:
             return Plan((*_reported(world, state), *_farewell(world)))
-        if kubevirt.MACHINE_FINALIZER not in (meta.meta(world.obj).get("finalizers") or []):
+        if kubevirt.MACHINE_FINALIZER not in meta.finalizers(world.obj):
             return Plan((_finalizers(world.obj, add=True),))
         volumes = [
             Create(DATA_VOLUME, data_volume(world.obj, template))
@@ -189,7 +200,7 @@ def _stop(world: World) -> list[Action]:
 
 def _farewell(world: World) -> list[Action]:
     """A machine goes after its instance, unless that is to be left."""
-    finalizers = meta.meta(world.obj).get("finalizers") or []
+    finalizers = meta.finalizers(world.obj)
     if world.instance is not None and ORPHAN not in finalizers:
         return _stop(world)
     return [_finalizers(world.obj, add=False)] if kubevirt.MACHINE_FINALIZER in finalizers else []
@@ -245,10 +256,9 @@ def _conditions(world: World) -> list[Obj]:
 
 
 def _finalizers(obj: Obj, *, add: bool) -> Merge:
-    others = [name for name in meta.meta(obj).get("finalizers") or [] if name != kubevirt.MACHINE_FINALIZER]
+    others = [name for name in meta.finalizers(obj) if name != kubevirt.MACHINE_FINALIZER]
     wanted = [*others, kubevirt.MACHINE_FINALIZER] if add else others
-    version = meta.meta(obj).get("resourceVersion")
-    return Merge(MACHINE, meta.key(obj), {"metadata": {"finalizers": wanted, "resourceVersion": version}})
+    return finalized(MACHINE, obj, wanted)
 
 
 def _volumes(machine: Machine) -> list[str]:
