@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import disks
+from cli.pointing import moved
 from cli.reach import client_of, reaching
+from datavolume_controller.datasources import Named
 from diskyard.api import meta
-from diskyard.api.cron import standing_for
-from diskyard.api.meta import DATA_SOURCE, SNAPSHOT, Key, Obj
+from diskyard.api.meta import DATA_SOURCE, DATA_VOLUME, SNAPSHOT, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.errors import InvalidRequest
 from diskyard.kube.reconcile import find
@@ -50,13 +51,17 @@ def captured(client: "HttpClient", key: Key, name: str | None, image: str, say: 
     if guest is None:
         source = {"source": {"pvc": {"namespace": key.namespace, "name": chosen.claim}}}
         disks.made(client, disks.copy_of(made, source, key.namespace), say)
-        spec, how = standing_for(Key(made, key.namespace)), f"claim {made}, a copy: the guest is stopped"
+        now, how = Named("pvc", Key(made, key.namespace)), f"claim {made}, a copy: the guest is stopped"
     else:
         with _at_rest(client, guest) as rest:
             disks.snapped(client, _snapshot(made, chosen.claim, key.namespace))
-        spec, how = standing_for(Key(made, key.namespace), "snapshot"), f"snapshot {made}: {rest}"
-    _point(client, target, spec)
+        now, how = Named("snapshot", Key(made, key.namespace)), f"snapshot {made}: {rest}"
+    before = _pointed(client, target, now, f"disk {chosen.volume} of {key.name}")
     say(f"datasource {image} stands for disk {chosen.volume} of {key.name} ({how})")
+    if before is not None:
+        say(
+            f"{before.entry} {before.key}, which it stood for before, is kept.{_ways(client, target, before)}"
+        )
 
 
 def _check(held: Obj | None, target: Key) -> None:
@@ -100,11 +105,21 @@ def _snapshot(name: str, claim: str, namespace: str) -> Obj:
     }
 
 
-def _point(client: "HttpClient", target: Key, spec: Obj) -> None:
-    if find(client, DATA_SOURCE, target) is not None:
-        client.patch(DATA_SOURCE, target, {"spec": spec})
-        return
-    source = {entry: said for entry, said in spec["source"].items() if said}
-    metadata = {"name": target.name, "namespace": target.namespace}
-    obj = {"apiVersion": DATA_SOURCE.api_version, "kind": DATA_SOURCE.kind, "metadata": metadata}
-    client.create(DATA_SOURCE, {**obj, "spec": {"source": source}})
+def _pointed(client: "HttpClient", target: Key, now: Named, what: str) -> Named | None:
+    """Have the DataSource stand for the new image; what it stood for before."""
+    held = find(client, DATA_SOURCE, target)
+    if held is None:
+        metadata = {"name": target.name, "namespace": target.namespace}
+        obj = {"apiVersion": DATA_SOURCE.api_version, "kind": DATA_SOURCE.kind, "metadata": metadata}
+        client.create(DATA_SOURCE, {**obj, "spec": {"source": now.wire}})
+        return None
+    return moved(client, held, now, what)
+
+
+def _ways(client: "HttpClient", target: Key, before: Named) -> str:
+    """How to go back to an image, and how to be rid of it; a DataVolume would make its claim anew."""
+    back = f" Back to it: diskyard rollback {target.name}"
+    if before.key.namespace != target.namespace or before.entry == "dataSource":
+        return back
+    made = "dv" if find(client, DATA_VOLUME, before.key) else "pvc"
+    return f"{back}; without it: diskyard delete {'vs' if before.entry == 'snapshot' else made} {before.key.name}"

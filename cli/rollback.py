@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from cli.pointing import gone_back
 from cli.reach import client_of, reaching
 from diskyard.api import meta
 from diskyard.api.boottest import Verdict
@@ -30,6 +31,10 @@ def rollback_command(
         raise click.UsageError("--to and --release: give one of them")
     client, key = client_of(kubeconfig), Key(name, namespace)
     obj = client.get(DATA_SOURCE, key)
+    if not (image or release or meta.labels(obj).get(cdi.CRON_LABEL)):
+        before = gone_back(client, obj)
+        click.echo(f"datasource {name} stands for {before.entry} {before.key.name} again")
+        return
     if release:
         client.patch(DATA_SOURCE, key, {"metadata": {"annotations": {cdi.HELD: None}}})
         click.echo(f"datasource {name} follows the newest image again")

@@ -37,9 +37,16 @@ def progressing(world: World) -> Condition:
     if world.phase == Phase.IMPORTING:
         return Condition(PROGRESSING, "True", "ImportProgressing", "Import is progressing")
     phase = world.phase or Phase.PENDING
-    why = str((meta.condition(world.dv or {}, "Running") or {}).get("message") or "")
-    message = f"Import DataVolume phase {phase}" + (f": {why}" if world.failing and why else "")
-    return Condition(PROGRESSING, "False", phase, message)
+    why = _hindrance(world)
+    return Condition(PROGRESSING, "False", phase, f"Import DataVolume phase {phase}{f': {why}' if why else ''}")
+
+
+def _hindrance(world: World) -> str:
+    """Why an import fails, or its claim gets no volume."""
+    bound = meta.condition(world.dv or {}, "Bound") or {}
+    unbound = bound.get("status") == "False" and bound.get("reason") not in ("", Phase.PENDING, None)
+    said = meta.condition(world.dv or {}, "Running") if world.failing else bound if unbound else None
+    return str((said or {}).get("message") or "")
 
 
 def up_to_date(world: World) -> Condition:

@@ -2,13 +2,16 @@
 
 import pytest
 
+from cli.pointing import gone_back, moved
 from cli.rollback import image_before, kept
+from datavolume_controller.datasources import Named
 from diskyard.api import meta
 from diskyard.api.boottest import Verdict
 from diskyard.api.cron import standing_for
-from diskyard.api.meta import CLAIM, DATA_SOURCE, Key, Obj
+from diskyard.api.meta import CLAIM, DATA_SOURCE, EVENT, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.errors import InvalidRequest
+from diskyard.kube.client import Selection
 from standalone.store.objects import Objects
 from tests import builders
 
@@ -56,3 +59,40 @@ def test_neither_a_guests_disk_nor_half_an_image_nor_one_that_does_not_boot_is_g
 def test_a_data_source_without_a_cron_has_no_images(store: Objects) -> None:
     with pytest.raises(InvalidRequest, match="kept current by no DataImportCron"):
         kept(store, builders.some(DATA_SOURCE, "mine", spec={}))
+
+
+def a_captured_one(store: Objects) -> Obj:
+    """A DataSource that `capture` has moved from the claim `first` to the snapshot `second`."""
+    store.create(CLAIM, builders.claim("first"))
+    made = store.create(
+        DATA_SOURCE, builders.some(DATA_SOURCE, "mine", spec={"source": named_by("pvc", "first")})
+    )
+    moved(store, made, Named("snapshot", Key("second", "default")), "disk root of builder")
+    return store.get(DATA_SOURCE, Key("mine", "default"))
+
+
+def named_by(entry: str, name: str) -> Obj:
+    return {entry: {"namespace": "default", "name": name}}
+
+
+def test_a_move_is_told_with_where_from_and_where_to(store: Objects) -> None:
+    obj = a_captured_one(store)
+
+    assert meta.spec(obj)["source"] == named_by("snapshot", "second")
+    (told,) = store.list(EVENT, Selection("default")).items
+    assert told["message"] == "from pvc default/first to snapshot default/second (disk root of builder)"
+
+
+def test_what_was_captured_before_is_gone_back_to_as_long_as_it_is_there(store: Objects) -> None:
+    obj = a_captured_one(store)
+    assert gone_back(store, obj) == Named("pvc", Key("first", "default"))
+
+    obj = store.get(DATA_SOURCE, Key("mine", "default"))
+    assert meta.spec(obj)["source"] == named_by("pvc", "first")
+    with pytest.raises(InvalidRequest, match="stood for snapshot default/second before, which is not there"):
+        gone_back(store, obj)
+
+
+def test_what_was_never_moved_has_nothing_to_go_back_to(store: Objects) -> None:
+    with pytest.raises(InvalidRequest, match="no `diskyard capture` has moved it"):
+        gone_back(store, builders.some(DATA_SOURCE, "mine", spec={}))

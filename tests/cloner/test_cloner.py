@@ -105,6 +105,44 @@ def test_files_are_copied_as_they_are(copying: Copying) -> None:
     ]
 
 
+def test_a_source_that_shrinks_under_its_copy_becomes_no_disk_and_is_named(copying: Copying) -> None:
+    source, target = volume(copying.folder / "source"), volume(copying.folder / "target")
+    disk = noise(source, 96 * MIB)
+    copying.cloner(volume=source)
+    copying.wire.at = 32 * MIB
+    copying.wire.trap = lambda: os.truncate(disk, MIB)
+
+    importer = copying.importer(volume=target)
+    _, said = importer.communicate(timeout=120)
+
+    assert importer.returncode != 0, said
+    told = (copying.folder / "end").read_text()
+    assert f"{disk} ends at" in told or "was written to while it was read" in told, told
+    assert not (target / "disk.img").exists()
+
+
+@pytest.mark.parametrize("end", ["cloner", "importer"])
+def test_files_whose_copy_is_killed_begin_again(copying: Copying, end: str) -> None:
+    source, target = volume(copying.folder / "source"), volume(copying.folder / "target")
+    noise(source, 24 * MIB)
+    (source / "words").write_text("words")
+    first = copying.cloner(volume=source)
+    copying.wire.at = 12 * MIB
+    copying.wire.trap = lambda: kill(first if end == "cloner" else copying.processes[-1])
+    importer = copying.importer("archive", volume=target)
+    importer.communicate(timeout=120)
+    assert importer.returncode != 0
+
+    if end == "cloner":
+        copying.cloner(volume=source)
+    copying.copied("archive", volume=target)
+
+    assert (target / "words").read_text() == "words"
+    same = (target / "disk.img").read_bytes() == (source / "disk.img").read_bytes()
+    assert same
+    assert images.left_behind(target) == ["disk.img", "words"]
+
+
 def test_nobody_is_answered_without_the_keys_of_this_copy(copying: Copying) -> None:
     noise(volume(copying.folder / "source"), MIB)
     copying.cloner(volume=copying.folder / "source")

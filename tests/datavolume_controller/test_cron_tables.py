@@ -37,6 +37,12 @@ def importing(phase: str, message: str = "", reason: str = "") -> Obj:
     return some(DATA_VOLUME, name(1), status={"phase": phase, "conditions": conditions})
 
 
+def unbound(reason: str, message: str) -> Obj:
+    """Its claim waits for a volume."""
+    conditions = [{"type": "Bound", "status": "False", "reason": reason, "message": message}]
+    return some(DATA_VOLUME, name(1), status={"phase": "Pending", "conditions": conditions})
+
+
 def an_image(number: int, used: int = 0, **said: str) -> Obj:
     text = {cdi.DIGEST: digest(number), cdi.LAST_USE_TIME: f"2026-01-{used or number:02}T00:00:00Z", **said}
     return {**builders.stored(builders.claim(name(number)), annotations=text), "status": {"phase": "Bound"}}
@@ -58,6 +64,14 @@ PROGRESSING = {
     "it waits for a volume": (
         a_world(1, 1, dv=importing("PendingPopulation")),
         ("False", "PendingPopulation", "Import DataVolume phase PendingPopulation"),
+    ),
+    "its claim is bound in a moment": (
+        a_world(1, 1, dv=unbound("Pending", "PVC debian Pending")),
+        ("False", "Pending", "Import DataVolume phase Pending"),
+    ),
+    "its storage is full": (
+        a_world(1, 1, dv=unbound("ProvisioningFailed", "20Mi are not promised")),
+        ("False", "Pending", "Import DataVolume phase Pending: 20Mi are not promised"),
     ),
     "its pod is to come": (
         a_world(1, 1, dv=importing("ImportScheduled")),

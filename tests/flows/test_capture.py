@@ -16,6 +16,7 @@ from diskyard.errors import InvalidRequest, NotFound
 from diskyard.kube.http import HttpClient, connect
 from tests.flows.test_guests import diskyard
 from tests.flows.yard import Yard, data_volume, machine
+from tests.guest import GREETING
 
 BUILDER = Key("builder", "default")
 VOLUME = str(machine("builder", "builder")["spec"]["template"]["spec"]["volumes"][0]["name"])
@@ -77,6 +78,12 @@ def test_a_stopped_machines_disk_is_captured_and_put_into_its_place_again(
     image = str(source(server, "prepared")["pvc"]["name"])
     assert mark(builder.volume(image) / "disk.img") == b"prepared"
 
+    further = data_volume("further", {}, "1Gi", sourceRef={"kind": "DataSource", "name": "prepared"})
+    del further["spec"]["source"]
+    builder.create(further)
+    builder.wait("datavolumes", "further", "Succeeded")
+    assert mark(builder.volume("further") / "disk.img") == b"prepared"
+
     marked(builder.volume("builder") / "disk.img", b"worn out")
     said: list[str] = []
     replaced(server, BUILDER, VOLUME, "prepared", said.append)
@@ -90,18 +97,28 @@ def test_a_stopped_machines_disk_is_captured_and_put_into_its_place_again(
 def test_a_running_machine_keeps_its_disk_and_its_image_is_a_snapshot(
     builder: Yard, server: HttpClient
 ) -> None:
+    """It runs from the prepared disk that was put into its place."""
     server.patch(MACHINE, BUILDER, {"spec": {"runStrategy": "Always"}})
     becomes(builder, "Running")
+    builder.console_says("builder", GREETING.decode())
     before, said = used(server), list[str]()
 
     with pytest.raises(InvalidRequest, match="machine builder runs"):
         replaced(server, BUILDER, VOLUME, before, said.append)
     assert used(server) == before
-    captured(server, BUILDER, None, "live", said.append)
+    copy = str(source(server, "prepared")["pvc"]["name"])
+    captured(server, BUILDER, None, "prepared", said.append)
 
-    assert "no guest agent answers (AgentConnected): it was paused meanwhile" in said[-1]
-    taken = str(source(server, "live")["snapshot"]["name"])
+    assert "no guest agent answers (AgentConnected): it was paused meanwhile" in said[-2]
+    assert (
+        f"pvc default/{copy}, which it stood for before, is kept. Back to it: diskyard rollback prepared; "
+        f"without it: diskyard delete dv {copy}"
+    ) == said[-1]
+    taken = str(source(server, "prepared")["snapshot"]["name"])
     assert ready(server.get(SNAPSHOT, Key(taken, "default")))
+    back = diskyard(builder, "rollback", "prepared")
+    assert (back.returncode, back.stdout) == (0, f"datasource prepared stands for pvc {copy} again\n")
+    assert source(server, "prepared") == {"pvc": {"namespace": "default", "name": copy}}
     becomes(builder, "Running")
     server.patch(MACHINE, BUILDER, {"spec": {"runStrategy": "Halted"}})
 

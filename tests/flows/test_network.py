@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from cli.capture import captured
+from diskyard.api.meta import Key
 from diskyard.errors import BadRequest, ServerError
 from diskyard.kube.http import connect
 from tests.builders import eventually
@@ -182,6 +184,21 @@ def test_the_agent_says_what_runs_and_freezes_its_file_systems(networked: Yard) 
         client.order(f"{one}/{verb}", {"unfreezeTimeout": "1m0s"})
     assert json.loads(client.text(f"{one}/userlist"))["items"] == []
     assert json.loads(client.text(f"{one}/filesystemlist"))["kind"] == "VirtualMachineInstanceFileSystemList"
+    client.close()
+
+
+def test_the_image_of_a_running_guest_is_taken_while_its_agent_holds_its_file_systems(
+    networked: Yard,
+) -> None:
+    networked.until("virtualmachineinstances", "one", is_well, 180)
+    client, said = connect(networked.kubeconfig), list[str]()
+
+    captured(client, Key("one", "default"), None, "frozen", said.append)
+
+    assert said[-1].endswith(": its agent froze the file systems meanwhile)")
+    assert "snapshot" in networked.get("datasources", "frozen")["spec"]["source"]
+    for verb in ("freeze", "unfreeze"):  # refused where it was frozen still
+        client.order(f"{DOORS}/virtualmachineinstances/one/{verb}", {"unfreezeTimeout": "1m0s"})
     client.close()
 
 

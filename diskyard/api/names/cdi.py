@@ -114,6 +114,8 @@ DIGEST: Final = "diskyard.io/digest"
 """Ours, on images and DataSources: the version of the source."""
 HELD: Final = "diskyard.io/held"
 """Ours, on DataSources: it stays where it is, whatever is imported."""
+BEFORE: Final = "diskyard.io/before"
+"""Ours, on DataSources that stand for a captured disk: what they stood for before, `ENTRY NAMESPACE/NAME`."""
 
 BOOT_SAYS: Final = "diskyard.io/boot-says"
 """Ours, on DataImportCrons, as the next two: words that a guest of a new image prints on its serial console ..."""
