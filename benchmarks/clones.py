@@ -1,6 +1,6 @@
 """Clones of a disk of 10 GiB with 1 GiB of data, beside what copies it otherwise.
 
-    .venv/bin/python benchmarks/clones.py [--gib 10] [--mib 1024] [--rounds 3] [--only place,network]
+    .venv/bin/python benchmarks/clones.py [--gib 10] [--mib 1024] [--rounds 3] [--only place,network] [--in FOLDER]
 
 `place`: on one file system, as a yard copies (by reflink where there is one), against `cp --sparse=always`: at most 1.1
 of its time. `network`: between two processes by mutual TLS, against `qemu-img convert` over NBD, and against a model of
@@ -41,12 +41,14 @@ GOALS = {
 }
 
 
-def main(gib: int, mib: int, rounds: int, only: list[str]) -> None:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as made:
+def main(size: tuple[int, int], rounds: int, only: list[str], place: Path) -> None:
+    """`size`: of the disk in GiB, and its data in MiB."""
+    for each in (CACHE, place):
+        each.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as made:
         folder = Path(made)
         source = folder / "source"
-        disk(source, gib, mib)
+        disk(source, *size)
         keys(folder / "keys")
         program = built(CACHE)
         if "place" in only:
@@ -70,15 +72,19 @@ def compare(
             target = folder / "target"
             target.mkdir()
             os.sync()
-            begun = time.monotonic()
+            begun, worked = time.monotonic(), sum(os.times()[:4])
             way(folder / "source", target)
             taken[name].append(time.monotonic() - begun)
+            worked = sum(os.times()[:4]) - worked
             found = next(target.rglob("disk.img"))
             if number == 0:
                 disks = [folder / "source" / "disk.img", found]
                 subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", *disks], check=True)
             used = found.stat().st_blocks * 512 / MIB
-            print(f"  {name}: {taken[name][-1]:.2f} s, {used:.0f} MiB on disk", flush=True)
+            print(
+                f"  {name}: {taken[name][-1]:.2f} s, {worked:.1f} of processors, {used:.0f} MiB on disk",
+                flush=True,
+            )
             shutil.rmtree(target)
     for name in list(ways)[1:]:
         pairs = zip(taken["ours"], taken[name], strict=True)
@@ -217,5 +223,8 @@ if __name__ == "__main__":
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="place,network")
+    parser.add_argument(
+        "--in", dest="folder", type=Path, default=CACHE, help="a folder of the file system in question"
+    )
     asked = parser.parse_args()
-    main(asked.gib, asked.mib, asked.rounds, asked.only.split(","))
+    main((asked.gib, asked.mib), asked.rounds, asked.only.split(","), asked.folder)
