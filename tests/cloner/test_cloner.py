@@ -75,6 +75,22 @@ def test_an_importer_that_is_killed_goes_on_where_it_was(copying: Copying) -> No
     assert images.left_behind(target) == ["disk.img"]
 
 
+def test_a_device_whose_importer_is_killed_is_gone_on_with(copying: Copying) -> None:
+    disk = noise(volume(copying.folder / "source"), 80 * MIB)
+    copying.cloner(volume=disk.parent)
+    with loop(copying.folder / "two", 80 * MIB) as target:
+        copying.wire.at = 72 * MIB
+        copying.wire.trap = lambda: kill(copying.processes[-1])
+        assert copying.importer(device=target).wait(120) == -9
+
+        message = copying.copied(device=target)
+
+        same = target.read_bytes() == disk.read_bytes()
+    assert same
+    assert copying.wire.received <= 80 * MIB + COST + 8 * MIB
+    assert message.bytes_fetched < 80 * MIB
+
+
 def test_a_cloner_that_is_killed_is_asked_again(copying: Copying) -> None:
     source, target = volume(copying.folder / "source"), volume(copying.folder / "target")
     disk = noise(source, 96 * MIB)
@@ -124,10 +140,10 @@ def test_a_source_that_shrinks_under_its_copy_becomes_no_disk_and_is_named(copyi
 @pytest.mark.parametrize("end", ["cloner", "importer"])
 def test_files_whose_copy_is_killed_begin_again(copying: Copying, end: str) -> None:
     source, target = volume(copying.folder / "source"), volume(copying.folder / "target")
-    noise(source, 24 * MIB)
+    noise(source, 64 * MIB)  # more than what the network's buffers hold of it
     (source / "words").write_text("words")
     first = copying.cloner(volume=source)
-    copying.wire.at = 12 * MIB
+    copying.wire.at = 4 * MIB
     copying.wire.trap = lambda: kill(first if end == "cloner" else copying.processes[-1])
     importer = copying.importer("archive", volume=target)
     importer.communicate(timeout=120)
