@@ -38,7 +38,8 @@ def progressing(world: World) -> Condition:
         return Condition(PROGRESSING, "True", "ImportProgressing", "Import is progressing")
     phase = world.phase or Phase.PENDING
     why = _hindrance(world)
-    return Condition(PROGRESSING, "False", phase, f"Import DataVolume phase {phase}{f': {why}' if why else ''}")
+    message = f"Import DataVolume phase {phase}" + (f": {why}" if why else "")
+    return Condition(PROGRESSING, "False", phase, message)
 
 
 def _hindrance(world: World) -> str:
