@@ -16,7 +16,7 @@ from diskyard.disk.journal import Journal, Record
 from diskyard.disk.permission import check_writable
 from diskyard.disk.preflight import Preflight, Route
 from diskyard.disk.target import FILE_MODE, Target
-from diskyard.disk.writer import DeviceWriter, DiskWriter, FileWriter, known, marked
+from diskyard.disk.writer import ALIGNMENT, DeviceWriter, DiskWriter, FileWriter, known, marked
 from diskyard.errors import Busy, InvalidRequest, NoSpace
 
 _SHARE: Final = 2
@@ -165,9 +165,11 @@ class _File:
     def cover(self, writer: DiskWriter, size: int) -> None:
         writer.resize(max(size, self.target.size or 0))
 
-    def converted(self, _size: int, /) -> int:
+    def converted(self, size: int, /) -> int:
         self._own = self.mark()
-        return self.disk.stat().st_size
+        found = self.disk.stat().st_size
+        rounded = -(-size // ALIGNMENT) * ALIGNMENT  # by qemu-img, where direct writes end on whole blocks
+        return size if found == rounded else found
 
     def mark(self) -> str:
         return _inode(self.disk)

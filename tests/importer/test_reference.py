@@ -1,4 +1,4 @@
-"""What an image's name means: short names as the field reads them, and the whole name in every error."""
+"""B-02: what an image's name means: short names as the field reads them, and the whole name in every error."""
 
 from contextlib import closing
 from dataclasses import replace

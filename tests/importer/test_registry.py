@@ -36,6 +36,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_file_below_disk_becomes_the_disk(
     pushed: Publisher, disk: Path, volume: Path, pack: str, name: str
 ) -> None:
+    """C-11: `FROM scratch` with one qcow2 or raw file in /disk."""
     layer = tar([folder("disk"), entry(f"disk/{name}", disk.with_name(name).read_bytes())])
 
     assert imported(volume, pushed.push(layer, pack=pack)) == disk.read_bytes()
