@@ -4,6 +4,7 @@ import base64
 import os
 import random
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from diskyard.disk.qcow2 import CHUNK
@@ -53,13 +54,19 @@ def left_behind(folder: Path) -> list[str]:
 
 def put_last(image: Path) -> None:
     """Put the first table of an image behind all else."""
-    body = bytearray(image.read_bytes())
-    head = header(bytes(body))
-    first = int.from_bytes(body[head.l1_offset : head.l1_offset + 8], "big") & ~(1 << 63)
-    moved = -(-len(body) // head.cluster) * head.cluster
-    body += bytes(moved - len(body)) + body[first : first + head.cluster]
-    body[head.l1_offset : head.l1_offset + 8] = (moved | 1 << 63).to_bytes(8, "big")
-    image.write_bytes(body)
+    image.write_bytes(late(image.read_bytes(), [0]))
+
+
+def late(image: bytes, tables: Iterable[int]) -> bytes:
+    """The same disk in an image whose tables of these numbers, where it has them, lie behind all else in this order."""
+    body, head = bytearray(image), header(image)
+    for at in (head.l1_offset + 8 * number for number in tables if number < head.l1_entries):
+        place = int.from_bytes(body[at : at + 8], "big") & ~(1 << 63)
+        if place:
+            body += bytes(-len(body) % head.cluster)
+            body[at : at + 8] = (len(body) | 1 << 63).to_bytes(8, "big")
+            body += body[place : place + head.cluster]
+    return bytes(body)
 
 
 def crowded(tmp_path: Path) -> Path:

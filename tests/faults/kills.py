@@ -34,6 +34,7 @@ class _Trap:
     """Kills its victim while the byte is on its way."""
 
     at: int
+    ranged: bool = True
     victim: int = 0
     known: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -41,8 +42,12 @@ class _Trap:
 
     def serve(self, exchange: Exchange) -> None:
         start, end, server = exchange.start, exchange.end, exchange.server
-        said = {"ETag": server.etag, "Content-Range": f"bytes {start}-{end - 1}/{len(server.body)}"}
-        exchange.answer(206, said, length=end - start)
+        if self.ranged:
+            said = {"ETag": server.etag, "Content-Range": f"bytes {start}-{end - 1}/{len(server.body)}"}
+            exchange.answer(206, said, length=end - start)
+        else:
+            start, end = 0, len(server.body)
+            exchange.answer(200, {}, length=end)
         for place in range(start, end, _PIECE):
             piece = memoryview(server.body)[place : min(place + _PIECE, end)]
             exchange.handler.wfile.write(piece)
@@ -64,16 +69,16 @@ class _Trap:
 
 
 @contextmanager
-def trapped(body: bytes, at: int) -> Iterator[tuple[FaultServer, _Trap]]:
-    """A server that kills its client when it has sent byte `at`."""
-    trap = _Trap(at)
+def trapped(body: bytes, at: int, *, ranged: bool = True) -> Iterator[tuple[FaultServer, _Trap]]:
+    """A server, with ranges or without, that kills its client when it has sent byte `at`."""
+    trap = _Trap(at, ranged)
     with fault_server(body, *[trap.serve] * _REQUESTS) as server:
         yield server, trap
 
 
-def crash(pod: Pod, body: bytes, at: int, times: int = 1) -> Crash:
+def crash(pod: Pod, body: bytes, at: int, times: int = 1, *, ranged: bool = True) -> Crash:
     """Import until byte `at`, killed so many times on the way there, and on to the end. Fails where that fails."""
-    with trapped(body, at // times) as (server, trap):
+    with trapped(body, at // times, ranged=ranged) as (server, trap):
         job = ImportJob("http", server.url())
         for _ in range(times):
             process = pod.start(job)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.disk.images import MIB, converted, left_behind
+from tests.disk.images import MIB, converted, late, left_behind
 from tests.faults.kills import crash, crash_local
 from tests.importer.conftest import Pod
 
@@ -38,6 +38,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words.write_bytes(base64.b64encode(disk.read_bytes()))
     converted(words, folder / "words", "qcow2", "-c")
     (folder / "small").write_bytes(disk.read_bytes()[:SMALL])
+    converted(folder / "small", folder / "ordered", "qcow2", "-o", "cluster_size=4k")
+    (folder / "late").write_bytes(late((folder / "ordered").read_bytes(), range(6)))
     (folder / "gz").write_bytes(gzip.compress(disk.read_bytes()[:SMALL], 1))
     return folder
 
@@ -80,6 +82,18 @@ def test_a_compressed_stream_starts_over_and_no_more_than_that(images: Path, pod
 
     assert found.again <= found.at
     assert pod.disk.read_bytes() == (images / "small").read_bytes()
+    assert left_behind(pod.volume) == ["disk.img"]
+
+
+@pytest.mark.parametrize("at", [10 * MIB, 11 * MIB])
+def test_what_waits_aside_for_its_tables_is_gone_with_who_kept_it(images: Path, pod: Pod, at: int) -> None:
+    body = (images / "late").read_bytes()
+
+    found = crash(pod, body, at, ranged=False)
+
+    assert found.again <= found.at
+    right = pod.disk.read_bytes() == (images / "small").read_bytes()
+    assert right
     assert left_behind(pod.volume) == ["disk.img"]
 
 

@@ -1,10 +1,15 @@
 """Real images with a few bytes wrong, as damage or malice would have it; `FUZZ=2000 pytest tests/fuzz` looks longer."""
 
 import os
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+from diskyard.disk.probe import Format
+from tests.disk.images import qemu_img
 
 LONG = "FUZZ" in os.environ
 
@@ -82,3 +87,16 @@ def damage(length: int, hot: tuple[int, ...] = ()) -> st.SearchStrategy[Damage]:
         seldom.flatmap(lambda yes: anywhere if yes else st.none()),
         seldom.flatmap(lambda yes: st.tuples(anywhere, anywhere) if yes else st.none()),
     )
+
+
+def oracle(image: bytes, kind: Format, folder: Path) -> bytes | None:
+    """What qemu-img makes of it; None where it refuses."""
+    if kind in (Format.RAW, Format.ISO):
+        return image
+    path, disk = folder / "image", folder / "oracle"
+    path.write_bytes(image)
+    try:
+        qemu_img("convert", "-f", kind, "-O", "raw", str(path), str(disk))
+    except subprocess.CalledProcessError:
+        return None
+    return disk.read_bytes()

@@ -2,7 +2,6 @@
 
 import random
 import resource
-import subprocess
 import zlib
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from diskyard.disk.inspect import head_window, inspect
 from diskyard.disk.probe import Format, matches
 from diskyard.disk.target import Target
 from diskyard.errors import DiskyardError, Passing, Refused
-from tests.disk.images import MIB, converted, left_behind, qemu_img
+from tests.disk.images import MIB, converted, left_behind
 from tests.disk.sources import Bytes
 from tests.disk.vmdks import exported
-from tests.fuzz.mutations import Damage, bounded, damage
+from tests.fuzz.mutations import Damage, bounded, damage, oracle
 
 ROOM = 8 * MIB
 MEMORY = 128 * MIB
@@ -79,7 +78,7 @@ def test_a_damaged(images: dict[str, bytes], tmp_path: Path, name: str) -> None:
         except (Refused, Passing):
             assert "disk.img" not in left_behind(disk.parent)
             return
-        expected = _oracle(image, result.format, tmp_path)
+        expected = oracle(image, result.format, tmp_path)
         found = disk.read_bytes()
         whole = len(found) // 512 * 512  # qemu-img drops the rest of a disk of an odd size
         assert expected is None or expected in (found, found[:whole])
@@ -87,19 +86,6 @@ def test_a_damaged(images: dict[str, bytes], tmp_path: Path, name: str) -> None:
     stays_the_disk_or_is_refused()
 
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
-
-
-def _oracle(image: bytes, kind: Format, folder: Path) -> bytes | None:
-    """What qemu-img makes of it; None where it refuses."""
-    if kind in (Format.RAW, Format.ISO):
-        return image
-    path, disk = folder / "image", folder / "oracle"
-    path.write_bytes(image)
-    try:
-        qemu_img("convert", "-f", kind, "-O", "raw", str(path), str(disk))
-    except subprocess.CalledProcessError:
-        return None
-    return disk.read_bytes()
 
 
 @bounded(300)

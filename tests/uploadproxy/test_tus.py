@@ -16,6 +16,7 @@ import requests
 
 from diskyard.api.names import upload
 from tests.builders import eventually
+from tests.disk.images import late
 from tests.uploadproxy.images import MIB, holds, noise, qcow2
 from tests.uploadproxy.pod import BODY, TUS, Pod, upload_pod
 
@@ -308,6 +309,26 @@ def test_an_image_out_of_order_is_asked_for_from_its_start_once(pod: Pod, tmp_pa
 
     assert pod.ended()[0] == 0
     assert holds(pod.disk, expected.read_bytes())
+
+
+def test_after_kill_9_an_image_with_late_tables_is_asked_for_from_its_start(pod: Pod, tmp_path: Path) -> None:
+    """What waited for a table was kept by the server that was killed, and by nobody else."""
+    disk = noise(14 * MIB)
+    body = late(qcow2(tmp_path, disk, "-o", "cluster_size=4k"), range(7))
+    url = pod.create(len(body))
+    for _ in range(2):
+        offset = pod.offset(url)
+        pod.patch(url, offset, body[offset : offset + 5 * MIB])
+    pod.kill()
+    pod.start()
+
+    for _ in range(20):
+        if (offset := _offset_or_done(pod, url)) is None:
+            break
+        pod.patch(url, offset, body[offset : offset + 5 * MIB])
+
+    assert pod.ended()[0] == 0
+    assert holds(pod.disk, disk)
 
 
 def _offset_or_done(pod: Pod, url: str) -> int | None:
