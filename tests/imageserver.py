@@ -27,7 +27,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   limit_conn_zone $binary_remote_addr zone=client:1m;
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{tls};
     root {root};
     location /slow/ {{ alias {root}/; limit_rate 64m; }}
     location /crawl/ {{ alias {root}/; limit_rate 3m; }}
@@ -61,9 +61,10 @@ class ImageServer:
     root: Path
     folder: Path
     port: int
+    scheme: str = "http"
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}/{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}/{path}"
 
     def hits(self) -> list[Hit]:
         lines = (self.folder / "access.log").read_text().splitlines()
@@ -78,14 +79,16 @@ class ImageServer:
 
 
 @contextmanager
-def image_server(root: Path, folder: Path) -> Iterator[ImageServer]:
+def image_server(root: Path, folder: Path, certificate: Path | None = None) -> Iterator[ImageServer]:
+    """nginx; with a certificate, its key and chain in one file, over TLS."""
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (folder / "users").write_text("ann:{PLAIN}secret\n")
     configuration = folder / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(folder=folder, root=root, port=port))
+    tls = f" ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate}" if certificate else ""
+    configuration.write_text(CONFIGURATION.format(folder=folder, root=root, port=port, tls=tls))
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     process = subprocess.Popen(
         [nginx, "-c", str(configuration), "-p", str(folder), "-e", str(folder / "error.log")],
@@ -93,7 +96,7 @@ def image_server(root: Path, folder: Path) -> Iterator[ImageServer]:
     )
     try:
         eventually(lambda: _listens(port))
-        yield ImageServer(root, folder, port)
+        yield ImageServer(root, folder, port, "https" if certificate else "http")
     finally:
         process.terminate()
         process.wait(10)

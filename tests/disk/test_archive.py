@@ -272,6 +272,7 @@ def test_unpacks_as_tar_does(tmp_path: Path, pack: str) -> None:
 def test_nothing_leads_out_of_the_volume(
     tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]], words: str
 ) -> None:
+    """GHSA-2q3f-q5pq-g8wv, GHSA-vxp5-584q-c479: archives of images whose links lead to the host's files."""
     with pytest.raises(UnsafeImage, match=words):
         unpacked(tmp_path, tar([entry("first", b"1"), *members]))
 

@@ -103,6 +103,7 @@ CASES: list[tuple[list[str], str, str]] = [
 
 
 def test_every_hop_of_a_chain_of_redirects_is_checked_before_it_is_connected_to() -> None:
+    """CVE-2026-34881: a redirect led a server's import to addresses that only the server reaches."""
     asked = json.dumps([(hosts, allowed) for hosts, allowed, _ in CASES])
     command = [
         "unshare",

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import trustme
 
+from diskyard.api.job import ImportJob
 from diskyard.disk.head import fill, read
+from diskyard.disk.target import Target
 from diskyard.errors import (
     AccessDenied,
     DiskyardError,
@@ -24,8 +26,9 @@ from diskyard.errors import (
 from importer.http import HttpSource
 from importer.request import Access, header_lines, shown
 from importer.retry import DELAYS, Retrying, patiently
+from importer.transfer import transfer
 from tests.builders import eventually
-from tests.imageserver import Behaviour, Exchange, ImageServer, cut, fault_server, status
+from tests.imageserver import Behaviour, Exchange, ImageServer, cut, fault_server, image_server, status
 
 BODY = bytes(range(256)) * 8192
 PLAIN = Access()
@@ -290,6 +293,27 @@ def test_a_private_authority_is_trusted_when_it_is_given(
     authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
 
     assert whole(secure(), Access(ca_dir=str(tmp_path))) == BODY
+
+
+def test_nginx_is_read_over_tls_by_a_private_authority(
+    images: ImageServer, authority: trustme.CA, tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "pair.pem"))
+    with image_server(images.root, tmp_path / "nginx", tmp_path / "pair.pem") as secure:
+        job = ImportJob(
+            "http",
+            secure.url("private/disk.qcow2"),
+            access_key="ann",
+            secret_key="secret",
+            cert_dir=str(tmp_path),
+        )
+        transfer(job, Target(tmp_path / "disk.img"))
+        hits = secure.hits()
+
+    right = (tmp_path / "disk.img").read_bytes() == (images.root / "disk.raw").read_bytes()
+    assert right
+    assert {hit.status for hit in hits} == {206}
 
 
 def test_an_unknown_authority_is_refused_with_the_way_out(secure: Callable[[], str]) -> None:

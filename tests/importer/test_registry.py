@@ -13,6 +13,7 @@ import pytest
 from diskyard.api.job import ImportJob
 from diskyard.errors import ChecksumMismatch, InvalidRequest, SourceMissing, UnsupportedImage
 from importer import registry
+from importer.registry import manifest
 from tests.disk.images import converted, raw
 from tests.disk.tars import entry, folder, link, tar
 from tests.importer import oci
@@ -247,11 +248,23 @@ def test_a_wrong_configuration_or_manifest_is_found_out(pushed: Publisher, volum
     layout = oci.Layout(pushed.folder)
     image = layout.image([tar([entry("disk/x", DISK)])], env=["ONLY=HERE"])
     url = pushed.publish(layout, image)
-    manifest = json.loads((pushed.folder / "blobs/sha256" / image["digest"][7:]).read_bytes())
-    flipped(pushed.registry.blob(manifest["config"]["digest"]))
+    said = json.loads((pushed.folder / "blobs/sha256" / image["digest"][7:]).read_bytes())
+    flipped(pushed.registry.blob(said["config"]["digest"]))
 
     with pytest.raises(ChecksumMismatch):
         imported(volume, url)
+
+
+@pytest.mark.parametrize(
+    "digest", ["sha256:../../../../etc/shadow", "md5:" + "0" * 32, "sha256:" + "A" * 64, "", 7]
+)
+def test_a_digest_that_is_none_leads_nowhere(digest: object) -> None:
+    """CVE-2024-3727: whoever makes the manifest chooses the digests in it."""
+    sound = {"digest": "sha256:" + "0" * 64, "size": 1}
+    said = {"schemaVersion": 2, "config": sound, "layers": [sound, sound | {"digest": digest}]}
+
+    with pytest.raises(UnsupportedImage):
+        manifest.parsed(json.dumps(said).encode(), "example/disk")
 
 
 def test_a_dropped_link_costs_what_was_on_its_way(pushed: Publisher, volume: Path) -> None:
