@@ -186,9 +186,12 @@ def _imported(world: World) -> tuple[Action, ...]:
     if not begins and not (world.lost and current == wanted):
         return ()
     gone = _removed(world) if world.outdated and world.failing else ()
-    made = Create(DATA_VOLUME, cronimage.volume(world, wanted))
     placed = {cdi.CRON_CLASS: world.storage_class} if world.storage_class else {}
-    return (*gone, CreateOrExplain(made, IMPORT_CRON, world.obj, unmade), _merged(world, wanted, placed))
+    begun = _merged(world, wanted, placed)
+    if world.kept:
+        return (*gone, begun)
+    made = Create(DATA_VOLUME, cronimage.volume(world, wanted))
+    return (*gone, CreateOrExplain(made, IMPORT_CRON, world.obj, unmade), begun)
 
 
 def _merged(world: World, current: Import | None, said: Mapping[str, str]) -> Merge:

@@ -11,11 +11,12 @@ from diskyard.api.boottest import BootTest, Verdict
 from diskyard.api.config import Config
 from diskyard.api.cron import Import, ImportCron
 from diskyard.api.datavolume import Phase
-from diskyard.api.meta import Key, Obj
+from diskyard.api.meta import SNAPSHOT, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.api.pod import Facts
 from diskyard.api.poll import image
 from diskyard.api.rules.datavolume import FAILURES
+from diskyard.api.storage import claim
 
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
@@ -137,7 +138,19 @@ class World:
         """Whether the import is complete, and what it has filled is there."""
         if self.dv is not None:
             return self.phase == Phase.SUCCEEDED
-        return self.claim is not None and meta.phase(self.claim) == "Bound" and not meta.deleting(self.claim)
+        return self.claim is not None and _full(self.claim)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the image that is wanted is there from before, as what images are kept as."""
+        name = self.wanted.name if self.wanted else ""
+        return any(meta.name(each) == name and self._usable(each) for each in self.images)
+
+    def _usable(self, image: Obj) -> bool:
+        if image.get("kind") != SNAPSHOT.kind:
+            return _full(image)
+        same = meta.spec(image).get("volumeSnapshotClassName") == self.snapshot_class
+        return same and not meta.deleting(image)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -223,6 +236,11 @@ class World:
     def target(self) -> Key:
         """The claim of the current image."""
         return Key(self.current.name if self.current else "", self.cron.key.namespace)
+
+
+def _full(claim_: Obj) -> bool:
+    """Whether a claim without its DataVolume holds a whole image."""
+    return meta.phase(claim_) == "Bound" and not meta.deleting(claim_) and not claim(claim_).unfilled
 
 
 def _moment(text: str) -> datetime:

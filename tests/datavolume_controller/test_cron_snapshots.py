@@ -29,6 +29,14 @@ class Shots(Trial):
         if going:
             self.settle()
 
+    @property
+    def made_again(self) -> list[str]:
+        """Creations of a DataVolume for the first version, after the first one."""
+        made = [
+            each for each in self.steps.trace if "Create" in each and "DataVolume" in each and name(1) in each
+        ]
+        return made[1:]
+
     def keep_as(self, **status: str | None) -> None:
         """What the profile of the class says."""
         self.store.patch(STORAGE_PROFILE, Key("local"), {"status": status}, "status")
@@ -92,6 +100,22 @@ def test_as_many_snapshots_are_kept_as_claims_would_be(store: Objects) -> None:
         shots.version(number)
         shots.taken(number)
     assert shots.snapshots() == [name(2), name(3)]
+
+
+def test_a_version_that_comes_back_is_served_from_the_snapshot_that_was_kept(shots: Shots) -> None:
+    for number in (1, 2):
+        if number > 1:
+            shots.look()
+        shots.version(number)
+        shots.taken(number)
+    before = meta.annotations(shots.shot(1))[cdi.LAST_USE_TIME]
+
+    shots.look()
+    shots.finds(1)
+
+    assert shots.serves() == ("snapshot", name(1))
+    assert not shots.made_again
+    assert meta.annotations(shots.shot(1))[cdi.LAST_USE_TIME] > before
 
 
 def test_a_snapshot_that_cannot_be_taken_leaves_the_last_good_one_and_holds_up_no_other(shots: Shots) -> None:

@@ -179,6 +179,38 @@ def test_a_source_that_cannot_be_looked_at_is_told_and_looked_at_the_next_time(p
     assert play.said("Polled") == ("True", "Polled")
 
 
+def test_a_version_that_comes_back_is_served_from_the_claim_that_was_kept(play: Play) -> None:
+    for number in (1, 2):
+        if number > 1:
+            play.look()
+        play.version(number)
+    first = Key(name(1), "default")
+    play.store.delete(DATA_VOLUME, first)
+    play.store.patch(CLAIM, first, {"metadata": {"annotations": {cdi.POD_PHASE: "Succeeded"}}})
+    play.store.patch(CLAIM, first, {"status": {"phase": "Bound"}}, "status")
+
+    play.look()
+    play.finds(1)
+
+    assert play.points_at() == name(1)
+    assert play.images() == [name(2)]
+
+
+def test_half_an_image_without_its_datavolume_is_none(play: Play) -> None:
+    play.version(1)
+    play.look()
+    play.finds(2)
+    half = builders.claim(name(2))
+    half["metadata"]["annotations"] = {cdi.DIGEST: digest(2), cdi.POD_PHASE: "Running"}
+    half["metadata"]["labels"] = {cdi.CRON_LABEL: CRON.name}
+    play.store.create(CLAIM, half)
+    play.store.patch(CLAIM, Key(name(2), "default"), {"status": {"phase": "Bound"}}, "status")
+    play.store.delete(DATA_VOLUME, Key(name(2), "default"))
+    play.settle()
+
+    assert play.points_at() == name(1)
+
+
 def test_only_so_many_images_are_kept(store: Objects) -> None:
     play = Play(store, cron=a_cron(importsToKeep=2))
     play.version(1)
