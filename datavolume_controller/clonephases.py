@@ -137,7 +137,8 @@ def _snapshot(world: World) -> Plan | None:
                 "source": {"persistentVolumeClaimName": world.wanted.key.name},
             },
         }
-        return in_use(world) or Plan((*said(world, "Snapshot"), Create(VOLUME_SNAPSHOT, obj)), PAUSE)
+        told = Tell(CLAIM, world.obj, "VolumeSnapshotClassSelected", world.selected)
+        return in_use(world) or Plan((told, *said(world, "Snapshot"), Create(VOLUME_SNAPSHOT, obj)), PAUSE)
     if meta.status(world.snapshot).get("readyToUse") is True:
         return None
     trouble = str((meta.status(world.snapshot).get("error") or {}).get("message") or "")

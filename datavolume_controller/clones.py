@@ -104,6 +104,7 @@ class Clones:
         known = profile(found) if found else Profile()
         content = _content(client, source_obj) if source is None else None
         driver = _driver(client, content, source)
+        snapshots, why = _snapshot_class(client, known, driver)
         restored_obj = find(client, CLAIM, Key(derived.clone_original(target.uid), where))
         return World(
             obj=obj,
@@ -117,7 +118,8 @@ class Clones:
             users=_writers(client, wanted.key) if source and wanted else (),
             storage_class=storage_class(chosen) if chosen else None,
             profile=known,
-            snapshot_class=_snapshot_class(client, known, driver),
+            snapshot_class=snapshots,
+            selected=why,
             config=settings(client),
             stand_in_obj=stand_in_obj,
             stand_in=stand_in,
@@ -295,14 +297,16 @@ def _restoring_class(client: Client, driver: str) -> str:
     return min(((each.waits, each.name) for each in fits), default=(False, ""))[1]
 
 
-def _snapshot_class(client: Client, known: Profile, driver: str) -> str:
-    """A class of snapshots of that driver: the profile's own, else the default, else the first by name."""
+def _snapshot_class(client: Client, known: Profile, driver: str) -> tuple[str, str]:
+    """A class of snapshots of that driver, and why that one: the profile's own, the default, or the first by name."""
     try:
         classes = [each for each in client.list(SNAPSHOT_CLASS).items if each.get("driver") == driver]
     except NotFound:
-        return ""
+        return "", ""
     names = sorted(meta.name(each) for each in classes)
     if known.snapshot_class in names:
-        return known.snapshot_class
+        return known.snapshot_class, "VolumeSnapshotClass selected according to StorageProfile"
     default = [meta.name(e) for e in classes if meta.annotations(e).get(cdi.DEFAULT_SNAPSHOT_CLASS) == "true"]
-    return next(iter(sorted(default) or names), "")
+    if default:
+        return min(default), "Default VolumeSnapshotClass selected"
+    return next(iter(names), ""), "First VolumeSnapshotClass selected"

@@ -60,6 +60,8 @@ class World:
     """What reads the source."""
     preparer: Obj | None = None
     """What has the stand-in bound and grown."""
+    selected: str = ""
+    """Why that class of snapshots."""
 
     @property
     def where(self) -> str:

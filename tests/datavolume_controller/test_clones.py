@@ -20,6 +20,7 @@ from diskyard.api.meta import (
     CLAIM,
     CLONE_SOURCE,
     DATA_VOLUME,
+    EVENT,
     POD,
     SECRET,
     SNAPSHOT,
@@ -216,6 +217,10 @@ class Play:
         permitted = {cdi.P + "permissiveClone": "true"}
         self.asks("1Gi", permitted)
         taken = next(each for each in self.store.list(SNAPSHOT).items)
+        told = {
+            e["message"] for e in self.store.list(EVENT).items if e["reason"] == "VolumeSnapshotClassSelected"
+        }
+        assert told == {"First VolumeSnapshotClass selected"}
         assert meta.spec(taken) == {
             "volumeSnapshotClassName": "snap", "source": {"persistentVolumeClaimName": "golden"},
         }  # fmt: skip
