@@ -119,7 +119,7 @@ class World:
         """Whether a disk in a file system is to become larger, on storage of our own: nobody would grow it there."""
         ours = self.source_driver == kubernetes.PROVISIONER
         content = self.claim.annotations.get(cdi.CONTENT_TYPE) or "kubevirt"
-        if self.claim.block or not ours or content != "kubevirt" or not self.source_size:
+        if self.claim.block or self.source_block or not ours or content != "kubevirt" or not self.source_size:
             return False
         return asked_size(self.claim) > self.source_size
 

@@ -53,6 +53,13 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture(scope="session")
+def elsewhere(place: Place) -> str:
+    """Another namespace of it."""
+    place.core().create_namespace({"metadata": {"name": "elsewhere"}})
+    return "elsewhere"
+
+
+@pytest.fixture(scope="session")
 def images(folder: Path) -> Iterator[ImageServer]:
     """nginx, with what the fixtures below put there."""
     root = folder / "images"

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM
@@ -22,28 +20,32 @@ from standalone.store.log import Log
 from standalone.store.objects import RETENTION
 from tests.builders import eventually
 from tests.flows.cluster import Clustered
-from tests.flows.place import CDI, Place
+from tests.flows.place import Place
 from tests.flows.test_clones import disk, nothing_left, objects
-from tests.flows.test_snapshots import SNAPSHOTS, of, snapshots
+from tests.flows.test_snapshots import SNAPSHOTS, class_by_snapshot, of, snapshots
 from tests.flows.yard import Yard, data_volume, sweep
 
 SOURCE = "struck"
 FILLED = {"pvc": {"namespace": "default", "name": SOURCE}}
 SHOT = {"snapshot": {"namespace": "default", "name": f"{SOURCE}-monday"}}
 LARGER = {"resources": {"requests": {"storage": "100Mi"}}}
-BY_SNAPSHOT = "by-snapshot"
-WAITING = "waiting"
+BY_SNAPSHOT = {"storageClassName": "by-snapshot"}
+WAITING = {"storageClassName": kubernetes.LOCAL_WAIT_CLASS}
 KINDS: Mapping[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
     "by-storage": (FILLED, {}, ("Pending", "CSIClone", "Rebind")),
     "copied": (FILLED, LARGER, ("Pending", "HostClone", "Rebind")),
     "snapped": (
         FILLED,
-        {"storageClassName": BY_SNAPSHOT},
+        BY_SNAPSHOT,
         ("Pending", "Snapshot", "SnapshotClone", "Rebind"),
     ),
     "restored": (SHOT, {}, ("Pending", "SnapshotClone", "Rebind")),
     "restored-and-copied": (SHOT, LARGER, ("Pending", "SnapshotClone", "HostClone", "Rebind")),
-    "prepared": (FILLED, {"storageClassName": WAITING}, ("Pending", "CSIClone", "PrepClaim", "Rebind")),
+    "prepared": (
+        FILLED,
+        {"storageClassName": kubernetes.LOCAL_WAIT_CLASS},
+        ("Pending", "CSIClone", "PrepClaim", "Rebind"),
+    ),
 }
 """What is cloned, how its claim is to be, and the phases that it goes through."""
 OVER = "Succeeded"
@@ -108,16 +110,9 @@ def whole_yard(tmp_path: Path) -> Iterator[Struck]:
 
 
 def prepare(place: Place, url: str) -> None:
-    """A claim that is filled, a snapshot of it, and a class for each of two more ways."""
+    """A claim that is filled, and a snapshot of it."""
     place.create(data_volume(SOURCE, {"http": {"url": url}}))
-    storage = client.StorageV1Api(place.api())
-    for name, mode in ((BY_SNAPSHOT, "Immediate"), (WAITING, "WaitForFirstConsumer")):
-        storage.create_storage_class(
-            {"metadata": {"name": name}, "provisioner": kubernetes.PROVISIONER, "volumeBindingMode": mode}
-        )
-    profiles = (*CDI, "storageprofiles", BY_SNAPSHOT)
-    eventually(lambda: _there(place, *profiles), 60)
-    objects(place).patch_cluster_custom_object(*profiles, {"spec": {"cloneStrategy": "snapshot"}})
+    class_by_snapshot(place)
     place.wait("datavolumes", SOURCE, "Succeeded", 120)
     body = {
         "apiVersion": "snapshot.storage.k8s.io/v1",
@@ -126,15 +121,6 @@ def prepare(place: Place, url: str) -> None:
         "spec": {"source": {"persistentVolumeClaimName": SOURCE}},
     }
     objects(place).create_namespaced_custom_object(*SNAPSHOTS, body)
-
-
-def _there(place: Place, *where: str) -> bool:
-    try:
-        return bool(objects(place).get_cluster_custom_object(*where).get("status"))
-    except ApiException as error:
-        if error.status != 404:
-            raise
-        return False
 
 
 def begin(place: Place, kinds: tuple[str, ...]) -> None:

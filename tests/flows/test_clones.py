@@ -3,6 +3,8 @@
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,7 @@ from tests.flows.place import Place
 from tests.flows.yard import CDI, data_volume
 from tests.imageserver import ImageServer
 
-OTHER = "elsewhere"
-
-
-@pytest.fixture(scope="session")
-def elsewhere(place: Place) -> str:
-    """Another namespace."""
-    place.core().create_namespace({"metadata": {"name": OTHER}})
-    return OTHER
+SOMEBODY = "somebody"
 
 
 @pytest.fixture(scope="session")
@@ -228,10 +223,7 @@ def test_a_claim_by_hand_is_cloned_from_what_it_names(place: Place, source: Path
     place.create(wanted())
     place.core().create_namespaced_persistent_volume_claim("default", by_hand("own"))
 
-    def bound() -> bool:
-        return place.core().read_namespaced_persistent_volume_claim("own", "default").status.phase == "Bound"
-
-    eventually(bound, 120)
+    eventually(lambda: _bound(place, "own", "default"), 120)
     assert disk(place, "own").read_bytes()[: source.stat().st_size] == source.read_bytes()
     objects(place).delete_namespaced_custom_object(*CDI, "default", "volumeclonesources", "wanted")
     nothing_left(place)
@@ -264,24 +256,11 @@ def test_a_service_account_with_the_right_may(place: Place, source: Path, elsewh
     objects(place).create_namespaced_custom_object(*CDI, elsewhere, "volumeclonesources", wanted("allowed"))
     asked = by_hand("given", dataSourceNamespace="default")
     asked["spec"]["dataSourceRef"]["name"] = "allowed"
-    rbac = client.RbacAuthorizationV1Api(place.api())
-    binding = {
-        "metadata": {"name": "elsewhere-clones"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cdi.kubevirt.io:clone-sourcer",
-        },
-        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": elsewhere}],
-    }  # fmt: skip
-    rbac.create_namespaced_role_binding("default", binding)
-    place.core().create_namespaced_persistent_volume_claim(elsewhere, asked)
 
-    def bound() -> bool:
-        return (
-            place.core().read_namespaced_persistent_volume_claim("given", elsewhere).status.phase == "Bound"
-        )
+    with permitted(place, (elsewhere, "default")):
+        place.core().create_namespaced_persistent_volume_claim(elsewhere, asked)
+        eventually(lambda: _bound(place, "given", elsewhere), 120)
 
-    eventually(bound, 120)
-    rbac.delete_namespaced_role_binding("elsewhere-clones", "default")
     objects(place).delete_namespaced_custom_object(*CDI, elsewhere, "volumeclonesources", "allowed")
     nothing_left(place)
 
@@ -318,25 +297,51 @@ def test_a_quota_of_the_sources_namespace_is_said(place: Place, elsewhere: str, 
     place.wait("datavolumes", "over", "Succeeded", 120)
 
 
-def test_who_may_not_clone_is_told_so_when_he_asks(place: Place, elsewhere: str, source: Path) -> None:
+def _bound(place: Place, name: str, namespace: str) -> bool:
+    return bool(place.core().read_namespaced_persistent_volume_claim(name, namespace).status.phase == "Bound")
+
+
+@contextmanager
+def somebody(place: Place, namespace: str) -> Iterator[client.CustomObjectsApi]:
+    """The way of an account that may do everything in one namespace, and nothing elsewhere."""
     core, rbac = place.core(), client.RbacAuthorizationV1Api(place.api())
-    core.create_namespaced_service_account(elsewhere, {"metadata": {"name": "somebody"}})
+    core.create_namespaced_service_account(namespace, {"metadata": {"name": SOMEBODY}})
     rbac.create_namespaced_role_binding(
-        elsewhere,
+        namespace,
         {
-            "metadata": {"name": "somebody"},
+            "metadata": {"name": SOMEBODY},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
-            "subjects": [{"kind": "ServiceAccount", "name": "somebody", "namespace": elsewhere}],
+            "subjects": [{"kind": "ServiceAccount", "name": SOMEBODY, "namespace": namespace}],
         },
     )
-    asked = core.create_namespaced_service_account_token("somebody", elsewhere, {"spec": {}})
+    asked = core.create_namespaced_service_account_token(SOMEBODY, namespace, {"spec": {}})
     settings = client.Configuration()
     mine = place.api().configuration
     settings.host, settings.ssl_ca_cert = mine.host, mine.ssl_ca_cert
     settings.api_key = {"authorization": f"Bearer {asked.status.token}"}
+    with client.ApiClient(settings) as theirs:
+        yield client.CustomObjectsApi(theirs)
+    rbac.delete_namespaced_role_binding(SOMEBODY, namespace)
+    core.delete_namespaced_service_account(SOMEBODY, namespace)
 
-    with client.ApiClient(settings) as theirs, pytest.raises(ApiException) as refused:
-        client.CustomObjectsApi(theirs).create_namespaced_custom_object(
-            *CDI, elsewhere, "datavolumes", cloned("not-mine")
-        )
+
+@contextmanager
+def permitted(place: Place, account: tuple[str, str], source: str = "default") -> Iterator[None]:
+    """An account, by namespace and name, that may clone what is in another namespace."""
+    rbac, (namespace, name) = client.RbacAuthorizationV1Api(place.api()), account
+    binding = {
+        "metadata": {"name": f"{namespace}-clones"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cdi.kubevirt.io:clone-sourcer",
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+    }  # fmt: skip
+    rbac.create_namespaced_role_binding(source, binding)
+    yield
+    rbac.delete_namespaced_role_binding(f"{namespace}-clones", source)
+
+
+def test_who_may_not_clone_is_told_so_when_he_asks(place: Place, elsewhere: str, source: Path) -> None:
+    with somebody(place, elsewhere) as theirs, pytest.raises(ApiException) as refused:
+        theirs.create_namespaced_custom_object(*CDI, elsewhere, "datavolumes", cloned("not-mine"))
     assert "has insufficient permissions in clone source namespace default" in str(refused.value.body)

@@ -16,12 +16,14 @@ from kubernetes.client.exceptions import ApiException
 from tests.builders import eventually
 from tests.disk.tars import entry, tar
 from tests.flows.place import CDI, Place
+from tests.flows.test_clones import done, permitted
 from tests.flows.test_sources import allow_plain_http
 from tests.flows.yard import data_volume
 from tests.imageserver import ImageServer
 from tests.importer import oci
 from tests.importer.registries import Registry, registry
 from tests.importer.signers import Signer, signing
+from tests.importer.stores import SECRET, USER, gcs_store, swift_store
 
 DESIRED = "cdi.kubevirt.io/storage.import.sourceDesiredDigest"
 LAST = "cdi.kubevirt.io/storage.import.lastCronTime"
@@ -193,6 +195,11 @@ def test_the_signed_checksums_of_a_web_server_name_the_newest_image(
     }
     with kept_current(place, a_cron("listed", {"http": {"url": images.url("")}}, said)) as name:
         first = image(place, name, one)
+        other = f"{hashlib.sha256(two).hexdigest()}  notes.txt\n".encode()
+        put(images, "SHA256SUMS.gpg", signer.signature(other))
+        put(images, "SHA256SUMS", other)
+        look_again(place, name)
+        place.told(name, "names no file that fits 'os-*.img': it has notes.txt", 120)
         both = "".join(lines).encode()
         put(images, "SHA256SUMS", both)
         look_again(place, name)
@@ -201,6 +208,67 @@ def test_the_signed_checksums_of_a_web_server_name_the_newest_image(
         put(images, "SHA256SUMS.gpg", signer.signature(both))
         look_again(place, name)
         image(place, name, two)
+
+
+def keys(secret: str) -> dict[str, Any]:
+    """The Secret of a bucket."""
+    return {"metadata": {"name": "golden-bucket"}, "stringData": {"accessKeyId": USER, "secretKey": secret}}
+
+
+def test_the_newest_object_of_a_bucket_is_the_next_image_and_without_the_right_the_last_one_serves(
+    place: Place, tmp_path: Path
+) -> None:
+    one, two = os.urandom(1 << 20), os.urandom(1 << 20)
+    place.core().create_namespaced_secret("default", keys(SECRET))
+    with swift_store(tmp_path) as store:
+        store.put(one, "os/os-9.img")
+        wanted = a_cron(
+            "bucketed", {"s3": {"url": store.url("os/"), "secretRef": "golden-bucket"}}, {NEWEST: "os-*.img"}
+        )
+        with kept_current(place, wanted) as name:
+            first = image(place, name, one)
+            store.put(two, "os/os-10.img")
+            place.core().patch_namespaced_secret("golden-bucket", "default", keys("wrong"))
+            look_again(place, name)
+            place.told(name, "PollFailed: AccessDenied", 120)
+            assert condition(cron(place, name), "Polled")["reason"] == "AccessDenied"
+            assert stands_for(place, name) == first
+            place.core().patch_namespaced_secret("golden-bucket", "default", keys(SECRET))
+            look_again(place, name)
+            image(place, name, two)
+    place.core().delete_namespaced_secret("golden-bucket", "default")
+
+
+def test_another_generation_in_googles_bucket_is_the_next_image(place: Place) -> None:
+    one, two = os.urandom(1 << 20), os.urandom(1 << 20)
+    with gcs_store() as store:
+        store.put(one, "os.img")
+        with kept_current(place, a_cron("generated", {"gcs": {"url": store.url("os.img")}})) as name:
+            image(place, name, one)
+            store.put(two, "os.img")
+            look_again(place, name)
+            image(place, name, two)
+
+
+def test_a_claim_of_another_namespace_is_kept_current_with_the_right_alone(
+    place: Place, images: ImageServer, elsewhere: str
+) -> None:
+    """CVE-2025-14459: whoever could make a cron read every claim."""
+    contents = os.urandom(1 << 20)
+    put(images, "origin.img", contents)
+    where = (*CDI, elsewhere, "datavolumes")
+    origin = data_volume("golden-origin", {"http": {"url": images.url("origin.img")}})
+    objects(place).create_namespaced_custom_object(*where, origin)
+    done(place, "golden-origin", elsewhere)
+    wanted = a_cron("of-a-claim", {"pvc": {"namespace": elsewhere, "name": "golden-origin"}})
+    with kept_current(place, wanted) as name:
+        told = place.told(name, "PollFailed: NotAuthorized", 60)
+        assert "may not create datavolumes/source in namespace elsewhere" in told
+        assert not stands_for(place, name)
+        with permitted(place, ("default", "default"), elsewhere):
+            look_again(place, name)
+            image(place, name, contents)
+    objects(place).delete_namespaced_custom_object(*where, "golden-origin")
 
 
 def test_a_page_in_the_place_of_an_image_changes_nothing(place: Place, images: ImageServer) -> None:
@@ -249,13 +317,8 @@ def test_an_image_is_kept_as_a_snapshot_where_its_storage_wants_that(
     contents = os.urandom(1 << 20)
     put(images, "snapped.img", contents)
     with kept_current(snapping, a_cron("snapped", {"http": {"url": images.url("snapped.img")}})) as name:
-
-        def seen() -> str:
-            source = snapping.get("datasources", name)["spec"]["source"]
-            assert source.get("snapshot"), cron(snapping, name).get("status")
-            return str(source["snapshot"]["name"])
-
-        shot = eventually(seen, 180)
+        found = snapping.until("datasources", name, lambda obj: "snapshot" in obj["spec"]["source"], 180)
+        shot = found["spec"]["source"]["snapshot"]["name"]
         assert cron(snapping, name)["status"]["sourceFormat"] == "snapshot"
         snapping.gone("datavolumes", shot, 120)
         wanted = data_volume("of-a-snapshot", {}, sourceRef={"kind": "DataSource", "name": name})

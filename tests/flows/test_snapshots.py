@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
 
+from diskyard.api.names import kubernetes
 from tests.builders import eventually
 from tests.flows.place import Place
-from tests.flows.test_clones import disk, nothing_left, objects, way
+from tests.flows.test_clones import SOMEBODY, disk, done, nothing_left, objects, permitted, somebody, way
 from tests.flows.yard import CDI, data_volume
 
 SNAPSHOTS = ("snapshot.storage.k8s.io", "v1", "default", "volumesnapshots")
@@ -40,6 +42,28 @@ def taken(place: Place, name: str) -> str:
         return True
 
     eventually(ready, 120)
+    return name
+
+
+def class_by_snapshot(place: Place) -> str:
+    """A storage class whose claims are cloned by snapshots, made where it is not there."""
+    name, profiles = "by-snapshot", (*CDI, "storageprofiles")
+    found = client.StorageV1Api(place.api())
+    if not any(each.metadata.name == name for each in found.list_storage_class().items):
+        found.create_storage_class({"metadata": {"name": name}, "provisioner": kubernetes.PROVISIONER})
+
+    def known(strategy: str = "") -> bool:
+        try:
+            said = objects(place).get_cluster_custom_object(*profiles, name).get("status") or {}
+        except ApiException as error:
+            raise AssertionError(f"{name} has no profile: {error.status}") from error
+        assert said, f"the profile of {name} says nothing yet"
+        assert strategy in said.get("cloneStrategy", ""), said
+        return True
+
+    eventually(known, 120)
+    objects(place).patch_cluster_custom_object(*profiles, name, {"spec": {"cloneStrategy": "snapshot"}})
+    eventually(lambda: known("snapshot"), 120)
     return name
 
 
@@ -90,6 +114,24 @@ def test_a_larger_disk_is_copied_from_what_the_snapshot_becomes(
     found = disk(place, "larger-monday")
     assert found.stat().st_size == 100 << 20
     same = found.read_bytes()[: filled.stat().st_size] == filled.read_bytes()
+    assert same, "the clone is not what the snapshot holds"
+    nothing_left(place)
+
+
+def test_a_snapshot_of_another_namespace_takes_the_right_to_it(
+    place: Place, monday: str, filled: Path, elsewhere: str
+) -> None:
+    asked = of("far-monday", {"source": {"snapshot": {"namespace": "default", "name": monday}}})
+    where = (*CDI, elsewhere, "datavolumes")
+    with somebody(place, elsewhere) as theirs:
+        with pytest.raises(ApiException) as refused:
+            theirs.create_namespaced_custom_object(*where, asked)
+        assert "has insufficient permissions in clone source namespace default" in str(refused.value.body)
+        with permitted(place, (elsewhere, SOMEBODY)):
+            theirs.create_namespaced_custom_object(*where, asked)
+            done(place, "far-monday", elsewhere)
+
+    same = disk(place, "far-monday", elsewhere).read_bytes() == filled.read_bytes()
     assert same, "the clone is not what the snapshot holds"
     nothing_left(place)
 
