@@ -50,7 +50,7 @@ def build(
     """The image, a compressed qcow2 of 1 GiB, made once for each content and kept in `directory`.
 
     `init_extra` are lines of shell for the guest; `payload` bytes of noise make it larger to fetch; `files` are in
-    its root file system, by their names there.
+    its root file system, by their names there, and one called `init` takes the place of ours.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
@@ -106,7 +106,7 @@ def _digest(system: Kernel, extra: str, payload: int, files: Mapping[str, Path])
         system.version.encode(),
         extra.encode(),
         str(payload).encode(),
-        *(name.encode() for name in files),
+        *(part for name, file in files.items() for part in (name.encode(), file.read_bytes())),
     ]
     return hashlib.sha256(b"\0".join(recipe)).hexdigest()[:12]
 

@@ -38,7 +38,8 @@ def initramfs(kernel: Kernel, extra: str = "", files: Mapping[str, Path] = NO_FI
         for name, file in files.items():
             root.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, root / name)
-        root.joinpath("init").write_text(_script(block, later, extra))
+        if "init" not in files:
+            root.joinpath("init").write_text(_script(block, later, extra))
         root.joinpath("init").chmod(0o755)
         return gzip.compress(_archive(root), 9, mtime=0)
 
