@@ -71,6 +71,21 @@ def look_again(place: Place, name: str) -> None:
     objects(place).patch_namespaced_custom_object(*DIC, name, {"metadata": {"annotations": {LAST: None}}})
 
 
+def unseen(place: Place, name: str, words: str) -> str:
+    """Why the source could not be looked at, once that look is over: the next one may be asked for."""
+
+    def seen() -> str:
+        found = condition(cron(place, name), "Polled")
+        said = f"{found.get('reason')}: {found.get('message')}"
+        assert found.get("status") == "False", said
+        assert words in said, said
+        return said
+
+    said = eventually(seen, 120)
+    place.told(name, words, 60)
+    return said
+
+
 @contextmanager
 def kept_current(place: Place, obj: dict[str, Any]) -> Iterator[str]:
     """A cron for a while; what it made goes with it."""
@@ -199,11 +214,11 @@ def test_the_signed_checksums_of_a_web_server_name_the_newest_image(
         put(images, "SHA256SUMS.gpg", signer.signature(other))
         put(images, "SHA256SUMS", other)
         look_again(place, name)
-        place.told(name, "names no file that fits 'os-*.img': it has notes.txt", 120)
+        unseen(place, name, "names no file that fits 'os-*.img': it has notes.txt")
         both = "".join(lines).encode()
         put(images, "SHA256SUMS", both)
         look_again(place, name)
-        place.told(name, "PollFailed: ChecksumError: the signature", 120)
+        unseen(place, name, "ChecksumError: the signature")
         assert stands_for(place, name) == first
         put(images, "SHA256SUMS.gpg", signer.signature(both))
         look_again(place, name)
@@ -230,8 +245,7 @@ def test_the_newest_object_of_a_bucket_is_the_next_image_and_without_the_right_t
             store.put(two, "os/os-10.img")
             place.core().patch_namespaced_secret("golden-bucket", "default", keys("wrong"))
             look_again(place, name)
-            place.told(name, "PollFailed: AccessDenied", 120)
-            assert condition(cron(place, name), "Polled")["reason"] == "AccessDenied"
+            unseen(place, name, "AccessDenied")
             assert stands_for(place, name) == first
             place.core().patch_namespaced_secret("golden-bucket", "default", keys(SECRET))
             look_again(place, name)
@@ -262,7 +276,7 @@ def test_a_claim_of_another_namespace_is_kept_current_with_the_right_alone(
     done(place, "golden-origin", elsewhere)
     wanted = a_cron("of-a-claim", {"pvc": {"namespace": elsewhere, "name": "golden-origin"}})
     with kept_current(place, wanted) as name:
-        told = place.told(name, "PollFailed: NotAuthorized", 60)
+        told = unseen(place, name, "NotAuthorized")
         assert "may not create datavolumes/source in namespace elsewhere" in told
         assert not stands_for(place, name)
         with permitted(place, ("default", "default"), elsewhere):
