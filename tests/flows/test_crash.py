@@ -10,8 +10,10 @@ from tests.builders import eventually
 from tests.flows.yard import data_volume, machine, processes, running
 from tests.guest import GREETING
 
-ENDS = {"qemu-system": "GuestCrashed", "supervisor.py": "Unknown"}
+ENDS = {"qemu-system": "GuestCrashed", "diskyard-launcher": "Error", "supervisor.py": "Unknown"}
 """What is killed beside the yard, and what the next yard then says of its guest."""
+TRUE_AGAIN = 10.0
+"""Seconds from a yard's start to a status that is true."""
 
 
 def test_an_import_survives_the_yard_and_goes_on(tmp_path: Path, slow_image: str) -> None:
@@ -62,10 +64,12 @@ def test_what_ends_while_no_yard_runs_is_told_by_the_next(tmp_path: Path) -> Non
             os.kill(next(pid for pid, command in family.items() if program in command), signal.SIGKILL)
 
         with running(tmp_path / "yard") as again:
-            for program, name in names.items():
-                found = again.wait("virtualmachineinstances", name, "Failed")
-                assert found["status"]["reason"] == ENDS[program]
-                eventually(lambda family=families[program]: not any(map(guest.alive, family)))
+            with guest.within(TRUE_AGAIN):
+                for program, name in names.items():
+                    found = again.wait("virtualmachineinstances", name, "Failed")
+                    assert found["status"]["reason"] == ENDS[program]
+                    eventually(lambda family=families[program]: not any(map(guest.alive, family)))
+            for program in names:
                 assert pods[program] not in Path("/proc/self/mountinfo").read_text()
 
 
