@@ -152,6 +152,10 @@ REPLICA_SET: Final = Kind(
     "kubevirt.io", "v1", "VirtualMachineInstanceReplicaSet", "virtualmachineinstancereplicasets",
     short=("vmirs", "vmirss"), older=("v1alpha3",), categories=("all",),
 )  # fmt: skip
+MIGRATION: Final = Kind(
+    "kubevirt.io", "v1", "VirtualMachineInstanceMigration", "virtualmachineinstancemigrations",
+    short=("vmim", "vmims"), older=("v1alpha3",), categories=("all",),
+)  # fmt: skip
 
 SNAPSHOT_CLASS: Final = Kind(
     "snapshot.storage.k8s.io", "v1", "VolumeSnapshotClass", "volumesnapshotclasses", namespaced=False,
@@ -174,7 +178,7 @@ CORE_KINDS: Final[tuple[Kind, ...]] = (
 
 OUR_KINDS: Final[tuple[Kind, ...]] = (
     CDI, CDI_CONFIG, DATA_VOLUME, STORAGE_PROFILE, DATA_SOURCE, IMPORT_CRON, IMPORT_SOURCE, UPLOAD_SOURCE, CLONE_SOURCE,
-    KUBEVIRT, MACHINE, INSTANCE, REPLICA_SET, OBJECT_TRANSFER,
+    KUBEVIRT, MACHINE, INSTANCE, REPLICA_SET, MIGRATION, OBJECT_TRANSFER,
 )  # fmt: skip
 """What comes from the CRDs in charts/diskyard/crds."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diskyard.api import lending, meta
-from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, POD, STORAGE_CLASS, Key
+from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, MIGRATION, POD, STORAGE_CLASS, Key
 from diskyard.api.names import cdi
 from diskyard.api.user import User
 from diskyard.errors import Forbidden, Invalid
@@ -97,3 +97,17 @@ def test_nobody_but_our_own_controllers_makes_a_pod_that_sees_the_images_of_a_no
 
 def test_until_there_is_a_store_to_look_into_everything_is_let_in() -> None:
     assert Rules().validate(DATA_VOLUME, builders.data_volume("disk", url="nowhere"), None, None) == ()
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha3"])
+def test_a_migration_is_refused_in_a_sentence(yard: Objects, version: str) -> None:
+    """E-01."""
+    asked = {
+        "apiVersion": f"kubevirt.io/{version}",
+        "kind": "VirtualMachineInstanceMigration",
+        "metadata": {"name": "migration-job", "namespace": "default"},
+        "spec": {"vmiName": "vmi-fedora"},
+    }
+
+    with pytest.raises(Invalid, match="live migration is not supported yet: stop the machine and start it again"):
+        yard.create(MIGRATION, asked)
