@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from datavolume_controller import admission as cdi
-from diskyard.api import lending, meta
+from diskyard.api import lending, meta, settings
 from diskyard.api.meta import (
     CLAIM,
+    CONFIG_MAP,
     DATA_VOLUME,
     INSTANCE,
     MACHINE,
@@ -70,6 +71,11 @@ class Rules:
         causes = _CAUSES.get(kind)
         return causes(self._client, obj, old) if causes else cdi.causes(self._client, kind, obj, old)
 
+    def advise(self, kind: Kind, obj: Obj) -> Sequence[str]:
+        """What is stored, and will not do what who wrote it may think."""
+        advice = _ADVICE.get(kind)
+        return advice(obj) if advice else ()
+
     def may(self, user: User, access: Access) -> bool:
         """Whether that user may."""
         asked = Question(
@@ -105,6 +111,10 @@ _DEFAULTS: Final[Mapping[Kind, Defaults]] = {
     CLAIM: _claim_defaults,
     MACHINE: lambda client, obj: machine.defaults(obj, settings_of(client)),
     INSTANCE: lambda client, obj: instance.defaults(obj, settings_of(client)),
+}
+_ADVICE: Final[Mapping[Kind, Callable[[Obj], Sequence[str]]]] = {
+    MACHINE: machine.advice,
+    CONFIG_MAP: settings.advice,
 }
 _CAUSES: Final[Mapping[Kind, Causes]] = {
     CLAIM: _claim_causes,

@@ -76,6 +76,7 @@ class Disk:
     tray: str = ""
     own_thread: bool = False
     """dedicatedIOThread."""
+    slot: str = ""  # pciAddress
 
 
 @dataclass(frozen=True)
@@ -347,6 +348,7 @@ def _disk(said: Obj) -> Disk:
         block_size=part(part(said, "blockSize"), "custom"),
         tray=str(target.get("tray") or "closed") if kind == "cdrom" else "",
         own_thread=bool(said.get("dedicatedIOThread")),
+        slot=str(target.get("pciAddress") or ""),
     )
 
 

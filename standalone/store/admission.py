@@ -22,6 +22,9 @@ class Admission(Protocol):
     def validate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Sequence[Cause]:
         """What is wrong with it; nothing: it is stored. May raise Forbidden or NotFound about what it names."""
 
+    def advise(self, kind: Kind, obj: Obj) -> Sequence[str]:
+        """What who writes such an object is told, though it is stored."""
+
 
 def denied(kind: Kind, obj: Obj, causes: Sequence[Cause]) -> Invalid:
     """The answer for an object that the rules refuse, worded as that of a webhook."""

@@ -1,5 +1,7 @@
 """What stands between a request and the log: every rule that an object must pass, in Kubernetes' order."""
 
+from collections.abc import Sequence
+
 from diskyard.api import meta
 from diskyard.api.meta import ENDPOINT_SLICE, NAMESPACE, POD, Kind, Obj
 from diskyard.api.user import User
@@ -21,6 +23,10 @@ class Gate:
     def asked_by(self, user: User) -> "Gate":
         """The same gate for what that user asks."""
         return Gate(self._owners, user)
+
+    def advice(self, kind: Kind, obj: Obj) -> Sequence[str]:
+        """What who writes that object is told, though it passes."""
+        return self._owners.advise(kind, obj) if self._owners else ()
 
     def fresh(self, served: Served, asked: Obj, birth: metadata.Birth, author: Author) -> Obj:
         """The new object as it is to be stored. Raises Invalid."""

@@ -132,6 +132,10 @@ class Objects(AbstractContextManager["Objects"]):
         """The paths of fields that the kind's schema does not know; a write drops those of a custom object."""
         return self._kind(kind).unknown(obj)
 
+    def advice(self, kind: Kind, obj: Obj) -> Sequence[str]:
+        """What who writes that object is told, though it is stored."""
+        return self._gate.advice(kind, obj)
+
     def get(self, kind: Kind, key: Key) -> Obj:
         return self.record(kind, key).obj()
 

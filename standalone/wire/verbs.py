@@ -50,7 +50,7 @@ class Verbs:
         obj = await asked.obj()
         warnings = await self._doubtful(asked, obj)
         made = await call(self._store(asked, dry=asked.dry).create, asked.resource.kind, obj)
-        return show.one(asked, made, 201, warnings)
+        return self._written(asked, made, warnings, 201)
 
     async def post(self, asked: Asked) -> web.StreamResponse:
         """What an object's subresource answers to a body."""
@@ -68,9 +68,8 @@ class Verbs:
         obj = await asked.obj()
         warnings = await self._doubtful(asked, obj)
         kind, subresource = asked.resource.kind, asked.target.subresource
-        return show.one(
-            asked, await call(self._store(asked, dry=asked.dry).update, kind, obj, subresource), 200, warnings
-        )
+        changed = await call(self._store(asked, dry=asked.dry).update, kind, obj, subresource)
+        return self._written(asked, changed, warnings)
 
     async def patch(self, asked: Asked) -> web.StreamResponse:
         """An object, changed in part."""
@@ -84,14 +83,14 @@ class Verbs:
         changed = await call(
             self._store(asked, dry=asked.dry).patch, kind, target.key, patch, target.subresource, how
         )
-        return show.one(asked, changed, 200, warnings)
+        return self._written(asked, changed, warnings)
 
     async def _apply(self, asked: Asked) -> web.StreamResponse:
         """An object as its author wants it, made where it is missing."""
         store, force = self._store(asked, dry=asked.dry), body.flag(asked.request, "force")
         wish = await asked.wish()
         obj, made = await call(store.apply, asked.resource.kind, wish, asked.target.subresource, force=force)
-        return show.one(asked, obj, 201 if made else 200)
+        return self._written(asked, obj, (), 201 if made else 200)
 
     async def scale(self, asked: Asked) -> web.StreamResponse:
         """How many there are of something, told or changed."""
@@ -125,6 +124,13 @@ class Verbs:
             return show.several(asked, chosen)
 
         return reply(await call(deleted))
+
+    def _written(
+        self, asked: Asked, obj: Obj, warnings: tuple[str, ...], code: int = 200
+    ) -> web.StreamResponse:
+        """An object that was stored, with what who wrote it should know."""
+        told = () if asked.target.subresource else self._objects.advice(asked.resource.kind, obj)
+        return show.one(asked, obj, code, (*warnings, *told))
 
     def _store(self, asked: Asked, *, dry: bool) -> Objects:
         """The objects as the one who asks may write them, and is said to."""

@@ -9,50 +9,18 @@ from hypothesis import strategies as st
 
 from diskyard.api.instance import instance as read
 from diskyard.api.meta import Obj
+from diskyard.api.names import kubevirt
 from diskyard.api.rules import instance, machine
 from tests import builders
+from tests.api.asked import HERE, asked, card, disk, kernel, refused
 
-HERE = "spec.domain.devices.disks[0]"
 BOOT = "spec.domain.firmware.kernelBoot"
 CARD = "spec.domain.devices.interfaces[0]"
-
-
-def asked(change: dict[str, Any]) -> Obj:
-    """An instance with the value at each dotted path changed; None takes it away, numbers are indexes."""
-    obj = builders.stored(builders.instance("vm"))
-    obj["spec"] = copy.deepcopy(obj["spec"])
-    for path, value in change.items():
-        *steps, last = path.split(".")
-        place: Any = obj["spec"]
-        for step in steps:
-            place = place[int(step)] if step.isdigit() else place.setdefault(step, {})
-        if value is None:
-            place.pop(last)
-        else:
-            place[int(last) if last.isdigit() else last] = value
-    return obj
-
-
-def refused(change: dict[str, Any]) -> list[tuple[str, str]]:
-    """(field, message) of what is wrong with a defaulted instance that has the change."""
-    return [(cause.field, cause.message) for cause in instance.causes(instance.defaults(asked(change)), None)]
-
-
-def disk(**fields: Any) -> dict[str, Any]:
-    return {"domain.devices.disks.0": {"name": "root", **fields}}
-
-
-def card(*networks: Obj, **fields: Any) -> dict[str, Any]:
-    return {
-        "domain.devices.interfaces": [{"name": "default", **fields}],
-        "networks": list(networks) or [{"name": "default", "pod": {}}],
-    }
-
-
-def kernel(**container: str) -> dict[str, Any]:
-    return {"domain.firmware": {"kernelBoot": {"container": container}}}
-
-
+LABEL = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
 TWICE = {"domain.devices.disks": [{"name": "root", "disk": {}}] * 2}
 ORDERS = {
     "volumes": [{"name": n, "dataVolume": {"name": n}} for n in ("a", "b")],
@@ -88,6 +56,29 @@ ORDERS = {
          "a sharable disk requires cache = none got: writeback"),
         ({"domain.devices.disks": [{"name": "root", "disk": {}}, {"name": "x", "disk": {}}]},
          "spec.domain.devices.disks[1].name", "spec.domain.devices.disks[1].Name 'x' not found."),
+        ({"domain.devices.disks": [{"name": "root", "disk": {}}, {"name": "x", "cdrom": {}}]},
+         "spec.domain.devices.disks[1].name",
+         "DeclarativeHotplugVolumes feature gate not enabled, cannot define an empty CD-ROM disk: "
+         "spec.domain.devices.disks[1] needs a volume of its name"),
+        (disk(disk={"bus": "sata", "pciAddress": "0000:00:0a.0"}), f"{HERE}.disk.pciAddress",
+         f"disk {HERE} - setting a PCI address is only possible with bus type virtio."),
+        (disk(disk={"bus": "virtio", "pciAddress": "10"}), f"{HERE}.disk.pciAddress",
+         f"disk {HERE} has malformed PCI address (10): expected one such as 0000:00:0a.0"),
+        (disk(disk={"bus": "sata"}, dedicatedIOThread=True), f"{HERE}.dedicatedIOThread",
+         "IOThreads are not supported for disks on a sata bus"),
+        ({"volumes": [{"name": "root", "emptyDisk": {"capacity": "1Gi"}}], **disk(lun={"bus": "scsi"})},
+         f"{HERE}.lun", f"{HERE}.lun can only be mapped to a DataVolume or PersistentVolumeClaim volume."),
+        ({"domain.devices.disks": [{"name": "Root_1", "disk": {}}]}, f"{HERE}.name", LABEL),
+        (disk(disk={}, blockSize={"custom": {"logical": 512, "physical": 512}, "matchVolume": {}}),
+         f"{HERE}.blockSize.custom", "Block size matching can't be enabled together with a custom value"),
+        ({"utilityVolumes": [{"name": "u"}]}, "spec.utilityVolumes",
+         "cannot create VMI with utility volumes in spec, utility volumes can only be added via hotplug"),
+        (card({"name": "default", "multus": {"networkName": "n"}}, masquerade={}), f"{CARD}.name",
+         "Masquerade interface only implemented with pod network"),
+        ({"evictionStrategy": "Never"}, "spec.evictionStrategy",
+         "spec.evictionStrategy is set with an unrecognized option: Never"),
+        ({"startStrategy": "Later"}, "spec.startStrategy",
+         "spec.startStrategy is set with an unrecognized option: Later"),
         ({"domain.resources": {}}, "spec.domain.memory.guest", instance.NO_MEMORY),
         ({"domain.memory": {"guest": "12Mb"}}, "spec.domain.memory.guest",
          "spec.domain.memory.guest: '12Mb' is not a quantity: expected a number with a suffix such as 512Mi, 10Gi "
@@ -186,6 +177,7 @@ def test_what_is_wrong_is_said_with_its_field(change: dict[str, Any], field: str
         {"domain.features": {"acpi": {}, "apic": {}}, "domain.clock": {"utc": {}}},
         {"terminationGracePeriodSeconds": 0, "evictionStrategy": "LiveMigrate", "hostname": "me"},
         {"domain.machine": {"type": "pc-q35-7.2"}},
+        disk(disk={"bus": "virtio", "pciAddress": "0000:00:0a.0"}),
     ],
 )
 def test_what_can_run_is_admitted(change: dict[str, Any]) -> None:
@@ -274,6 +266,10 @@ def template(name: str = "disk", **fields: Any) -> Obj:
          "'name' field must not be empty for DataVolumeTemplate entry spec.dataVolumeTemplate[0]."),
         ({"dataVolumeTemplates": [template("other")]},
          "DataVolumeTemplate entry spec.dataVolumeTemplate[0] must be referenced in the VMI template's 'volumes' list"),
+        ({"dataVolumeTemplates": [{**template(), "metadata": {"name": "disk", "namespace": "other"}}]},
+         "Embedded DataVolume namespace other differs from VM namespace default"),
+        ({"dataVolumeTemplates": [template(pvc={"dataSource": {"kind": "VolumeSnapshot", "name": "s"}})]},
+         "External population is incompatible with Source and SourceRef"),
         ({"dataVolumeTemplates": [template(pvc=None)]}, "Missing Data volume PVC or Storage"),
         ({"dataVolumeTemplates": [template(storage={})]},
          "Duplicate storage definition, both target storage and target pvc defined"),
@@ -292,6 +288,21 @@ def test_a_machine_that_could_not_work_is_refused(spec: Obj, message: str) -> No
     assert message in [cause.message for cause in machine.causes(obj, None)]
 
 
+@pytest.mark.parametrize("name", kubevirt.RESERVED_LABELS)
+def test_labels_that_are_ours_are_written_by_nobody_else(name: str) -> None:
+    plain, claimed = instance.defaults(asked({})), instance.defaults(asked({}))
+    claimed["metadata"]["labels"] = {name: "x", "app": "web"}
+    plain["metadata"]["labels"] = {"app": "web"}
+    machine_ = builders.machine("vm")
+    machine_["spec"]["template"]["metadata"] = {"labels": {name: "x"}}
+    text = f"of the following reserved kubevirt.io/ labels on a VMI object is prohibited: {name}"
+
+    assert [cause.message for cause in instance.causes(claimed, None)] == [f"creation {text}"]
+    assert [cause.message for cause in instance.causes(claimed, plain)] == [f"modification {text}"]
+    assert instance.causes(claimed, claimed) == ()
+    assert [cause.field for cause in machine.causes(machine_, None)] == ["spec.template.metadata.labels"]
+
+
 def test_a_template_is_judged_where_it_stands() -> None:
     obj = builders.machine("vm")
     obj["spec"]["template"]["spec"]["volumes"][0] = {
@@ -300,6 +311,17 @@ def test_a_template_is_judged_where_it_stands() -> None:
     }
 
     assert [cause.field for cause in machine.causes(obj, None)] == ["spec.template.spec.volumes[0].hostDisk"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"running": False}, ("spec.running is deprecated, please use spec.runStrategy instead.",)),
+        ({"runStrategy": "Halted"}, ()),
+    ],
+)
+def test_the_old_switch_works_and_its_author_is_told(spec: Obj, told: tuple[str, ...]) -> None:
+    assert machine.advice({"spec": spec}) == told
 
 
 def test_a_machine_that_was_admitted_once_can_still_be_labelled() -> None:
@@ -327,57 +349,3 @@ def test_no_spec_however_odd_breaks_the_rules(field: str, value: Any) -> None:
 
     if not instance.causes(instance.defaults(obj), None):
         read(instance.defaults(obj))
-
-
-FIRMWARE = "spec.domain.firmware.bootloader"
-CLOCK = "spec.domain.clock"
-SECTORS = {"logical": 512, "physical": 512}
-
-
-@pytest.mark.parametrize(
-    ("change", "field", "message"),
-    [
-        ({"domain.firmware": {"bootloader": {"efi": {"secureBoot": False}, "bios": {}}}}, FIRMWARE,
-         f"{FIRMWARE} has both EFI and BIOS configured, but they are mutually exclusive."),
-        ({"domain.firmware": {"bootloader": {"efi": {}}}}, f"{FIRMWARE}.efi",
-         f"{FIRMWARE}.efi has EFI SecureBoot enabled. SecureBoot requires SMM, which is currently disabled."),
-        ({"domain.clock": {"utc": {}, "timezone": "Europe/Berlin"}}, CLOCK,
-         f"{CLOCK} has both utc and timezone: expected one"),
-        ({"domain.clock": {"timezone": "../etc"}}, f"{CLOCK}.timezone",
-         f"{CLOCK}.timezone '../etc' is no name such as Europe/Berlin"),
-        ({"domain.clock": {"timer": {"pit": {"tickPolicy": "merge"}}}}, f"{CLOCK}.timer.pit.tickPolicy",
-         f"{CLOCK}.timer.pit.tickPolicy has invalid value 'merge', allowed are delay, catchup, discard"),
-        ({"domain.features": {"hyperv": {"spinlocks": {"spinlocks": 5}}}},
-         "spec.domain.features.hyperv.spinlocks.spinlocks",
-         "spec.domain.features.hyperv.spinlocks.spinlocks must be 4096 at least, found 5"),
-        ({"domain.features": {"hyperv": {"vendorid": {"vendorid": "far too long a name"}}}},
-         "spec.domain.features.hyperv.vendorid.vendorid",
-         "spec.domain.features.hyperv.vendorid.vendorid must have 1 to 12 characters of ASCII and no comma"),
-        ({"domain.rebootPolicy": "Explode"}, "spec.domain.rebootPolicy",
-         "spec.domain.rebootPolicy has invalid value 'Explode', allowed are Reboot, Terminate"),
-        ({"domain.devices.sound": {"name": "s", "model": "sb16"}}, "spec.domain.devices.sound.model",
-         "spec.domain.devices.sound.model has invalid value 'sb16', allowed are ich9, ac97"),
-        (disk(disk={}, blockSize={"custom": {"logical": 4096, "physical": 512}}), f"{HERE}.blockSize.custom.logical",
-         "Logical size 4096 must be the same or less than the physical size of 512"),
-        (disk(disk={"bus": "sata"}, blockSize={"custom": {"logical": 4096, "physical": 4096}}),
-         f"{HERE}.blockSize.custom.logical", "Logical size 4096 must be 512 for SATA devices"),
-        (disk(disk={}, blockSize={"custom": {"logical": 1000, "physical": 4096}}), f"{HERE}.blockSize.custom.logical",
-         f"{HERE}.blockSize.custom.logical must be a power of two from 512 to 2097152, found 1000"),
-        (disk(disk={"bus": "virtio"}, blockSize={"custom": {**SECTORS, "discardGranularity": 700}}),
-         f"{HERE}.blockSize.custom.discardGranularity",
-         "Discard granularity 700 must be multiples of logical size 512"),
-    ],
-)  # fmt: skip
-def test_what_is_wrong_with_the_board_is_said_with_its_field(
-    change: dict[str, Any], field: str, message: str
-) -> None:
-    assert (field, message) in refused(change)
-
-
-def test_features_of_hyperv_bring_what_they_need() -> None:
-    asked_ = asked({"domain.features": {"hyperv": {"synictimer": {}, "evmcs": {}}}})
-
-    domain = instance.defaults(asked_)["spec"]["domain"]
-
-    assert set(domain["features"]["hyperv"]) == {"synictimer", "synic", "vpindex", "evmcs", "vapic"}
-    assert domain["cpu"]["features"] == [{"name": "vmx", "policy": "require"}]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from diskyard.api.meta import Obj
+from diskyard.api.meta import CONFIG_MAP, Obj
 from diskyard.api.rules import instance
-from diskyard.api.settings import UNSET, Settings, settings
+from diskyard.api.settings import READ, UNSET, Settings, advice, settings
 from tests import builders
 
 
@@ -112,3 +112,65 @@ def test_a_disk_of_the_host_is_admitted_behind_an_open_gate(source: dict[str, st
 )  # fmt: skip
 def test_what_is_wrong_with_a_disk_of_the_host_is_said(source: dict[str, str], message: str) -> None:
     assert message in host_disk(OPEN, **source)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "labels"),
+    [
+        (None, None, {}),
+        (cr(nodeSelectors={"disk": "ssd"}), old(node_selectors="disk=hdd"), {"disk": "ssd"}),
+        (None, old(node_selectors="disk=hdd\nregion = primary\n"), {"disk": "hdd", "region": "primary"}),
+        ({"spec": {"workloads": {"nodePlacement": {"nodeSelector": {"region": "primary"}}}}}, None,
+         {"region": "primary"}),
+    ],
+)  # fmt: skip
+def test_the_operator_says_on_which_nodes_guests_run(
+    now: Obj | None, before: Obj | None, labels: dict[str, str]
+) -> None:
+    assert settings(now, before).nodes == labels
+
+
+def test_the_operator_says_when_images_are_pulled_and_what_an_emptied_node_does() -> None:
+    said = {"spec": {"imagePullPolicy": "Never", "configuration": {"evictionStrategy": "LiveMigrate"}}}
+
+    found = settings(said, None)
+
+    assert (found.pull_policy, found.eviction) == ("Never", "LiveMigrate")
+    made = instance.defaults(builders.instance("vm"), found)["spec"]
+    assert made["evictionStrategy"] == "LiveMigrate"
+    own = instance.defaults(builders.instance("vm", evictionStrategy="None"), found)["spec"]
+    assert own["evictionStrategy"] == "None"
+    assert "evictionStrategy" not in instance.defaults(builders.instance("vm"))["spec"]
+
+
+def test_where_bridges_are_not_permitted_that_is_said_and_masquerade_goes_on() -> None:
+    said = {"spec": {"configuration": {"network": {"permitBridgeInterfaceOnPodNetwork": False}}}}
+    found = settings(said, None)
+
+    made = instance.defaults(builders.instance("vm"), found)
+    refused = [cause.message for cause in instance.causes(made, None, found)]
+
+    assert len(refused) == 1
+    assert refused[0].startswith("Bridge on pod network configuration is not enabled under kubevirt-config")
+    made["spec"]["domain"]["devices"]["interfaces"] = [{"name": "default", "masquerade": {}}]
+    assert instance.causes(made, None, found) == ()
+
+
+def test_who_writes_the_old_config_map_is_told_what_nobody_reads_and_what_took_its_place() -> None:
+    """A-09."""
+    migrations = 'parallelMigrationsPerCluster: "5"'
+    data = {"debug.useEmulation": "true", "migrations": migrations, "wishes": "all"}
+
+    told = advice(builders.some(CONFIG_MAP, "kubevirt-config", "kubevirt", data=data))
+
+    assert len(told) == 2
+    assert told[0].startswith("data.migrations is not read: spec.configuration.migrations of KubeVirt")
+    assert told[1].startswith("data.wishes is no setting that anybody reads: feature-gates, ")
+    assert advice(builders.some(CONFIG_MAP, "other", data=data)) == ()
+
+
+@pytest.mark.parametrize("key", READ)
+def test_every_key_that_is_said_to_be_read_changes_something(key: str) -> None:
+    text = {"permitBridgeInterfaceOnPodNetwork": "false", "node-selectors": "a=b"}.get(key, "true")
+
+    assert settings(None, {"data": {key: text}}) != UNSET

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from diskyard.api import instance as instances
 from diskyard.api import lending, meta
-from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, MIGRATION, POD, STORAGE_CLASS, Key
+from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, MACHINE, MIGRATION, POD, STORAGE_CLASS, Key
 from diskyard.api.names import cdi
 from diskyard.api.user import User
 from diskyard.errors import Forbidden, Invalid
@@ -109,5 +111,41 @@ def test_a_migration_is_refused_in_a_sentence(yard: Objects, version: str) -> No
         "spec": {"vmiName": "vmi-fedora"},
     }
 
-    with pytest.raises(Invalid, match="live migration is not supported yet: stop the machine and start it again"):
+    with pytest.raises(
+        Invalid, match="live migration is not supported yet: stop the machine and start it again"
+    ):
         yard.create(MIGRATION, asked)
+
+
+GUIDE = """
+apiVersion: kubevirt.io/v1alpha3
+kind: VirtualMachine
+metadata: {name: testvm, namespace: default}
+spec:
+  running: false
+  template:
+    metadata: {labels: {kubevirt.io/size: small, kubevirt.io/domain: testvm}}
+    spec:
+      domain:
+        devices:
+          disks:
+          - {name: containerdisk, disk: {bus: virtio}}
+          - {name: cloudinitdisk, disk: {bus: virtio}}
+          interfaces:
+          - {name: default, bridge: {}}
+        resources: {requests: {memory: 64M}}
+      networks:
+      - {name: default, pod: {}}
+      volumes:
+      - {name: containerdisk, containerDisk: {image: example/cirros-container-disk-demo}}
+      - {name: cloudinitdisk, cloudInitNoCloud: {userDataBase64: SGkuXG4=}}
+"""
+"""B-01: the first guest of KubeVirt's own guide."""
+
+
+def test_the_first_guest_of_kubevirts_guide_is_admitted_as_it_is(yard: Objects) -> None:
+    made = yard.create(MACHINE, yaml.safe_load(GUIDE))
+
+    spec = made["spec"]["template"]["spec"]
+    assert instances.memory(spec) == 64_000_000
+    assert spec["volumes"][1]["cloudInitNoCloud"]["userDataBase64"] == "SGkuXG4="

@@ -112,6 +112,7 @@ CASES: dict[str, tuple[Instance, bool, Backing]] = {
         True,
         FILE,
     ),
+    "pci-address": (with_disk(target={"pciAddress": "0000:00:0A.0"}), True, FILE),
     "block-size": (with_disk(blockSize={"custom": {"logical": 4096, "physical": 4096}}), True, FILE),
     "uefi": (guest({"firmware": {"bootloader": {"efi": {"secureBoot": False}}}}), True, FILE),
     "secure-boot": (

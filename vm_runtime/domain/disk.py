@@ -1,5 +1,6 @@
 """Disks: which file or device, on which bus, in which order, how cached."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -9,6 +10,7 @@ from lxml.etree import _Element as Element
 
 from diskyard.api.instance import Disk, Instance, targets
 from diskyard.api.meta import Obj
+from diskyard.api.rules.disks import PCI
 from diskyard.errors import InvalidRequest
 from vm_runtime.domain.threads import NO_THREADS, Threads, threads
 
@@ -76,9 +78,16 @@ def disk(wanted: Disk, backing: Backing, target: str, shared: Threads = NO_THREA
         found.append(E.shareable())
     if wanted.serial and wanted.device != "lun":
         found.append(E.serial(wanted.serial))
+    if address := PCI.fullmatch(wanted.slot):
+        found.append(E.address(type="pci", **_address(address)))
     if wanted.boot_order:
         found.append(E.boot(order=str(wanted.boot_order)))
     return found
+
+
+def _address(found: re.Match[str]) -> dict[str, str]:
+    parts = zip(("domain", "bus", "slot", "function"), found.groups(), strict=True)
+    return {name: f"0x{digits.lower()}" for name, digits in parts}
 
 
 def _lower(backing: Backing | None) -> Element:

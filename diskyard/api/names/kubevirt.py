@@ -16,6 +16,11 @@ NODE_NAME: Final = P + "nodeName"
 VM_LABEL: Final = "vm.kubevirt.io/name"
 VMI_ID_LABEL: Final = "vmi.kubevirt.io/id"
 SCHEDULABLE: Final = P + "schedulable"
+RESERVED_LABELS: Final = (
+    CREATED_BY, P + "migrationJobUID", NODE_NAME, P + "migrationTargetNodeName", SCHEDULABLE,
+    P + "install-strategy",
+)  # fmt: skip
+"""What only we write on instances."""
 HEARTBEAT: Final = P + "heartbeat"
 EPHEMERAL_PROVISIONING: Final = P + "ephemeral-provisioning"
 DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"

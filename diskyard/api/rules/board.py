@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from diskyard.api.instance import part, parts
 from diskyard.api.kernelboot import container
@@ -11,6 +11,9 @@ from diskyard.errors import Cause
 
 REBOOTS: Final = ("Reboot", "Terminate")
 SOUNDS: Final = ("ich9", "ac97")
+INPUT_BUSES: Final = ("virtio", "usb")
+VIDEOS: Final = ("vga", "cirrus", "virtio", "ramfb", "bochs")
+WATCHDOGS: Final = ("poweroff", "reset", "shutdown")
 PANICS: Final = ("isa", "hyperv")
 IO_POLICIES: Final = ("shared", "auto")
 TICKS: Final = {
@@ -24,6 +27,8 @@ SPINS: Final = 4096
 """Tries that a spin lock has at least."""
 VENDOR: Final = 12
 
+_NO_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no way to write (section 2.2)."""
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
 
@@ -31,6 +36,8 @@ _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
 def board_causes(spec: Obj, at: str) -> Iterator[Cause]:
     """What is wrong with the board of the spec at the path `at`."""
     domain, place = part(spec, "domain"), f"{at}.domain"
+    yield from _characters(domain, place)
+    yield from _small_devices(part(domain, "devices"), f"{place}.devices")
     yield from _firmware(domain, f"{place}.firmware")
     yield from _kernel(domain, f"{place}.firmware.kernelBoot")
     yield from _clock(part(domain, "clock"), f"{place}.clock")
@@ -45,6 +52,31 @@ def board_causes(spec: Obj, at: str) -> Iterator[Cause]:
     yield from _among(part(devices, "sound").get("model"), SOUNDS, f"{place}.devices.sound.model")
     for number, each in enumerate(parts(devices, "panicDevices")):
         yield from _among(each.get("model"), PANICS, f"{place}.devices.panicDevices[{number}].model")
+
+
+def _characters(value: Any, at: str) -> Iterator[Cause]:
+    """The domain is told to libvirt as XML, which has no way to write some characters."""
+    match value:
+        case dict():
+            for name, each in value.items():
+                yield from _characters(each, f"{at}.{name}")
+        case list():
+            for number, each in enumerate(value):
+                yield from _characters(each, f"{at}[{number}]")
+        case str() if found := _NO_XML.search(value):
+            yield Cause(f"{at} holds the character {ascii(found[0])}: expected text that people can read", at)
+
+
+def _small_devices(devices: Obj, at: str) -> Iterator[Cause]:
+    for number, each in enumerate(parts(devices, "inputs")):
+        place = f"{at}.inputs[{number}]"
+        if each.get("bus") not in (None, "", *INPUT_BUSES):
+            yield Cause("Input device can have only virtio or usb bus.", f"{place}.bus")
+        if each.get("type") not in (None, "", "tablet"):
+            yield Cause("Input device can have only tablet type.", f"{place}.type")
+    yield from _among(part(devices, "video").get("type"), VIDEOS, f"{at}.video.type")
+    action = part(part(devices, "watchdog"), "i6300esb").get("action")
+    yield from _among(action, WATCHDOGS, f"{at}.watchdog.i6300esb.action")
 
 
 def _firmware(domain: Obj, at: str) -> Iterator[Cause]:

@@ -23,6 +23,10 @@ _LABEL_TEXT: Final = (
     "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
+PCI: Final = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
+"""Domain, bus, slot and function of a device."""
+EMPTY_DRIVE: Final = "DeclarativeHotplugVolumes feature gate not enabled, cannot define an empty CD-ROM disk"
+
 _SERIAL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
@@ -97,8 +101,12 @@ def _target(disk: Obj, place: str) -> Iterator[Cause]:
     elif bus in ("sata", "usb", "virtio") and kind == "lun":
         # qemu passes SCSI commands through its SCSI controller alone.
         yield Cause(f"a lun is only possible with bus scsi, found {bus}", field)
-    if target.get("pciAddress") and bus != "virtio":
+    slot = str(target.get("pciAddress") or "")
+    if slot and bus != "virtio":
         text = f"disk {place} - setting a PCI address is only possible with bus type virtio."
+        yield Cause(text, f"{place}.{kind}.pciAddress")
+    elif slot and not PCI.fullmatch(slot):
+        text = f"disk {place} has malformed PCI address ({slot[:64]}): expected one such as 0000:00:0a.0"
         yield Cause(text, f"{place}.{kind}.pciAddress")
     if disk.get("dedicatedIOThread") and bus in ("sata", "usb"):
         yield Cause(f"IOThreads are not supported for disks on a {bus} bus", f"{place}.dedicatedIOThread")
@@ -161,7 +169,9 @@ def _block_size(disk: Obj, place: str) -> Iterator[Cause]:
 
 def _volume(disk: Obj, volumes: dict[str, Obj], place: str) -> Iterator[Cause]:
     volume = volumes.get(str(disk.get("name")))
-    if volume is None:
+    if volume is None and disk.get("cdrom") is not None:
+        yield Cause(f"{EMPTY_DRIVE}: {place} needs a volume of its name", f"{place}.name")
+    elif volume is None:
         yield Cause(f"{place}.Name '{disk.get('name')}' not found.", f"{place}.name")
     elif disk.get("lun") is not None and not any(volume.get(kind) is not None for kind in CLAIM_KINDS):
         text = f"{place}.lun can only be mapped to a DataVolume or PersistentVolumeClaim volume."

@@ -6,11 +6,12 @@ from typing import Any, Final
 from diskyard.api import meta, quantity
 from diskyard.api.instance import PROBES, part, parts
 from diskyard.api.meta import Obj
+from diskyard.api.names.kubevirt import RESERVED_LABELS
 from diskyard.api.rules.board import board_causes
 from diskyard.api.rules.disks import disk_causes
 from diskyard.api.rules.hotplug import changes, hotplug_causes
 from diskyard.api.rules.instance_defaults import ARCHITECTURE, defaults, spec_defaults
-from diskyard.api.rules.networks import network_causes
+from diskyard.api.rules.networks import bridge_causes, network_causes
 from diskyard.api.rules.volumes import volume_causes
 from diskyard.api.settings import UNSET, Settings
 from diskyard.errors import Cause, InvalidRequest
@@ -26,6 +27,8 @@ PAGES: Final = (2 << 20, 1 << 30)
 MACHINES: Final = ("q35*", "pc-q35*")
 MOST_PROCESSORS: Final = 288
 """What q35 takes without an emulated interrupt remapper (qemu's pc_q35_machine_options)."""
+STARTS: Final = ("Paused",)
+EVICTIONS: Final = ("None", "LiveMigrate", "LiveMigrateIfPossible", "External")
 WAYS: Final = ("exec", "guestAgentPing", "httpGet", "tcpSocket")
 """How a guest can be asked whether it is well."""
 NOT_YET: Final = (
@@ -41,7 +44,6 @@ NOT_YET: Final = (
 DISK_NOT_YET: Final = (
     "blockSize.matchVolume",
     "changedBlockTracking",
-    "disk.pciAddress",
     "lun.reservation",
 )
 INTERFACE_NOT_YET: Final = ("acpiIndex", "pciAddress", "portRanges", "state")
@@ -52,18 +54,33 @@ def causes(obj: Obj, old: Obj | None, settings: Settings = UNSET) -> Sequence[Ca
 
     Only the time to shut down may be changed, and volumes that come and go.
     """
+    labels = label_causes(meta.labels(obj), meta.labels(old or {}), "metadata")
     if old is None:
-        return tuple(spec_causes(meta.spec(obj), "spec", settings))
+        return (*labels, *spec_causes(meta.spec(obj), "spec", settings))
     free = "terminationGracePeriodSeconds"
     before, after = ({k: v for k, v in meta.spec(each).items() if k != free} for each in (old, obj))
     if before == after:
-        return ()
-    return (*changes(before, after), *spec_causes(meta.spec(obj), "spec", settings))
+        return tuple(labels)
+    return (*labels, *changes(before, after), *spec_causes(meta.spec(obj), "spec", settings))
+
+
+def label_causes(labels: Mapping[str, str], before: Mapping[str, str], at: str) -> Iterator[Cause]:
+    """Labels by which we find what is ours: nobody else writes them."""
+    found = [name for name in RESERVED_LABELS if labels.get(name) != before.get(name)]
+    if found:
+        verb = "modification" if before else "creation"
+        text = (
+            f"{verb} of the following reserved kubevirt.io/ labels on a VMI object is prohibited: "
+            f"{', '.join(found)}"
+        )
+        yield Cause(text, f"{at}.labels", "FieldValueNotSupported")
 
 
 def spec_causes(spec: Obj, at: str, settings: Settings) -> Iterator[Cause]:
     """What is wrong with the spec at the path `at`, its defaults filled in."""
     yield from volume_causes(spec, at, settings.gates)
+    if not settings.pod_bridge:
+        yield from bridge_causes(spec, at)
     for rule in _RULES:
         yield from rule(spec, at)
 
@@ -89,9 +106,10 @@ def _asked(entry: Obj, at: str, fields: Sequence[str]) -> Iterator[Cause]:
 
 
 def _strategy(spec: Obj, at: str) -> Iterator[Cause]:
-    said = spec.get("startStrategy")
-    if said not in (None, "Paused"):
-        yield Cause(f"{at}.startStrategy is set with an unrecognized option: {said}", f"{at}.startStrategy")
+    for name, known in (("startStrategy", STARTS), ("evictionStrategy", EVICTIONS)):
+        said = spec.get(name)
+        if said not in (None, *known):
+            yield Cause(f"{at}.{name} is set with an unrecognized option: {said}", f"{at}.{name}")
 
 
 def _memory(spec: Obj, at: str) -> Iterator[Cause]:

@@ -54,6 +54,8 @@ def spec_defaults(spec: Obj, settings: Settings = UNSET) -> Obj:
     _small_devices(part(domain, "devices"))
     _images(found)
     _enlightenments(domain)
+    if settings.eviction:
+        found["evictionStrategy"] = found.get("evictionStrategy") or settings.eviction
     return found
 
 

@@ -18,6 +18,7 @@ EXCLUSIVE: Final = (
     "Running and RunStrategy are mutually exclusive. Note that Running is deprecated, please use RunStrategy "
     "instead"
 )
+OLD_SWITCH: Final = "spec.running is deprecated, please use spec.runStrategy instead."
 TEMPLATES: Final = "spec.dataVolumeTemplate"
 
 
@@ -44,6 +45,11 @@ def causes(obj: Obj, old: Obj | None, settings: Settings = UNSET) -> Sequence[Ca
     return tuple(_causes(obj, settings))
 
 
+def advice(obj: Obj) -> Sequence[str]:
+    """What the author of a machine is told, though it is admitted."""
+    return (OLD_SWITCH,) if meta.spec(obj).get("running") is not None else ()
+
+
 def _causes(obj: Obj, settings: Settings) -> Iterator[Cause]:
     spec = meta.spec(obj)
     yield from _strategy(spec)
@@ -54,6 +60,7 @@ def _causes(obj: Obj, settings: Settings) -> Iterator[Cause]:
     if not template:
         yield Cause("missing virtual machine template.", "spec.template", "FieldValueRequired")
         return
+    yield from instance.label_causes(meta.labels(template), {}, "spec.template.metadata")
     wanted = instance.spec_defaults(part(template, "spec"), settings)
     yield from instance.spec_causes(wanted, "spec.template.spec", settings)
     yield from _templates(obj, part(template, "spec"))

@@ -16,6 +16,10 @@ MODELS: Final = ("virtio", "e1000", "e1000e", "igb", "ne2k_pci", "pcnet", "rtl81
 RESERVED_MAC: Final = "02:00:00:00:00:00"
 """Of the bridge that is the guest's gateway."""
 SERVED: Final = (BRIDGE, "masquerade")
+NO_BRIDGE: Final = (
+    "Bridge on pod network configuration is not enabled under kubevirt-config: use masquerade, or set "
+    "spec.configuration.network.permitBridgeInterfaceOnPodNetwork of KubeVirt kubevirt/kubevirt"
+)
 PRIVATE: Final = range(224, 255)
 """The options of DHCP that are a site's own (RFC 3942)."""
 
@@ -34,8 +38,11 @@ def network_causes(spec: Obj, at: str) -> Iterator[Cause]:
     by_name = {str(each.get("name")): each for each in networks}
     for number, each in enumerate(interfaces):
         place = f"{path}[{number}]"
-        if str(each.get("name")) not in by_name:
+        network = by_name.get(str(each.get("name")))
+        if network is None:
             yield Cause(f"{place}.name '{each.get('name')}' not found.", f"{place}.name")
+        elif each.get("masquerade") is not None and network.get("pod") is None:
+            yield Cause("Masquerade interface only implemented with pod network", f"{place}.name")
         yield from _interface(each, place)
     used = {str(each.get("name")) for each in interfaces}
     for number, each in enumerate(networks):
@@ -45,6 +52,14 @@ def network_causes(spec: Obj, at: str) -> Iterator[Cause]:
         yield from _network(each, place)
     if sum(each.get("pod") is not None for each in networks) > 1:
         yield Cause(f"more than one interface is connected to a pod network in {path}", path)
+
+
+def bridge_causes(spec: Obj, at: str) -> Iterator[Cause]:
+    """Interfaces that bridge the pod's network, where the operator lets nobody."""
+    pods = {str(each.get("name")) for each in parts(spec, "networks") if each.get("pod") is not None}
+    for number, each in enumerate(parts(part(part(spec, "domain"), "devices"), "interfaces")):
+        if each.get(BRIDGE) is not None and str(each.get("name")) in pods:
+            yield Cause(NO_BRIDGE, f"{at}.domain.devices.interfaces[{number}].name")
 
 
 def _network(network: Obj, place: str) -> Iterator[Cause]:

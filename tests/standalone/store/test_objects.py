@@ -45,6 +45,9 @@ WIDGETS: Obj = {
 class House:
     """Rules of an owner: DataVolumes are stamped, and none is called `no`."""
 
+    def advise(self, kind: Kind, obj: Obj) -> Sequence[str]:
+        return ()
+
     def mutate(self, kind: Kind, obj: Obj, old: Obj | None, user: User | None) -> Obj:
         if kind != DATA_VOLUME:
             return obj

@@ -29,3 +29,13 @@ def test_is_not_here(wire: Wire, method: str, path: str) -> None:
         "Failure",
         "NotFound",
     )
+
+
+@pytest.mark.parametrize("group", ["kubevirt.io", "cdi.kubevirt.io"])
+def test_an_old_version_is_not_here_and_those_that_are_are_named(wire: Wire, group: str) -> None:
+    """B-03."""
+    said = wire.get(f"/apis/{group}/v1alpha2/namespaces/my-namespace/virtualmachineinstances/my-vm")
+
+    known = {"kubevirt.io": "v1, v1alpha3", "cdi.kubevirt.io": "v1beta1, v1alpha1"}[group]
+    assert said.status == 404
+    assert f"{group} is served as {known}, not as v1alpha2" in said.obj["message"]

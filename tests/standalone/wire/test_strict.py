@@ -1,8 +1,15 @@
-"""Bodies that say a field twice."""
+"""Bodies that say a field twice, or what does less than their author may think."""
+
+from pathlib import Path
 
 import pytest
+import urllib3
 
+from diskyard.api.meta import NAMESPACE
+from standalone.admission import Rules
 from standalone.wire.strict import duplicates
+from tests import builders
+from tests.served import served
 from tests.standalone.wire.conftest import Wire
 
 MAPS = "/api/v1/namespaces/{place}/configmaps"
@@ -39,3 +46,16 @@ def test_it_is_refused_where_the_client_is_strict(wire: Wire, place: str) -> Non
     assert answer.obj["message"] == (
         'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data.a"'
     )
+
+
+def test_what_does_less_than_its_author_may_think_is_warned_of(tmp_path: Path) -> None:
+    old = {**builders.machine("vm"), "apiVersion": "kubevirt.io/v1alpha3"}
+    old["spec"] = {"running": False, "template": old["spec"]["template"]}
+    path = "/apis/kubevirt.io/v1alpha3/namespaces/default/virtualmachines"
+
+    with served(tmp_path, rules=Rules()) as yard, urllib3.PoolManager(ca_certs=str(yard.authority)) as pool:
+        yard.store.create(NAMESPACE, {"metadata": {"name": "default"}})
+        made = Wire(yard, pool).send("POST", path, old)
+
+    assert made.status == 201
+    assert "spec.running is deprecated, please use spec.runStrategy instead." in made.headers["Warning"]

@@ -1,0 +1,61 @@
+"""Admission of a guest's board: firmware, clock, features, block sizes; and what they bring along."""
+
+from typing import Any
+
+import pytest
+
+from diskyard.api.rules import instance
+from tests.api.asked import HERE, asked, disk, refused
+
+FIRMWARE = "spec.domain.firmware.bootloader"
+CLOCK = "spec.domain.clock"
+SECTORS = {"logical": 512, "physical": 512}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "message"),
+    [
+        ({"domain.firmware": {"bootloader": {"efi": {"secureBoot": False}, "bios": {}}}}, FIRMWARE,
+         f"{FIRMWARE} has both EFI and BIOS configured, but they are mutually exclusive."),
+        ({"domain.firmware": {"bootloader": {"efi": {}}}}, f"{FIRMWARE}.efi",
+         f"{FIRMWARE}.efi has EFI SecureBoot enabled. SecureBoot requires SMM, which is currently disabled."),
+        ({"domain.clock": {"utc": {}, "timezone": "Europe/Berlin"}}, CLOCK,
+         f"{CLOCK} has both utc and timezone: expected one"),
+        ({"domain.clock": {"timezone": "../etc"}}, f"{CLOCK}.timezone",
+         f"{CLOCK}.timezone '../etc' is no name such as Europe/Berlin"),
+        ({"domain.clock": {"timer": {"pit": {"tickPolicy": "merge"}}}}, f"{CLOCK}.timer.pit.tickPolicy",
+         f"{CLOCK}.timer.pit.tickPolicy has invalid value 'merge', allowed are delay, catchup, discard"),
+        ({"domain.features": {"hyperv": {"spinlocks": {"spinlocks": 5}}}},
+         "spec.domain.features.hyperv.spinlocks.spinlocks",
+         "spec.domain.features.hyperv.spinlocks.spinlocks must be 4096 at least, found 5"),
+        ({"domain.features": {"hyperv": {"vendorid": {"vendorid": "far too long a name"}}}},
+         "spec.domain.features.hyperv.vendorid.vendorid",
+         "spec.domain.features.hyperv.vendorid.vendorid must have 1 to 12 characters of ASCII and no comma"),
+        ({"domain.rebootPolicy": "Explode"}, "spec.domain.rebootPolicy",
+         "spec.domain.rebootPolicy has invalid value 'Explode', allowed are Reboot, Terminate"),
+        ({"domain.devices.sound": {"name": "s", "model": "sb16"}}, "spec.domain.devices.sound.model",
+         "spec.domain.devices.sound.model has invalid value 'sb16', allowed are ich9, ac97"),
+        (disk(disk={}, blockSize={"custom": {"logical": 4096, "physical": 512}}), f"{HERE}.blockSize.custom.logical",
+         "Logical size 4096 must be the same or less than the physical size of 512"),
+        (disk(disk={"bus": "sata"}, blockSize={"custom": {"logical": 4096, "physical": 4096}}),
+         f"{HERE}.blockSize.custom.logical", "Logical size 4096 must be 512 for SATA devices"),
+        (disk(disk={}, blockSize={"custom": {"logical": 1000, "physical": 4096}}), f"{HERE}.blockSize.custom.logical",
+         f"{HERE}.blockSize.custom.logical must be a power of two from 512 to 2097152, found 1000"),
+        (disk(disk={"bus": "virtio"}, blockSize={"custom": {**SECTORS, "discardGranularity": 700}}),
+         f"{HERE}.blockSize.custom.discardGranularity",
+         "Discard granularity 700 must be multiples of logical size 512"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_board_is_said_with_its_field(
+    change: dict[str, Any], field: str, message: str
+) -> None:
+    assert (field, message) in refused(change)
+
+
+def test_features_of_hyperv_bring_what_they_need() -> None:
+    asked_ = asked({"domain.features": {"hyperv": {"synictimer": {}, "evmcs": {}}}})
+
+    domain = instance.defaults(asked_)["spec"]["domain"]
+
+    assert set(domain["features"]["hyperv"]) == {"synictimer", "synic", "vpindex", "evmcs", "vapic"}
+    assert domain["cpu"]["features"] == [{"name": "vmx", "policy": "require"}]
