@@ -242,6 +242,8 @@ class Report:
     """Volume -> target of what has come since it started."""
     troubles: Mapping[str, str] = field(default_factory=dict)
     """Volume -> why it could not come."""
+    boots: Mapping[str, str] = field(default_factory=dict)
+    """What it begins with out of a container image (`kernel`, `initrd`) -> its CRC-32, as a number."""
 
     def to_text(self) -> str:
         """JSON without line breaks; what is empty is left out."""
@@ -261,6 +263,7 @@ class Report:
             said=said.get("said") is True,
             plugged=_named(said.get("plugged")),
             troubles=_named(said.get("troubles")),
+            boots=_named(said.get("boots")),
         )
 
 

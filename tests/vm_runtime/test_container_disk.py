@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -188,7 +189,11 @@ def test_a_guest_begins_with_a_kernel_out_of_a_container_image(started: Line, im
     started.objects.create(INSTANCE, obj)
 
     started.speaks("vm", "words=of-its-own")
-    started.speaks("vm", "RAMDISK: [mem")
+    running = started.speaks("vm", "RAMDISK: [mem")
+    assert running["status"]["kernelBootStatus"] == {
+        "kernelInfo": {"checksum": crc32(files["boot/vmlinuz"])},
+        "initrdInfo": {"checksum": crc32(files["boot/initrd"])},
+    }
 
 
 def test_an_image_that_is_not_there_is_named_in_full(started: Line, images: Publisher) -> None:

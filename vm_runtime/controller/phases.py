@@ -27,6 +27,15 @@ ALIVE: Final = ("Running", "Paused", "ShuttingDown")
 PULL_PROBLEMS: Final = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
 
 
+WAYS_OUT: Final = {
+    "Insufficient memory": "Give the guest less memory (spec.domain.memory.guest), or stop other guests.",
+    "Insufficient hugepages": "Reserve more huge pages on the node, or take spec.domain.memory.hugepages out.",
+    "node affinity/selector": "Look at spec.nodeSelector, and at spec.configuration.developerConfiguration."
+    "nodeSelectors of KubeVirt kubevirt/kubevirt.",
+}
+"""What a scheduler says of a launcher's pod -> what to change."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """Where an instance stands."""
@@ -109,8 +118,15 @@ def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
         volumes = supply.volume_status(fixed(subject.instance), subject.supplies)
         after["volumeStatus"] = [*volumes, *subject.plugged]
     if pod is not None:
-        after |= _of_pod(pod)
+        after |= _of_pod(pod) | _boots(report_of(pod))
     return after
+
+
+def _boots(report: Report | None) -> Obj:
+    """kernelBootStatus: what the guest begins with, out of a container image."""
+    said = report.boots if report else {}
+    found = {f"{name}Info": {"checksum": int(text)} for name, text in said.items() if text.isdecimal()}
+    return {"kernelBootStatus": found} if found else {}
 
 
 def patch(before: Obj, after: Obj) -> Obj:
@@ -155,7 +171,9 @@ def _failed(reason: str, message: str) -> Stage:
 def _pod_troubles(facts: pods.Facts) -> list[Condition]:
     found = []
     if facts.unschedulable:
-        found.append(Condition("PodScheduled", "False", "Unschedulable", facts.unschedulable))
+        way_out = next((words for sign, words in WAYS_OUT.items() if sign in facts.unschedulable), "")
+        text = f"{facts.unschedulable} {way_out}".strip()
+        found.append(Condition("PodScheduled", "False", "Unschedulable", text))
     reason, message = facts.waiting or ("", "")
     if reason in PULL_PROBLEMS:
         found.append(Condition("Synchronized", "False", reason, message))

@@ -86,6 +86,12 @@ class Control:
             self._report = replace(self._report, plugged=plugged, troubles=troubles)
             self._tell()
 
+    def tell_boots(self, boots: Mapping[str, str]) -> None:
+        """Say what the guest begins with; the rest is as it was."""
+        with self._lock:
+            self._report = replace(self._report, boots=boots)
+            self._tell()
+
     def _tell(self) -> None:
         text = self._report.to_text()
         self._observers[:] = [client for client in self._observers if _sent(client, text)]

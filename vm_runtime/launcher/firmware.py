@@ -1,11 +1,13 @@
 """What a guest boots by: builds of EDK II as distributions install them, or a kernel of its own."""
 
 import shutil
+import zlib
 from pathlib import Path
 from typing import Final
 
 from diskyard.api.instance import Instance
 from diskyard.api.kernelboot import INITRD, KERNEL, kernel_boot
+from diskyard.api.quantity import MIB
 from diskyard.errors import InvalidRequest
 from vm_runtime.domain.firmware import Kernel, Uefi
 from vm_runtime.launcher import overlays
@@ -48,6 +50,20 @@ def kernel(instance: Instance, place: Place) -> Kernel | None:
         return None
     found = {each.name: str(overlays.fetched(each, place)) for each in boot.files}
     return Kernel(found[KERNEL], found.get(INITRD, ""), boot.arguments)
+
+
+def checksums(found: Kernel | None) -> dict[str, str]:
+    """The CRC-32 of the kernel and of its initrd, as KubeVirt tells them."""
+    files = {"kernel": found.path, "initrd": found.initrd} if found else {}
+    return {name: str(_checksum(Path(path))) for name, path in files.items() if path}
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while chunk := file.read(MIB):
+            found = zlib.crc32(chunk, found)
+    return found
 
 
 def tpm(instance: Instance, place: Place, kept_by_libvirt: Path) -> None:

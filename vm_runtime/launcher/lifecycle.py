@@ -104,6 +104,7 @@ class Launcher:
                 stack.enter_context(DhcpServer(lease))
             if self.job.awaits:
                 self._awaited = Awaited(self.job.awaits, control.tell_console)
+            control.tell_boots(firmware.checksums(firmware.kernel(instance, self.place)))
             console = self._start(fixed(instance), daemon, hypervisor, lease)
             if instance.begins_paused:
                 self._ran = True
