@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, INSTANCE, KUBEVIRT, MACHINE, POD, STORAGE_CLASS, Key, Kind, Obj
+from diskyard.api.meta import CLAIM, EVENT, INSTANCE, KUBEVIRT, MACHINE, POD, STORAGE_CLASS, Key, Kind, Obj
 from diskyard.api.names import derived, kubevirt
 from diskyard.errors import NotFound
+from diskyard.kube.client import Selection
 from diskyard.kube.controller import Controllers
 from standalone.admission import Rules
 from standalone.collect import Collector
@@ -23,6 +24,7 @@ from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import eventually
 from vm_runtime.agent.agent import Agent
+from vm_runtime.agent.doors import Doors
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.agent.hostdisk import HostDisks
 from vm_runtime.agent.launchers import Grants
@@ -41,6 +43,7 @@ class Line:
     volumes: Path
     host: Path
     """What pods and guests may use of the machine."""
+    doors: Doors
 
     def emulate(self, allowed: bool) -> None:
         """Say whether guests may be emulated."""
@@ -104,6 +107,13 @@ class Line:
         """What the launcher's pod has logged."""
         return b"".join(self.node.logs(self.pod(instance), LogOptions())).decode()
 
+    def told(self, name: str) -> list[str]:
+        """The warnings about the instance: reason, colon, message."""
+        events = self.objects.list(EVENT, Selection("default")).items
+        mine = (each for each in events if (each["involvedObject"]["kind"], each["involvedObject"]["name"]) == (
+            INSTANCE.kind, name))  # fmt: skip
+        return [f"{each['reason']}: {each['message']}" for each in mine if each["type"] == "Warning"]
+
     def gone(self, kind: Kind, name: str) -> bool:
         """Whether there is no such object any more."""
         try:
@@ -143,6 +153,6 @@ def line(directory: Path, acceleration: Acceleration) -> Iterator[Line]:
         controllers.start()
         node.start(objects, lambda key: wake(POD, key))
         agent.start(objects, acceleration)
-        started = Line(objects, node, disks, host)
+        started = Line(objects, node, disks, host, agent.doors)
         started.emulate(True)
         yield started

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
+from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, VOLUME, Key, Obj
 from diskyard.kube.client import Deletion
 from tests import builders
 from tests.builders import eventually
@@ -120,6 +120,7 @@ def test_a_claim_serves_one_guest_at_a_time(started: Line) -> None:
     waiting = eventually(lambda: meta.condition(started.found(INSTANCE, "second"), "Synchronized"))
     assert waiting["reason"] == "ClaimInUse"
     assert "in use by guest first" in waiting["message"]
+    eventually(lambda: started.told("second") == [f"ClaimInUse: {waiting['message']}"])
 
     started.objects.delete(INSTANCE, Key("first", "default"))
     started.reaches("second", "Running")
@@ -133,6 +134,7 @@ def test_without_kvm_the_field_that_allows_emulation_is_named_and_read_live(star
     refused = eventually(lambda: meta.condition(started.found(INSTANCE, "vm", "Pending"), "PodScheduled"))
     assert "spec.configuration.developerConfiguration.useEmulation" in refused["message"]
     assert "this test's host has none" in refused["message"]
+    eventually(lambda: started.told("vm") == [f"Unschedulable: {refused['message']}"])
 
     started.emulate(True)
     started.reaches("vm", "Succeeded")
@@ -153,6 +155,26 @@ def test_an_empty_claim_gets_a_disk_of_its_size(started: Line) -> None:
     made = started.volumes / volume / "disk.img"
     assert made.stat().st_size == 6 << 20
     assert made.stat().st_blocks == 0
+
+
+def test_an_empty_folder_of_the_machine_gets_a_disk_of_its_claims_size(started: Line) -> None:
+    """D-02: a volume that somebody made by hand."""
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    folder = started.host / "winhd"
+    folder.mkdir()
+    made = {"storageClassName": "manual", "hostPath": {"path": str(folder)}}
+    started.objects.create(VOLUME, builders.volume("winhd", "20Gi", **made))
+    started.objects.create(CLAIM, builders.claim("winhd", "15Gi", storageClassName="manual"))
+    both = [
+        {"name": name, "persistentVolumeClaim": {"claimName": claim}}
+        for name, claim in (("root", "disk"), ("harddrive", "winhd"))
+    ]
+
+    started.start("vm", volumes=both)
+
+    started.reaches("vm", "Running")
+    assert (folder / "disk.img").stat().st_size == 15 << 30
+    assert (folder / "disk.img").stat().st_blocks == 0
 
 
 def test_a_machine_restarts_a_guest_that_powers_off_and_stops_it_when_halted(started: Line) -> None:

@@ -1,7 +1,7 @@
 """Every kind of volume in a real guest: what it reads of them, and what is left of what it writes.
 
 The guest (busybox) mounts each disc and prints its files. On each other disk it finds a count, prints it and
-counts on; when the disk is new to it, it reboots once.
+counts on.
 """
 
 import shutil
@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 
 from demo import image
-from diskyard.api.meta import CLAIM, CONFIG_MAP, INSTANCE, KUBEVIRT, SECRET, Key, Obj
+from diskyard.api import meta
+from diskyard.api.meta import CDI_CONFIG, CLAIM, CONFIG_MAP, INSTANCE, KUBEVIRT, MACHINE, SECRET, Key, Obj
+from diskyard.api.names import cdi
 from tests import builders
 from tests.builders import eventually
+from tests.disk.tars import entry, tar
+from tests.importer.publisher import Publisher
+from tests.importer.registries import registry
 from tests.vm_runtime.line import Line, line
 from vm_runtime.agent.host import Acceleration
 
@@ -25,8 +30,11 @@ pytestmark = [
     ),
 ]
 HOST_DISK = {"spec": {"configuration": {"developerConfiguration": {"featureGates": ["HostDisk"]}}}}
+KEPT = ("filled", "hosted", "lasting")
+LOST = ("empty", "fleeting", "packed")
+"""Disks by what becomes of them when the machine stops."""
 TOUR = r"""
-mkdir /mnt; again=""
+mkdir /mnt
 for block in /sys/block/vd*; do
   name=${block##*/}; serial=$(cat "$block/serial"); device=/dev/$name
   [ "$serial" = root ] && continue
@@ -38,10 +46,8 @@ for block in /sys/block/vd*; do
     count=$(head -c 8 "$device" | tr -cd 0-9); count=$((1${count:-0000000} - 10000000))
     echo "TOUR $serial count $count"
     printf 'n%07d' $((count + 1)) | dd of="$device" conv=notrunc,fsync 2>/dev/null
-    [ "$serial" = empty ] && [ "$count" = 0 ] && again=yes
   fi
 done
-[ -n "$again" ] && reboot -f
 echo "TOUR ends"
 """
 
@@ -53,58 +59,79 @@ def touring() -> Path:
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Line]:
+def images(tmp_path: Path) -> Iterator[Publisher]:
+    with registry(tmp_path / "registry", tmp_path / "store") as found:
+        yield Publisher(found, tmp_path / "layout", "guest")
+
+
+@pytest.fixture
+def started(tmp_path: Path, images: Publisher) -> Iterator[Line]:
     with line(tmp_path, Acceleration(kvm=False, reason="this test's host has none")) as found:
+        change = {"spec": {"insecureRegistries": [images.registry.host]}}
+        found.objects.patch(CDI_CONFIG, Key(cdi.CONFIG_NAME), change)
         yield found
 
 
 def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind_does(
-    started: Line, touring: Path
+    started: Line, touring: Path, images: Publisher
 ) -> None:
+    """B-08, B-11 and B-12: the guest reboots, its machine is stopped and started, deleted and made again."""
     put(started, touring)
     started.objects.patch(KUBEVIRT, Key("kubevirt", "kubevirt"), HOST_DISK)
     started.objects.create(SECRET, builders.secret("keys", alice="ssh-ed25519 AAAA"))
     started.objects.create(SECRET, builders.secret("words", password="x y"))
+    started.objects.create(SECRET, builders.secret("silent", **{"Autounattend.xml": "<b/>"}))
     started.objects.create(CONFIG_MAP, builders.config_map("settings", color="blue"))
     started.objects.create(CONFIG_MAP, builders.config_map("answers", **{"unattend.xml": "<a/>"}))
+    image = images.push(tar([entry("disk/some.img", bytes(1 << 20))]), pack="").removeprefix("docker://")
 
-    start(started)
-
+    started.objects.create(MACHINE, wanted(started, image))
     first = said(started)
     assert first["seed"]["user-data"] == "#cloud-config|users: []|"
     assert "ssh-ed25519 AAAA" in first["seed"]["meta-data"]
     assert '"local-hostname": "tourist"' in first["seed"]["meta-data"]
     assert first["drive"]["openstack/latest/user_data"] == "as it is"
-    assert first["words"] == {"password": "x y"}
-    assert first["settings"] == {"color": "blue"}
     assert first["about"] == {"name": "vm", "kind": "guest"}
     assert first["answers"] == {"unattend.xml": "<a/>"}
-    assert first["counts"] == {
-        "empty": ["0", "1"],
-        "fleeting": ["0", "1"],
-        "hosted": ["0", "1"],
-        "lasting": ["0", "1"],
-    }
-    assert (folder(started, "base") / "disk.img").read_bytes() == bytes(1 << 20)
+    assert first["silent"] == {"Autounattend.xml": "<b/>"}
+    assert (first["words"], first["settings"]) == ({"password": "x y"}, {"color": "blue"})
+    assert first["counts"] == every("0")
 
-    started.objects.delete(INSTANCE, Key("vm", "default"))
-    eventually(lambda: started.gone(INSTANCE, "vm"))
     started.objects.patch(CONFIG_MAP, Key("settings", "default"), {"data": {"color": "red"}})
-    start(started)
+    started.objects.patch(SECRET, Key("words", "default"), {"stringData": {"password": "z"}})
+    started.doors.order(meta.uid(started.pod(started.found(INSTANCE, "vm"))), "softreboot")
+    rebooted = said(started, tours=2)
+    assert rebooted["counts"] == every("0", "1")
+    assert (rebooted["words"], rebooted["settings"]) == ({"password": "x y"}, {"color": "blue"})
 
-    second = said(started)
-    assert second["counts"] == {
-        "empty": ["0", "1"],
-        "fleeting": ["0", "1"],
-        "hosted": ["2", "3"],
-        "lasting": ["2", "3"],
-    }
-    assert second["settings"] == {"color": "red"}
+    started.objects.patch(MACHINE, Key("vm", "default"), {"spec": {"runStrategy": "Halted"}})
+    eventually(lambda: started.gone(INSTANCE, "vm"))
+    started.objects.patch(MACHINE, Key("vm", "default"), {"spec": {"runStrategy": "Always"}})
+    again = said(started)
+    assert again["counts"] == every("0") | kept("2")
+    assert (again["words"], again["settings"]) == ({"password": "z"}, {"color": "red"})
+
+    started.objects.delete(MACHINE, Key("vm", "default"))
+    eventually(lambda: started.gone(MACHINE, "vm"))
+    started.objects.create(MACHINE, wanted(started, image))
+    assert said(started)["counts"] == every("0") | kept("3")
+    untouched = (folder(started, "base") / "disk.img").read_bytes() == bytes(1 << 20)
+    assert untouched, "an ephemeral disk was written through"
+
+
+def every(*counts: str) -> dict[str, object]:
+    """These counts on every disk."""
+    return {name: list(counts) for name in (*KEPT, *LOST)}
+
+
+def kept(count: str) -> dict[str, object]:
+    """This one on those that are kept."""
+    return {name: [count] for name in KEPT}
 
 
 def put(started: Line, touring: Path) -> None:
     """The claims: the guest's root, one that lasts, one that is only read."""
-    for name in ("root", "base", "kept"):
+    for name in ("root", "base", "kept", "filled"):
         started.objects.create(CLAIM, builders.claim(name, "1Gi" if name == "root" else "8Mi"))
     for name in ("root", "base"):
         disk = folder(started, name) / "disk.img"
@@ -121,11 +148,13 @@ def folder(started: Line, claim: str) -> Path:
     return started.volumes / str(bound["spec"]["volumeName"])
 
 
-def start(started: Line) -> None:
-    """The guest with a volume of each kind."""
+def wanted(started: Line, image: str) -> Obj:
+    """The machine with a volume of each kind."""
     volumes = [
         {"name": "root", "persistentVolumeClaim": {"claimName": "root"}},
         {"name": "lasting", "persistentVolumeClaim": {"claimName": "kept"}},
+        {"name": "filled", "dataVolume": {"name": "filled"}},
+        {"name": "packed", "containerDisk": {"image": image}},
         {"name": "hosted", "hostDisk": {
             "path": str(started.host / "vms/disk.img"), "type": "DiskOrCreate", "capacity": "4Mi",
         }},
@@ -134,38 +163,46 @@ def start(started: Line) -> None:
         {"name": "seed", "cloudInitNoCloud": {"userData": "#cloud-config\nusers: []\n"}},
         {"name": "drive", "cloudInitConfigDrive": {"userDataBase64": "YXMgaXQgaXM="}},
         {"name": "words", "secret": {"secretName": "words"}},
-        {"name": "settings", "configMap": {"name": "settings"}},
+        {"name": "settings", "configMap": {"name": "settings", "volumeLabel": "cidata"}},
         {"name": "answers", "sysprep": {"configMap": {"name": "answers"}}},
+        {"name": "silent", "sysprep": {"secret": {"name": "silent"}}},
         {"name": "about", "downwardAPI": {"fields": [
             {"path": "name", "fieldRef": {"fieldPath": "metadata.annotations['kubevirt.io/domain']"}},
             {"path": "kind", "fieldRef": {"fieldPath": "metadata.labels['role']"}},
         ]}},
     ]  # fmt: skip
     key = {"source": {"secret": {"secretName": "keys"}}, "propagationMethod": {"noCloud": {}}}
-    obj = builders.instance(
-        "vm", volumes=volumes, hostname="tourist", accessCredentials=[{"sshPublicKey": key}],
-        terminationGracePeriodSeconds=10,
-    )  # fmt: skip
-    obj["metadata"]["labels"] = {"role": "guest"}
     disks = [
         {"name": each["name"], "serial": each["name"], "disk": {"bus": "virtio"}} | _first(each)
         for each in volumes
     ]
-    obj["spec"]["domain"] = {"resources": {"requests": {"memory": "128Mi"}}, "devices": {"disks": disks}}
-    started.objects.create(INSTANCE, obj)
+    made = builders.machine("vm")
+    made["spec"]["template"] = {
+        "metadata": {"labels": {"role": "guest"}},
+        "spec": {
+            "hostname": "tourist",
+            "accessCredentials": [{"sshPublicKey": key}],
+            "terminationGracePeriodSeconds": 10,
+            "volumes": volumes,
+            "domain": {"resources": {"requests": {"memory": "128Mi"}}, "devices": {"disks": disks}},
+        },
+    }
+    return made
 
 
 def _first(volume: Obj) -> Obj:
     return {"bootOrder": 1} if volume["name"] == "root" else {}
 
 
-def said(started: Line) -> dict[str, dict[str, object]]:
-    """What the guest has printed once its tour ends: files by disc, counts by disk."""
-    lines = [
-        each[5:]
-        for each in started.console(started.speaks("vm", "TOUR ends")).splitlines()
-        if "TOUR " in each
-    ]
+def said(started: Line, tours: int = 1) -> dict[str, dict[str, object]]:
+    """What the guest has printed once so many tours have ended: files by disc, counts by disk."""
+
+    def ended() -> list[str]:
+        text = started.console(started.found(INSTANCE, "vm", "Running"))
+        assert text.count("TOUR ends") == tours, text
+        return text.splitlines()
+
+    lines = [each[5:] for each in eventually(ended, 180) if "TOUR " in each]
     found: dict[str, dict[str, object]] = {"counts": {}}
     for each in lines:
         disc, _, rest = each.partition(" ")
