@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from diskyard import IMAGE
-from diskyard.api import meta
+from diskyard.api import meta, quantity
 from diskyard.api.meta import CLAIM, CONFIG_MAP, NODE, POD, SECRET, Key, Kind, Obj
 from diskyard.api.names import cdi
 from diskyard.errors import NotFound
@@ -86,6 +86,7 @@ class Pods:
                 claims=world_.claims(client, pod, self.node.name),
                 scheduled=scheduled,
                 pressed=self._place.pressed(),
+                room=world_.room(client, pod, self.node.name, quantity.parse(self._capacity["memory"])),
             )
         return self._with_processes(client, world, pod, home)
 
@@ -167,8 +168,9 @@ def _unscheduled(world: World) -> Plan | None:
         return NOTHING
     if any(not claim.bound and not claim.waits and claim.fresh(world.now) for claim in world.claims):
         return Plan(requeue_after=schedule.PATIENCE.total_seconds())
-    why = schedule.obstacle(pod, world.claims, world.node, pressed=world.pressed)
-    again = LOOK_AGAIN if why == schedule.PRESSURE or any(claim.taken for claim in world.claims) else None
+    why = schedule.obstacle(pod, world.claims, world.node, pressed=world.pressed, room=world.room)
+    passing = why == schedule.PRESSURE or schedule.NO_MEMORY in why
+    again = LOOK_AGAIN if passing or any(claim.taken for claim in world.claims) else None
     if why:
         said = (meta.condition(pod, "PodScheduled") or {}).get("message")
         if said == why:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from diskyard.api import meta
+from diskyard.api import meta, quantity
 from diskyard.api.meta import Obj
 from diskyard.api.names.cdi import SELECTED_NODE
 from diskyard.api.names.kubernetes import TUN_DEVICE
@@ -19,6 +19,7 @@ HOST_ADDRESS: Final = "127.0.0.1"
 SCHEDULERS: Final = ("", "default-scheduler", "diskyard")
 """Pods that leave their scheduling to one of these are ours to place."""
 _ONE_NODE: Final = "0/1 nodes are available: "
+NO_MEMORY: Final = "1 Insufficient memory"
 PRESSURE: Final = f"{_ONE_NODE}1 node(s) had untolerated taint {{node.kubernetes.io/disk-pressure: }}."
 
 
@@ -60,7 +61,34 @@ class Node:
     """What its Node object says at this moment."""
 
 
-def obstacle(pod: Obj, claims: Sequence[Claim], node: Node, *, pressed: bool = False) -> str:
+@dataclass(frozen=True)
+class Room:
+    """Bytes of memory that a node has for guests, and those that are promised to nobody yet."""
+
+    total: int
+    left: int
+
+
+def room(total: int, pods: Sequence[Obj]) -> Room:
+    """What is left of that much memory beside those pods."""
+    there = (pod for pod in pods if meta.phase(pod) not in ("Succeeded", "Failed"))
+    return Room(total, total - sum(map(memory, there)))
+
+
+def memory(pod: Obj) -> int:
+    """Bytes that a pod asks for: an init container's are its others' afterwards."""
+    spec = meta.spec(pod)
+    first, then = ([_memory(each) for each in spec.get(k) or ()] for k in ("initContainers", "containers"))
+    return max([*first, sum(then)])
+
+
+def _memory(container: Obj) -> int:
+    return quantity.parse(((container.get("resources") or {}).get("requests") or {}).get("memory") or 0)
+
+
+def obstacle(
+    pod: Obj, claims: Sequence[Claim], node: Node, *, pressed: bool = False, room: Room | None = None
+) -> str:
     """Why no node takes the pod; empty: this one does (once its claims are bound)."""
     for claim in claims:
         if claim.obj is None:
@@ -80,6 +108,11 @@ def obstacle(pod: Obj, claims: Sequence[Claim], node: Node, *, pressed: bool = F
         )
     for device in sorted(devices(pod) - node.devices):
         return f"{_ONE_NODE}1 Insufficient {device}."
+    if room and memory(pod) > room.left:
+        asked, left, total = (
+            quantity.canonical(size) for size in (memory(pod), max(0, room.left), room.total)
+        )
+        return f"{_ONE_NODE}{NO_MEMORY}: {asked} asked for, {left} of {total} left."
     return PRESSURE if pressed else ""
 
 

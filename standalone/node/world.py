@@ -7,6 +7,7 @@ from datetime import datetime
 from diskyard.api import meta
 from diskyard.api import pod as api_pod
 from diskyard.api.meta import CLAIM, POD, STORAGE_CLASS, VOLUME, Key, Obj
+from diskyard.api.names import kubevirt
 from diskyard.kube.client import Client, Selection
 from diskyard.kube.reconcile import find
 from standalone.node import environment, probe, schedule, volume
@@ -51,9 +52,19 @@ class World:
     """Whether a scheduler is at work, and places pods."""
     pressed: bool = False
     """Whether the disk is so full that nothing new should begin."""
+    room: schedule.Room | None = None
+    """Of memory, for a guest; None: nobody counts."""
     materials: Materials = Materials()
     verdicts: Mapping[str, Verdict | None] = field(default_factory=dict)
     """Of running containers that have probes; None: nobody asks them yet."""
+
+
+def room(client: Client, pod: Obj, node: str, total: int) -> schedule.Room | None:
+    """What memory a node has left for a guest: guests take what they are promised, and for long; others do not."""
+    if meta.labels(pod).get(kubevirt.APP_LABEL) != kubevirt.LAUNCHER:
+        return None
+    guests = client.list(POD, Selection(labels=f"{kubevirt.APP_LABEL}={kubevirt.LAUNCHER}")).items
+    return schedule.room(total, [each for each in guests if meta.spec(each).get("nodeName") == node])
 
 
 def claims(client: Client, pod: Obj, node: str) -> tuple[Claim, ...]:

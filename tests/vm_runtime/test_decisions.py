@@ -16,7 +16,7 @@ from tests import builders
 from vm_runtime.controller import gate, phases
 from vm_runtime.controller.configuration import Acceleration, acceleration
 from vm_runtime.controller.gate import World
-from vm_runtime.controller.pod import consumer_pod, launcher_pod, overhead
+from vm_runtime.controller.pod import consumer_pod, launcher_pod, overhead, placed
 from vm_runtime.controller.supply import Supply
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -210,6 +210,31 @@ def test_a_consumer_only_uses_the_claims() -> None:
     assert found["spec"]["containers"][0]["command"] == ["diskyard-launcher", "--consume"]
     assert found["metadata"]["annotations"][kubevirt.EPHEMERAL_PROVISIONING] == "true"
     assert found["spec"]["volumes"] == [{"name": "root", "persistentVolumeClaim": {"claimName": "disk"}}]
+
+
+def test_pods_of_guests_run_where_the_operator_says_and_where_the_guest_asks() -> None:
+    configuration = {
+        "imagePullPolicy": "Never",
+        "developerConfiguration": {"nodeSelectors": {"disk": "ssd", "a": "b"}},
+    }
+    operator = read_settings({"spec": {"configuration": configuration}}, None)
+    obj, instance = known()
+    obj["spec"]["nodeSelector"] = {"disk": "hdd"}
+
+    found = placed(launcher_pod(obj, instance, Config(), accelerated=False), operator)["spec"]
+
+    assert found["nodeSelector"] == {kubevirt.SCHEDULABLE: "true", "disk": "hdd", "a": "b"}
+    assert found["containers"][0]["imagePullPolicy"] == "Never"
+
+
+def test_a_guest_may_be_promised_less_than_it_sees() -> None:
+    obj, _ = known()
+    obj["spec"]["domain"] |= {"memory": {"guest": "4Gi"}, "resources": {"requests": {"memory": "1Gi"}}}
+    instance = read(obj)
+
+    found = launcher_pod(obj, instance, Config(), accelerated=False)["spec"]["containers"][0]["resources"]
+
+    assert int(found["requests"]["memory"]) == (1 << 30) + overhead(4 << 30, 1)
 
 
 def test_memory_around_a_guest_follows_kubevirts_formula() -> None:

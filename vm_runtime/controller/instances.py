@@ -41,7 +41,7 @@ from diskyard.kube.reconcile import (
 from vm_runtime.controller import admission, gate, phases, plugs, supply
 from vm_runtime.controller.configuration import acceleration, networking, of_settings, settings_of
 from vm_runtime.controller.gate import World
-from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod
+from vm_runtime.controller.pod import EXTRA_GRACE, consumer_pod, is_launcher, launcher_pod, placed
 from vm_runtime.controller.state import remembers, state_claim
 from vm_runtime.controller.supply import Supply
 
@@ -158,12 +158,12 @@ def _admission(world: World) -> Plan:
         if remembers(world.instance) and world.state is None:
             actions.append(Create(CLAIM, state_claim(world.obj, world.instance, world.settings)))
         actions += [
-            Create(POD, pod),
+            Create(POD, placed(pod, world.settings)),
             Tell(INSTANCE, world.obj, "SuccessfulCreate", f"Created virtual machine pod {meta.name(pod)}"),
         ]
         return Plan((*_retired(world.consumer), *actions))
     if closed and closed.consumer and world.instance is not None and world.consumer is None:
-        actions.append(Create(POD, consumer_pod(world.obj, world.instance)))
+        actions.append(Create(POD, placed(consumer_pod(world.obj, world.instance), world.settings)))
     if world.consumer is not None and not (closed and closed.consumer):
         actions += _retired(world.consumer)
     if closed and closed.event and phases.news(world.obj, closed.stage):
@@ -219,6 +219,10 @@ def _reported(world: World, stage: phases.Stage) -> list[Action]:
     if stage.phase != meta.phase(world.obj) and stage.event:
         reason, message, warning = stage.event
         actions.append(Tell(INSTANCE, world.obj, reason, message, warning))
+    if stage.phase == "Scheduling" and phases.news(world.obj, stage):
+        actions += [
+            Tell(INSTANCE, world.obj, each.reason, each.message, warning=True) for each in stage.conditions
+        ]
     return actions
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from diskyard.api import meta
+from diskyard.api import meta, quantity
 from diskyard.api.config import Config
 from diskyard.api.hotplug import fixed
 from diskyard.api.instance import Instance, part
@@ -11,6 +11,7 @@ from diskyard.api.meta import INSTANCE, Obj
 from diskyard.api.names import derived, kubevirt
 from diskyard.api.pod import Worker, container, pod
 from diskyard.api.quantity import MIB
+from diskyard.api.settings import Settings
 from vm_runtime.controller.luggage import (
     claim_pieces,
     fetches,
@@ -58,6 +59,21 @@ def launcher_pod(
     first = {"initContainers": init} if init else {}
     asked = [{**container(worker), **{name: _probe(said) for name, said in instance.probes.items()}}]
     return pod(worker, _metadata(obj, name), **first, **_placement(obj, instance), containers=asked)
+
+
+def placed(found: Obj, allowed: Settings) -> Obj:
+    """The pod where the operator wants guests, with the launcher's image pulled as the operator says."""
+    spec = meta.spec(found)
+    pulled = {"imagePullPolicy": allowed.pull_policy} if allowed.pull_policy else {}
+    return {
+        **found,
+        "spec": {
+            **spec,
+            # What the guest asks for itself goes first, as with KubeVirt.
+            "nodeSelector": {**allowed.nodes, **part(spec, "nodeSelector")},
+            "containers": [{**each, **pulled} for each in spec["containers"]],
+        },
+    }
 
 
 def _probe(said: Obj) -> Obj:
@@ -142,9 +158,11 @@ def _resources(obj: Obj, instance: Instance, devices: Obj) -> Obj:
     asked: Obj = ((meta.spec(obj).get("domain") or {}).get("resources")) or {}
     around = overhead(instance.memory, instance.cpu.count)
     page = part(part(instance.domain, "memory"), "hugepages").get("pageSize")
+    said = asked.get("requests") or {}
+    promised = quantity.parse(said.get("memory") or instance.memory)
     requests = {
-        "cpu": str((asked.get("requests") or {}).get("cpu") or f"{1000 * instance.cpu.count // CPU_RATIO}m"),
-        "memory": str(around if page else instance.memory + around),
+        "cpu": str(said.get("cpu") or f"{1000 * instance.cpu.count // CPU_RATIO}m"),
+        "memory": str(around if page else promised + around),
     }
     if page:
         devices = {**devices, f"hugepages-{page}": str(instance.memory)}

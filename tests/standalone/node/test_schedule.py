@@ -98,6 +98,33 @@ def test_who_is_kept_away_by_a_mark(marks: Marks, tolerations: list[Obj], senten
     assert found.removeprefix("0/1 nodes are available: ") == sentence
 
 
+def asking(memory: str, phase: str = "Running", **spec: Any) -> Obj:
+    containers = [{"name": "main", "resources": {"requests": {"memory": memory}}}]
+    return {**pod("one", containers=containers, **spec), "status": {"phase": phase}}
+
+
+@pytest.mark.parametrize(
+    ("memory", "sentence"),
+    [
+        ("1Gi", ""),
+        ("2Gi", "1 Insufficient memory: 2Gi asked for, 1Gi of 4Gi left."),
+    ],
+)
+def test_what_is_promised_to_others_is_not_promised_again(memory: str, sentence: str) -> None:
+    room = schedule.room(4 << 30, [asking("3Gi"), asking("3Gi", "Succeeded")])
+
+    found = schedule.obstacle(asking(memory), [], NODE, room=room)
+
+    assert found.removeprefix("0/1 nodes are available: ") == sentence
+
+
+def test_what_runs_first_counts_only_where_it_takes_more() -> None:
+    first = {"initContainers": [{"name": "first", "resources": {"requests": {"memory": "2Gi"}}}]}
+
+    assert schedule.memory(asking("1Gi", **first)) == 2 << 30
+    assert schedule.memory(asking("3Gi", **first)) == 3 << 30
+
+
 def test_a_claim_made_a_moment_ago_is_no_reason_to_complain() -> None:
     noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
