@@ -27,6 +27,7 @@ from diskyard.kube.client import Deletion
 from diskyard.kube.reconcile import Reconciler
 from standalone.store.objects import Objects
 from tests import builders
+from vm_runtime.controller import restart
 from vm_runtime.controller.instances import Instances
 from vm_runtime.controller.kubevirts import KubeVirts
 from vm_runtime.controller.machines import Machines
@@ -110,6 +111,29 @@ def test_a_machine_comes_up_and_goes_down_wherever_its_plans_are_cut(ready: Obje
             ready.delete(POD, meta.key(pod_), Deletion(grace=0))
     settled(ready, everything(), cut)
     assert [ready.list(kind).items for kind in (MACHINE, INSTANCE, POD)] == [(), (), ()]
+
+
+def test_a_template_that_changes_under_its_guest_asks_for_a_restart(
+    ready: Objects,
+) -> None:
+    def asked() -> Obj | None:
+        settled(ready, everything())
+        return meta.condition(ready.get(MACHINE, INSTANCE_KEY), "RestartRequired")
+
+    ready.create(MACHINE, builders.machine("vm"))
+    assert asked() is None
+
+    cpu = {"spec": {"template": {"spec": {"domain": {"cpu": {"cores": 2}}}}}}
+    ready.patch(MACHINE, INSTANCE_KEY, cpu)
+    said = asked()
+    assert said is not None
+    assert (said["status"], said["message"]) == (
+        "True",
+        "a non-live-updatable field was changed in the template spec",
+    )
+    ready.patch(MACHINE, INSTANCE_KEY, {"spec": {"template": {"spec": {"domain": {"cpu": None}}}}})
+    assert asked() is None, "it is as it was"
+    assert restart.required({"spec": {"changed": True}}, None) == ()
 
 
 @pytest.mark.parametrize("cut", [1, 2, 10**9])

@@ -28,7 +28,7 @@ from diskyard.kube.reconcile import (
     find,
     same_name,
 )
-from vm_runtime.controller import hotplug, phases, strategy
+from vm_runtime.controller import hotplug, phases, restart, strategy
 from vm_runtime.controller.admission import machine_refusal
 from vm_runtime.controller.configuration import of_settings, settings_of
 from vm_runtime.controller.printable import View, printable
@@ -159,6 +159,7 @@ def instance(owner: Obj, machine: Machine) -> Obj:
             "annotations": {
                 **(said.get("annotations") or {}),
                 kubevirt.MACHINE_GENERATION: str(machine.generation),
+                kubevirt.TEMPLATE: restart.print_of(machine.template),
             },
             "ownerReferences": [meta.owner_reference(MACHINE, owner)],
         },
@@ -250,8 +251,10 @@ def _conditions(world: World) -> list[Obj]:
         told = meta.Condition("Failure", "True", "FailedCreate", world.obstacle)
         return timed(world.obj, [NO_INSTANCE, told], meta.timestamp(world.now))
     copies = (meta.status(world.instance).get("conditions") or []) if world.instance else []
+    changed = restart.required(world.machine.template, world.instance)
+    copies = [*copies, *timed(world.obj, changed, meta.timestamp(world.now))]
     if any(each.get("type") == "Ready" for each in copies):
-        return list(copies)
+        return copies
     return [*timed(world.obj, [NO_INSTANCE], meta.timestamp(world.now)), *copies]
 
 
