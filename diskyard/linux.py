@@ -18,6 +18,8 @@ _KEEP_SIZE: Final = 0x01
 _PUNCH_HOLE: Final = 0x02
 # include/uapi/linux/fs.h
 _BLKGETSIZE64: Final = 0x80081272
+_BLKSSZGET: Final = 0x1268
+_BLKPBSZGET: Final = 0x127B
 _BLKZEROOUT: Final = 0x127F
 _FICLONE: Final = 0x40049409
 
@@ -88,6 +90,12 @@ def device_size(fd: int) -> int:
     """Bytes of a block device. Raises OSError."""
     answer = fcntl.ioctl(fd, _BLKGETSIZE64, bytes(8))
     return int.from_bytes(answer, "little")
+
+
+def sectors(fd: int) -> tuple[int, int]:
+    """Bytes that a block device reads and writes at least, and those that it does at once. Raises OSError."""
+    logical, physical = (fcntl.ioctl(fd, asked, bytes(4)) for asked in (_BLKSSZGET, _BLKPBSZGET))
+    return int.from_bytes(logical, "little"), int.from_bytes(physical, "little")
 
 
 def is_device(path: Path) -> bool:

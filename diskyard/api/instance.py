@@ -72,7 +72,7 @@ class Disk:
     shareable: bool = False
     error_policy: str = ""
     block_size: Obj = field(default_factory=dict)
-    """blockSize.custom."""
+    """blockSize."""
     tray: str = ""
     own_thread: bool = False
     """dedicatedIOThread."""
@@ -345,7 +345,7 @@ def _disk(said: Obj) -> Disk:
         io=str(said.get("io") or ""),
         shareable=bool(said.get("shareable")),
         error_policy=str(said.get("errorPolicy") or ""),
-        block_size=part(part(said, "blockSize"), "custom"),
+        block_size=part(said, "blockSize"),
         tray=str(target.get("tray") or "closed") if kind == "cdrom" else "",
         own_thread=bool(said.get("dedicatedIOThread")),
         slot=str(target.get("pciAddress") or ""),

@@ -113,8 +113,6 @@ ORDERS = {
          "spec.domain.hugepages.size '3Mi' is no size of huge pages: expected 2Mi or 1Gi"),
         ({"domain.devices.gpus": [{"name": "g"}]}, "spec.domain.devices.gpus",
          "spec.domain.devices.gpus is not supported yet"),
-        (disk(disk={}, blockSize={"matchVolume": {}}), f"{HERE}.blockSize.matchVolume",
-         f"{HERE}.blockSize.matchVolume is not supported yet"),
         (card(masquerade={}, bridge={}), CARD,
          "logical interface default has more than one binding: bridge, masquerade"),
         (card(sriov={}), f"{CARD}.sriov", f"{CARD}.sriov is not supported yet: bridge and masquerade are"),
@@ -177,7 +175,7 @@ def test_what_is_wrong_is_said_with_its_field(change: dict[str, Any], field: str
         {"domain.features": {"acpi": {}, "apic": {}}, "domain.clock": {"utc": {}}},
         {"terminationGracePeriodSeconds": 0, "evictionStrategy": "LiveMigrate", "hostname": "me"},
         {"domain.machine": {"type": "pc-q35-7.2"}},
-        disk(disk={"bus": "virtio", "pciAddress": "0000:00:0a.0"}),
+        disk(disk={"bus": "virtio", "pciAddress": "0000:00:0a.0"}, blockSize={"matchVolume": {}}),
     ],
 )
 def test_what_can_run_is_admitted(change: dict[str, Any]) -> None:

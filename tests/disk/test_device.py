@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from diskyard import linux
 from diskyard.disk.digest import Expected
 from diskyard.disk.ingest import ingest
 from diskyard.disk.journal import Record
@@ -170,3 +171,11 @@ def test_an_image_that_does_not_fit_leaves_the_device_alone(device: Path, scratc
         ingest(Bytes(bytes(33 * MIB)), target)
 
     assert device.read_bytes() == b"\xa5" * (32 * MIB)
+
+
+def test_a_device_says_how_much_it_reads_at_least(device: Path) -> None:
+    with device.open("rb") as file:
+        logical, physical = linux.sectors(file.fileno())
+
+    assert logical == 512
+    assert physical >= logical

@@ -1,5 +1,6 @@
 """What a launcher finds behind volumes, and what it makes there."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def test_only_a_plain_file_is_a_disk(tmp_path: Path, what: str) -> None:
 
     with pytest.raises(InvalidRequest, match="is not a plain file"):
         disks.claimed(instance(Claim("c", block=False, size=GIB)), VOLUME, place(tmp_path))
+
+
+def test_a_file_has_the_sectors_of_its_file_system(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(bytes(512))
+
+    size = min(os.statvfs(tmp_path).f_bsize, 4096)
+    assert disks.sectors(tmp_path / "disk.img") == (size, size)
 
 
 def test_a_block_claim_without_a_device_is_named(tmp_path: Path) -> None:

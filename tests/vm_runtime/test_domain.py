@@ -113,6 +113,7 @@ CASES: dict[str, tuple[Instance, bool, Backing]] = {
         FILE,
     ),
     "pci-address": (with_disk(target={"pciAddress": "0000:00:0A.0"}), True, FILE),
+    "match-volume": (with_disk(blockSize={"matchVolume": {}}), True, replace(BLOCK, sectors=(512, 4096))),
     "block-size": (with_disk(blockSize={"custom": {"logical": 4096, "physical": 4096}}), True, FILE),
     "uefi": (guest({"firmware": {"bootloader": {"efi": {"secureBoot": False}}}}), True, FILE),
     "secure-boot": (
@@ -219,6 +220,13 @@ def test_any_guest_that_can_be_asked_for_fits_the_schema_or_is_refused(
 def test_a_lun_on_a_file_is_refused_with_the_way_out() -> None:
     with pytest.raises(InvalidRequest, match="volumeMode Block"):
         domain(with_disk("lun", "scsi"), Host(True, PRIVATE, {"root": FILE}))
+
+
+def test_a_sata_disk_cannot_match_a_volume_of_larger_sectors() -> None:
+    asked = with_disk(bus="sata", blockSize={"matchVolume": {"enabled": True}})
+
+    with pytest.raises(InvalidRequest, match="Give the disk bus virtio or scsi"):
+        domain(asked, Host(True, PRIVATE, {"root": replace(FILE, sectors=(4096, 4096))}))
 
 
 def test_cache_none_where_direct_io_does_not_work_is_refused_in_kubevirts_words() -> None:

@@ -8,9 +8,9 @@ from itertools import count
 from lxml.builder import E
 from lxml.etree import _Element as Element
 
-from diskyard.api.instance import Disk, Instance, targets
+from diskyard.api.instance import Disk, Instance, part, targets
 from diskyard.api.meta import Obj
-from diskyard.api.rules.disks import PCI
+from diskyard.api.rules.disks import PCI, SECTOR
 from diskyard.errors import InvalidRequest
 from vm_runtime.domain.threads import NO_THREADS, Threads, threads
 
@@ -27,6 +27,8 @@ class Backing:
     format: str = "raw"
     over: "Backing | None" = None
     """What it lies over: read from there what was not written here."""
+    sectors: tuple[int, int] = (0, 0)
+    """Bytes that it reads and writes at least, and those that it does at once; 0: not known."""
 
 
 def disks(instance: Instance, backings: Mapping[str, Backing]) -> Iterator[Element]:
@@ -68,8 +70,9 @@ def disk(wanted: Disk, backing: Backing, target: str, shared: Threads = NO_THREA
         type="block" if backing.block else "file",
         device=wanted.device,
     )
-    if wanted.block_size:
-        found.append(E.blockio(**_block_sizes(wanted.block_size)))
+    sizes = _block_sizes(wanted, backing)
+    if sizes:
+        found.append(E.blockio(**sizes))
     if backing.format != "raw":
         found.insert(2, _lower(backing.over))
     if wanted.readonly:
@@ -127,13 +130,28 @@ def _cache(wanted: Disk, backing: Backing) -> str:
     return wish
 
 
-def _block_sizes(said: Obj) -> dict[str, str]:
+def _block_sizes(wanted: Disk, backing: Backing) -> dict[str, str]:
     named = {
         "logical": "logical_block_size",
         "physical": "physical_block_size",
         "discardGranularity": "discard_granularity",
     }
+    said = part(wanted.block_size, "custom") or _matched(wanted, backing)
     return {called: str(said[name]) for name, called in named.items() if said.get(name)}
+
+
+def _matched(wanted: Disk, backing: Backing) -> Obj:
+    """The sizes of what lies behind, where the disk is to have them. Raises InvalidRequest."""
+    match = part(wanted.block_size, "matchVolume")
+    logical, physical = backing.sectors
+    if wanted.block_size.get("matchVolume") is None or match.get("enabled") is False or not logical:
+        return {}
+    if wanted.bus == "sata" and logical != SECTOR:
+        raise InvalidRequest(
+            f"disk {wanted.name} is to match its volume, whose logical size is {logical}: it must be {SECTOR} for "
+            "SATA devices. Give the disk bus virtio or scsi"
+        )
+    return {"logical": logical, "physical": physical}
 
 
 def _target(wanted: Disk, name: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from diskyard import log
+from diskyard import linux, log
 from diskyard.api.instance import EPHEMERAL, Claim, Instance, Volume
 from diskyard.api.names.cdi import DISK_FILE
 from diskyard.api.quantity import MIB, round_down
@@ -29,14 +29,14 @@ def claimed(instance: Instance, volume: Volume, place: Place) -> Backing:
     if not claim.block and volume.kind != EPHEMERAL and not os.path.lexists(path):
         make(path, claim)
     _check_file(path, f"volume {volume.name}: {path} of claim {claim.name}", block=claim.block)
-    return Backing(str(path), claim.block, direct(path), claim.preallocated)
+    return Backing(str(path), claim.block, direct(path), claim.preallocated, sectors=sectors(path))
 
 
 def on_host(_: Instance, volume: Volume, place: Place) -> Backing:
     """A disk of the machine itself, which the node's agent has looked at. Raises InvalidRequest."""
     path = place.disks / volume.name / PurePosixPath(str(volume.source.get("path"))).name
     _check_file(path, f"volume {volume.name}: {volume.source.get('path')}", block=False)
-    return Backing(str(path), direct=direct(path))
+    return Backing(str(path), direct=direct(path), sectors=sectors(path))
 
 
 def make(path: Path, claim: Claim) -> None:
@@ -66,6 +66,18 @@ def room(wanted: int, free: int) -> int:
         f"{TOLERATED} % toleration"
     )
     return usable
+
+
+def sectors(path: Path) -> tuple[int, int]:
+    """Bytes that a device, or the file system of a file, reads and writes at least and at once. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if stat.S_ISBLK(os.fstat(handle).st_mode):
+            return linux.sectors(handle)
+        size = min(os.fstatvfs(handle).f_bsize, mmap.PAGESIZE)  # a network's may be a mebibyte
+        return size, size
+    finally:
+        os.close(handle)
 
 
 def direct(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Admission of instances: what is filled in, and what is refused, in KubeVirt's words. Pure."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ NO_MEMORY: Final = (
     "no memory requested, at least one of 'spec.domain.memory.guest', 'spec.domain.memory.hugepages.pageSize' or "
     "'spec.domain.resources.requests.memory' must be set"
 )
+_MACHINE: Final = re.compile(r"(pc-)?q35[A-Za-z0-9._-]*")
 PAGES: Final = (2 << 20, 1 << 30)
 """Sizes of the huge pages that such processors have."""
 MACHINES: Final = ("q35*", "pc-q35*")
@@ -42,7 +44,6 @@ NOT_YET: Final = (
 )  # fmt: skip
 """Fields that ask for what we cannot do yet: refused, never ignored."""
 DISK_NOT_YET: Final = (
-    "blockSize.matchVolume",
     "changedBlockTracking",
     "lun.reservation",
 )
@@ -192,7 +193,7 @@ def _processors(spec: Obj, at: str) -> Iterator[Cause]:
 
 def _machine(spec: Obj, at: str) -> Iterator[Cause]:
     said = str(part(part(spec, "domain"), "machine").get("type") or "")
-    if said and not said.startswith(("q35", "pc-q35")):
+    if said and not _MACHINE.fullmatch(said):
         field = f"{at}.domain.machine.type"
         text = f"{field} is not supported: {said} (allowed values: [{' '.join(MACHINES)}])"
         yield Cause(text, field)
