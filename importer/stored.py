@@ -84,7 +84,7 @@ def _asked(job: ImportJob, lending: Lending) -> tuple[Identity, ImportJob]:
         if lending.policy == NEVER:
             raise _not_stored(job, f"its registry was asked whether you may use it: {error}") from error
         raise
-    part = " ".join(filter(None, (job.image_path, job.architecture)))
+    part = " ".join(filter(None, (job.image_path, registry.foreign(job.architecture))))
     what = Identity(f"docker://{found.host}/{found.path}", found.digest, part)
     return what, replace(job, endpoint=f"docker://{found}")
 

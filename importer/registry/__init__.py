@@ -1,5 +1,5 @@
 """Disks in container images: `docker://` from a registry, `oci-archive:` from a file. Streamed, each byte verified."""
 
-from importer.registry.image import digest, opened, resolved
+from importer.registry.image import digest, foreign, opened, resolved
 
-__all__ = ["digest", "opened", "resolved"]
+__all__ = ["digest", "foreign", "opened", "resolved"]

@@ -103,7 +103,16 @@ def _disk(store: Store, version: str, job: ImportJob) -> LayerDisk:
 
 
 def _architecture(job: ImportJob) -> str:
-    return job.architecture or _ARCHITECTURES.get(platform.machine(), platform.machine())
+    return job.architecture or _own_architecture()
+
+
+def foreign(architecture: str) -> str:
+    """The architecture where it is not this machine's own, for which images are chosen unasked; else empty."""
+    return "" if architecture == _own_architecture() else architecture
+
+
+def _own_architecture() -> str:
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def _image(store: Store, version: str, architecture: str) -> tuple[str, Manifest]:

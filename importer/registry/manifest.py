@@ -133,8 +133,8 @@ def labels(env: list[Any]) -> dict[str, str]:
 
 
 def check_architecture(found: str, wanted: str) -> None:
-    """Nothing where an image is for what was asked for. Raises InvalidRequest in CDI's words."""
-    if wanted and found != wanted:
+    """Nothing where an image is for what was asked for, or does not say. Raises InvalidRequest in CDI's words."""
+    if wanted and found and found != wanted:
         raise InvalidRequest(
             f'manifest image architecture: "{found}" doesn\'t match requested architecture: "{wanted}"'
         )

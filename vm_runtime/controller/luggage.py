@@ -14,6 +14,7 @@ from diskyard.api.lending import ALWAYS, Lending
 from diskyard.api.meta import Obj
 from diskyard.api.names import cdi, derived, kubevirt
 from diskyard.api.pod import Worker, container
+from diskyard.api.rules.instance_defaults import ARCHITECTURE
 from vm_runtime.controller.state import remembers
 
 _PULL_DIR: Final = str(PurePosixPath(cdi.PULL_SECRET).parent)
@@ -168,6 +169,7 @@ def _fetch(instance: Instance, volume: Volume, config: Config) -> Obj:
         source="registry",
         endpoint=f"docker://{volume.source.get('image') or ''}",
         image_path=str(volume.source.get("path") or ""),
+        architecture=ARCHITECTURE,
         registry_mirrors=config.registry_mirrors,
         insecure_registries=config.insecure_registries,
         allow_addresses=config.allow_addresses,

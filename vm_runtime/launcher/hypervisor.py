@@ -17,6 +17,11 @@ AGENT_PATIENCE: Final = 8
 KEEPALIVE: Final = (5, 5)
 """Seconds between questions, and how many may stay unanswered."""
 
+WAYS_OUT: Final = {
+    "Cannot allocate memory": ". Give the guest less memory (spec.domain.memory.guest), or free some on its node",
+}
+"""What libvirt says -> what to change."""
+
 OFF: Final = "Off"
 RUNNING: Final = "Running"
 PAUSED: Final = "Paused"
@@ -218,7 +223,8 @@ class _Spoken:
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
         if isinstance(error, libvirt.libvirtError):
-            raise GuestFailed(f"{self._failure}: {error}") from error
+            way_out = next((words for sign, words in WAYS_OUT.items() if sign in str(error)), "")
+            raise GuestFailed(f"{self._failure}: {error}{way_out}") from error
 
 
 def _tried(ask: Callable[[], Any]) -> None:
