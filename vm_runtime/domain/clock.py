@@ -11,6 +11,12 @@ from diskyard.api.meta import Obj
 
 TIMERS: Final = {"rtc": "rtc", "pit": "pit", "kvm": "kvmclock", "hpet": "hpet", "hyperv": "hypervclock"}
 """As the API calls them -> as libvirt does, in KubeVirt's order."""
+WISHES: Final = {
+    "rtc": {"tickPolicy": "tickpolicy", "track": "track"},
+    "pit": {"tickPolicy": "tickpolicy"},
+    "hpet": {"tickPolicy": "tickpolicy"},
+}
+"""Timer -> what else may be said of it, and what libvirt calls that; the paravirtual ones miss no tick."""
 
 
 def clock(said: Obj) -> Iterator[Element]:
@@ -21,7 +27,7 @@ def clock(said: Obj) -> Iterator[Element]:
     timers = part(said, "timer")
     for name, called in TIMERS.items():
         if timers.get(name) is not None:
-            found.append(E.timer(name=called, **_wishes(part(timers, name))))
+            found.append(E.timer(name=called, **_wishes(name, part(timers, name))))
     yield found
 
 
@@ -32,7 +38,7 @@ def _offset(said: Obj) -> dict[str, str]:
     return {"offset": "utc", "adjustment": "reset" if seconds is None else str(seconds)}
 
 
-def _wishes(timer: Obj) -> dict[str, str]:
+def _wishes(name: str, timer: Obj) -> dict[str, str]:
     found = {"present": "no" if timer.get("present") is False else "yes"}
-    named = {"tickpolicy": timer.get("tickPolicy"), "track": timer.get("track")}
-    return found | {name: str(text) for name, text in named.items() if text}
+    known = WISHES.get(name, {})
+    return found | {called: str(timer[wish]) for wish, called in known.items() if timer.get(wish)}

@@ -1,5 +1,6 @@
 """Everything else on the board: controllers, console, screen, channel, balloon, and the small devices."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -7,9 +8,11 @@ from lxml.builder import E
 from lxml.etree import _Element as Element
 
 from diskyard.api.instance import Instance, part, parts
+from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
 
 USB: Final = "usb"
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 
 
 def controllers(instance: Instance) -> Iterator[Element]:
@@ -68,7 +71,7 @@ def _console(instance: Instance, private_dir: str) -> Iterator[Element]:
 def _inputs(instance: Instance) -> Iterator[Element]:
     for each in parts(instance.devices, "inputs"):
         yield E.input(
-            E.alias(name=f"ua-{each.get('name')}"),
+            *_alias(each),
             type=str(each.get("type") or "tablet"),
             bus=str(each.get("bus") or USB),
         )
@@ -86,14 +89,21 @@ def _screen(instance: Instance, private_dir: str) -> Iterator[Element]:
 def _sound(instance: Instance) -> Iterator[Element]:
     said = part(instance.devices, "sound")
     if said:
-        yield E.sound(E.alias(name=f"ua-{said.get('name')}"), model=str(said.get("model") or "ich9"))
+        yield E.sound(*_alias(said), model=str(said.get("model") or "ich9"))
 
 
 def _watchdog(instance: Instance) -> Iterator[Element]:
     said = part(instance.devices, "watchdog")
     if said:
         action = part(said, "i6300esb").get("action") or "reset"
-        yield E.watchdog(E.alias(name=f"ua-{said.get('name')}"), model="i6300esb", action=str(action))
+        yield E.watchdog(*_alias(said), model="i6300esb", action=str(action))
+
+
+def _alias(said: Obj) -> Iterator[Element]:
+    """How the instance calls a device; libvirt takes no other names than these."""
+    name = str(said.get("name") or "")
+    if _NAME.fullmatch(name):
+        yield E.alias(name=f"ua-{name}")
 
 
 def _balloon(instance: Instance) -> Element:

@@ -11,6 +11,8 @@ from diskyard.errors import Cause
 
 REBOOTS: Final = ("Reboot", "Terminate")
 SOUNDS: Final = ("ich9", "ac97")
+POLICIES: Final = ("force", "require", "optional", "disable", "forbid")
+"""What may be said of a processor's feature."""
 INPUT_BUSES: Final = ("virtio", "usb")
 VIDEOS: Final = ("vga", "cirrus", "virtio", "ramfb", "bochs")
 WATCHDOGS: Final = ("poweroff", "reset", "shutdown")
@@ -29,6 +31,7 @@ VENDOR: Final = 12
 
 _NO_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to write (section 2.2)."""
+_FEATURE: Final = re.compile(r"[a-zA-Z0-9_.-]+")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
 
@@ -37,6 +40,7 @@ def board_causes(spec: Obj, at: str) -> Iterator[Cause]:
     """What is wrong with the board of the spec at the path `at`."""
     domain, place = part(spec, "domain"), f"{at}.domain"
     yield from _characters(domain, place)
+    yield from _cpu_features(part(domain, "cpu"), f"{place}.cpu")
     yield from _small_devices(part(domain, "devices"), f"{place}.devices")
     yield from _firmware(domain, f"{place}.firmware")
     yield from _kernel(domain, f"{place}.firmware.kernelBoot")
@@ -64,7 +68,18 @@ def _characters(value: Any, at: str) -> Iterator[Cause]:
             for number, each in enumerate(value):
                 yield from _characters(each, f"{at}[{number}]")
         case str() if found := _NO_XML.search(value):
-            yield Cause(f"{at} holds the character {ascii(found[0])}: expected text that people can read", at)
+            yield Cause(f"{at} holds the character {found[0]!a}: expected text that people can read", at)
+
+
+def _cpu_features(cpu: Obj, at: str) -> Iterator[Cause]:
+    for number, each in enumerate(parts(cpu, "features")):
+        name, policy = str(each.get("name") or ""), str(each.get("policy") or "require")
+        if not _FEATURE.fullmatch(name):
+            text = f"{at}.features[{number}].name '{name[:64]}' is no name such as vmx or tsc-deadline"
+            yield Cause(text, f"{at}.features[{number}].name")
+        if policy not in POLICIES:
+            text = f"CPU feature {name[:64]} uses policy {policy[:64]} that is not supported."
+            yield Cause(text, f"{at}.features[{number}].policy")
 
 
 def _small_devices(devices: Obj, at: str) -> Iterator[Cause]:

@@ -20,10 +20,14 @@ NO_BRIDGE: Final = (
     "Bridge on pod network configuration is not enabled under kubevirt-config: use masquerade, or set "
     "spec.configuration.network.permitBridgeInterfaceOnPodNetwork of KubeVirt kubevirt/kubevirt"
 )
+MISNAMED: Final = (
+    "Network interface name can only contain alphabetical characters, numbers, dashes (-) or underscores (_)"
+)
 PRIVATE: Final = range(224, 255)
 """The options of DHCP that are a site's own (RFC 3942)."""
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _MULTICAST: Final = 0x01
 _PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-)){0,13}[a-z0-9]|[a-z]")
 
@@ -38,6 +42,8 @@ def network_causes(spec: Obj, at: str) -> Iterator[Cause]:
     by_name = {str(each.get("name")): each for each in networks}
     for number, each in enumerate(interfaces):
         place = f"{path}[{number}]"
+        if not _INTERFACE.fullmatch(str(each.get("name") or "")):
+            yield Cause(MISNAMED, f"{place}.name")
         network = by_name.get(str(each.get("name")))
         if network is None:
             yield Cause(f"{place}.name '{each.get('name')}' not found.", f"{place}.name")

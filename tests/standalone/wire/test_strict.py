@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from diskyard.api.meta import NAMESPACE
 from standalone.admission import Rules
 from standalone.wire.strict import duplicates
 from tests import builders
@@ -54,7 +53,6 @@ def test_what_does_less_than_its_author_may_think_is_warned_of(tmp_path: Path) -
     path = "/apis/kubevirt.io/v1alpha3/namespaces/default/virtualmachines"
 
     with served(tmp_path, rules=Rules()) as yard, urllib3.PoolManager(ca_certs=str(yard.authority)) as pool:
-        yard.store.create(NAMESPACE, {"metadata": {"name": "default"}})
         made = Wire(yard, pool).send("POST", path, old)
 
     assert made.status == 201
