@@ -16,6 +16,8 @@ class Most:
 
     reading: int = 400
     writing: int = 100
+    unread: float = 60.0
+    """Seconds in which a watcher takes what it is told, or is cut off."""
 
 
 MOST: Final = Most()

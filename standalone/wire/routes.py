@@ -42,7 +42,7 @@ def application(
     objects: Objects, logs: Logs, door: Door, guests: Guests | None = None, most: Most = MOST
 ) -> web.Application:
     """The API server over that store, for whoever comes through the door; `guests` are those that run here."""
-    server = _Server(objects, logs, door)
+    server = _Server(objects, logs, door, most)
     if guests:
         server.doors = Doors(objects, lambda _: guests)
     guarded = access.guarded(door, Crowd(most))
@@ -70,11 +70,11 @@ def application(
 
 
 class _Server:
-    def __init__(self, objects: Objects, logs: Logs, door: Door) -> None:
+    def __init__(self, objects: Objects, logs: Logs, door: Door, most: Most) -> None:
         self._catalogues = Catalogues(objects)
         self._documents = openapi.Documents(self._catalogues.now())
         self._verbs = Verbs(objects)
-        self._watches = Watches(objects)
+        self._watches = Watches(objects, most.unread)
         self._logs = LogStreams(objects, logs)
         self._objects = objects
         self._door = door

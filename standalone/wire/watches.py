@@ -24,6 +24,7 @@ from standalone.store.watch import Sent, Stream
 from standalone.wire import body, show
 from standalone.wire.answer import JSON, Shape, encoded
 from standalone.wire.asked import Asked
+from standalone.wire.crowd import MOST
 
 LIMIT = 2048
 """So many watches at once; the next is asked to come back later."""
@@ -35,8 +36,10 @@ _PIECE = 1 << 18
 class Watches:
     """Every watch of the server."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, within: float = MOST.unread) -> None:
+        """`within` so many seconds a client takes what it is told, or is cut off."""
         self._objects = objects
+        self._within = within
         self._open: set[Stream] = set()
         self._bell: Bell | None = None
 
@@ -50,8 +53,8 @@ class Watches:
         self._open.add(stream)
         try:
             if websocket.wanted(asked.request.headers):
-                return await _framed(asked, stream, sleeper)
-            return await _lined(asked, stream, sleeper)
+                return await _framed(asked, stream, sleeper, self._within)
+            return await _lined(asked, stream, sleeper, self._within)
         finally:
             self._open.discard(stream)
             stream.close()
@@ -158,17 +161,39 @@ class _Frames:
         return False
 
 
-async def _lined(asked: Asked, stream: Stream, sleeper: Sleeper) -> web.StreamResponse:
+class _Hurried:
+    """A reader that is cut off when it stops to take what it is told: its place, and the memory, are for others."""
+
+    def __init__(self, reader: _Reader, transport: asyncio.Transport | None, within: float) -> None:
+        self._reader = reader
+        self._transport = transport
+        self._within = within
+
+    async def tell(self, events: list[bytes]) -> None:
+        try:
+            async with asyncio.timeout(self._within):
+                await self._reader.tell(events)
+        except TimeoutError as error:
+            if self._transport is not None:
+                self._transport.abort()
+            raise ConnectionError("what was told was not taken in time") from error
+
+    def told(self, events: Callable[[], list[bytes]]) -> bool:
+        return self._reader.told(events)
+
+
+async def _lined(asked: Asked, stream: Stream, sleeper: Sleeper, within: float) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": JSON})
     response.enable_chunked_encoding()
     await response.prepare(asked.request)
     with suppress(ConnectionError):
-        await _Telling(asked, _Lines(response, asked.request.transport), stream, sleeper).run()
+        way = asked.request.transport
+        await _Telling(asked, _Hurried(_Lines(response, way), way, within), stream, sleeper).run()
         await response.write_eof()
     return response
 
 
-async def _framed(asked: Asked, stream: Stream, sleeper: Sleeper) -> web.StreamResponse:
+async def _framed(asked: Asked, stream: Stream, sleeper: Sleeper, within: float) -> web.StreamResponse:
     socket = await websocket.opened(asked.request)
 
     async def heard() -> None:
@@ -180,7 +205,8 @@ async def _framed(asked: Asked, stream: Stream, sleeper: Sleeper) -> web.StreamR
     listening = asyncio.create_task(heard())
     try:
         with suppress(ConnectionError):
-            await _Telling(asked, _Frames(socket), stream, sleeper).run()
+            reader = _Hurried(_Frames(socket), asked.request.transport, within)
+            await _Telling(asked, reader, stream, sleeper).run()
             await socket.close()
     finally:
         listening.cancel()

@@ -1,20 +1,27 @@
 """Watches over the wire: lines as they come, in every form, until someone has enough."""
 
 import json
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
 from diskyard.api import meta
-from diskyard.api.meta import DATA_VOLUME, Key, Obj
+from diskyard.api.meta import CONFIG_MAP, DATA_VOLUME, Key, Obj
 from diskyard.api.names.kubernetes import INITIAL_EVENTS_END
+from standalone.wire.crowd import Most
+from tests import builders
 from tests.builders import eventually
-from tests.served import served
+from tests.served import LOCALHOST, served
 from tests.standalone.wire.conftest import Wire
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+ESTABLISHED: Final = "01"
 VOLUMES = "/apis/cdi.kubevirt.io/v1beta1/namespaces/{place}/datavolumes"
 
 
@@ -109,3 +116,33 @@ def test_a_server_that_stops_ends_its_watches_at_once(tmp_path: Any) -> None:
         watch = yard.client.watch(DATA_VOLUME, "0")
 
     assert eventually(lambda: list(watch) == [])
+
+
+def test_who_stops_to_read_is_cut_off_and_nobody_else_waits(tmp_path: Path) -> None:
+    path = "/api/v1/namespaces/default/configmaps?watch=1"
+    with served(tmp_path, most=Most(unread=2)) as yard:
+        context = ssl.create_default_context(cafile=str(yard.authority))
+        port = urlsplit(yard.url).port or 0
+        with context.wrap_socket(
+            socket.create_connection((LOCALHOST, port), 60), server_hostname=LOCALHOST
+        ) as slow:
+            own = slow.getsockname()[1]
+            slow.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {yard.token}\r\n\r\n".encode()
+            )
+            assert slow.recv(12) == b"HTTP/1.1 200"
+            assert serves(port, own)
+
+            large = "x" * (1 << 20)
+            for number in range(32):
+                yard.store.create(CONFIG_MAP, builders.config_map(f"c{number}", large=large))
+
+            eventually(lambda: not serves(port, own), 60)
+            assert yard.client.get(CONFIG_MAP, Key("c31", "default"))
+
+
+def serves(here: int, there: int) -> bool:
+    """Whether the server at that port still has its end of a connection from the other one (proc_net_tcp.rst)."""
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    ends = (f"{here:04X}", f"{there:04X}", ESTABLISHED)
+    return any((line[1].split(":")[1], line[2].split(":")[1], line[3]) == ends for line in lines)
