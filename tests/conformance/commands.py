@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.conformance.exchange import Server
 
 MANIFESTS = Path(__file__).with_name("manifests")
-PATIENCE = 120
+PATIENCE = 300
 _FORMS = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UID"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "TIME"),
