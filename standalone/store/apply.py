@@ -60,7 +60,7 @@ def applied(live: Obj, wish: Wish, node: Node) -> Obj:
         allowed = _applied_before(live, bare, wish, node)
         if disputed := [each for each in disputed if each[1] not in allowed]:
             raise _conflict(disputed)
-    return authors.signed(_noted(result, wish), authors.applied(works, work, change), author)
+    return authors.signed(_noted(result, wish), authors.applied(works, work, change))
 
 
 def _applied_before(live: Obj, bare: Obj, wish: Wish, node: Node) -> Paths:

@@ -87,10 +87,10 @@ def taken_back(obj: Obj) -> bool:
     return obj["metadata"].get("managedFields") in ([], [{}])
 
 
-def written(works: Works, last: Author) -> list[Obj]:
-    """`managedFields`, in Kubernetes' order: of those who wrote in one second, who writes now is the last."""
+def written(works: Works) -> list[Obj]:
+    """`managedFields`, in Kubernetes' order: those who wrote in one second by their names, then versions."""
     chosen = [work for work in works.values() if work.paths]
-    chosen.sort(key=lambda work: (work.author.operation, work.time, work.author == last, work.author.order()))
+    chosen.sort(key=lambda work: (work.author.operation, work.time, work.author.order()))
     return [_entry(work) for work in chosen]
 
 
@@ -107,9 +107,9 @@ def resigned(obj: Obj, like: Obj) -> Obj:
     return {**bare, "metadata": {**bare["metadata"], "managedFields": entries}} if entries else bare
 
 
-def signed(obj: Obj, works: Works, last: Author) -> Obj:
-    """The object with its authors; `last` is who writes now."""
-    entries = written(works, last)
+def signed(obj: Obj, works: Works) -> Obj:
+    """The object with its authors."""
+    entries = written(works)
     bare = anonymous(obj)
     return {**bare, "metadata": {**bare["metadata"], "managedFields": entries}} if entries else bare
 

@@ -93,7 +93,7 @@ def _signed(served: Served, obj: Obj, old: Obj | None, signature: Signature) -> 
             return authors.resigned(obj, old)  # a Scale that nobody signed so far stays so, too
     before = served.blank if old is None else authors.anonymous(old)
     change = fields.difference(before, authors.anonymous(obj), served.node)
-    return authors.signed(obj, authors.updated(works, signature, change), signature.author)
+    return authors.signed(obj, authors.updated(works, signature, change))
 
 
 def _shape(served: Served, obj: Obj, old: Obj | None) -> list[Cause]:

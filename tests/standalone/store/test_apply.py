@@ -10,7 +10,8 @@ from diskyard.api import meta
 from diskyard.api.meta import CONFIG_MAP, CORE_KINDS, DATA_VOLUME, POD, SERVICE, Key, Kind, Obj
 from diskyard.errors import BadRequest, Conflict, NotFound
 from diskyard.kube.client import Patch
-from standalone.store import fields, kinds
+from standalone.store import authors, fields, kinds
+from standalone.store.authors import Author, Work
 from standalone.store.objects import Objects
 from tests import builders
 
@@ -305,6 +306,24 @@ def test_authors_that_make_no_sense_leave_the_known_ones(store: Objects, broken:
     )
 
     assert set(works(after)) == {"a Apply", "b Update"}
+
+
+def test_authors_are_told_by_time_and_those_of_one_second_by_name_and_version() -> None:
+    noon, later = "2026-11-21T12:00:00Z", "2026-11-21T12:00:01Z"
+    came = [
+        Work(Author(name, operation, version), frozenset({("f:a",)}), time)
+        for name, operation, version, time in [
+            ("b", authors.UPDATE, "v1", noon), ("a", authors.UPDATE, "v2", noon), ("a", authors.UPDATE, "v1", noon),
+            ("0", authors.UPDATE, "v1", later), ("z", authors.APPLY, "v1", later),
+        ]
+    ]  # fmt: skip
+
+    told = authors.written({work.author.order(): work for work in came})
+
+    said = [(entry["manager"], entry["apiVersion"], entry["time"]) for entry in told]
+    assert said == [
+        ("z", "v1", later), ("a", "v1", noon), ("a", "v2", noon), ("b", "v1", noon), ("0", "v1", later),
+    ]  # fmt: skip
 
 
 def test_paths_are_read_as_they_are_written() -> None:
