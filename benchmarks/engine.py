@@ -23,7 +23,7 @@ from cases import CASES, Case
 from crowd import crowd
 from images import CACHE, Shelf
 from peers import PEERS
-from runner import OURS, Run, check, emptied, environment, imported, peer, run
+from runner import OURS, Run, check, emptied, environment, imported, peer, run, settle
 from servers import Servers, servers
 
 ROUNDS: Final = 3
@@ -60,6 +60,7 @@ def measure(case: Case, house: Servers, rounds: int, work: Path) -> Outcome:
             folder = emptied(work / "work")
             env = environment(home, form, folder)
             command = imported(home, folder / "disk.img") if tool == OURS else peer(PEERS[tool].script)
+            settle(house.served(case.door, case.image))
             before = house.requests()
             done = run(command, folder, env, *([ONCE] if tool in case.once else []))
             done = replace(done, requests=house.requests() - before)

@@ -15,6 +15,7 @@ from servers import Home
 OURS: Final = "diskyard import"
 PATIENCE: Final = 300
 _PERIOD: Final = 0.1
+_READ: Final = 4 << 20
 _INSTALLED: Final = {"PYTHONDONTWRITEBYTECODE": ""}
 """An installation has its bytecode; a working tree keeps what the first run made."""
 
@@ -81,6 +82,20 @@ def emptied(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def settle(image: Path) -> None:
+    """Have an image, or a folder of them, in the page cache, and nothing of a tool before still on its way to the disk.
+
+    A peer that writes 10 GiB pushes the image out of it; some kernels give back what was not used for a minute.
+    """
+    os.sync()
+    buf = bytearray(_READ)
+    for path in [image] if image.is_file() else image.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.readinto(buf):
+                    pass
 
 
 def check(disk: Path, oracle: tuple[Path, str]) -> None:

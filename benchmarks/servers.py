@@ -84,6 +84,10 @@ class Servers:
         url = f"http://127.0.0.1:{plain}/{'' if door == 'plain' else door + '/'}{name}"
         return Home(url, url)
 
+    def served(self, door: str, name: str) -> Path:
+        """The file, or the folder, that an image behind a door is read from."""
+        return self.shelf.folder / "registry" if door == "registry" else self.shelf.image(name)
+
     def requests(self) -> int:
         """How many nginx has answered."""
         log = self.folder / "access.log"
