@@ -14,6 +14,8 @@ from diskyard.api.names import kubernetes
 CORDONED: Final = {"key": kubernetes.UNSCHEDULABLE, "effect": "NoSchedule"}
 """What `kubectl cordon` comes to."""
 _KEPT_AWAY: Final = ("NoSchedule", "NoExecute")
+_KNOWN_BETTER: Final = (kubernetes.NOT_READY, kubernetes.UNREACHABLE)
+"""An API server writes the first on every new Node; without a controller manager nobody takes it away. We are there."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def marks(node: Obj | None, known: Mapping[str, str]) -> Marks:
     spec = meta.spec(node or {})
     return Marks(
         {**known, **meta.labels(node or {})},
-        tuple(spec.get("taints") or ()),
+        tuple(one for one in spec.get("taints") or () if one.get("key") not in _KNOWN_BETTER),
         bool(spec.get("unschedulable")),
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 from diskyard.api.meta import Obj
 from diskyard.api.names.kubernetes import KVM_DEVICE
-from standalone.node import schedule
+from standalone.node import placement, schedule
 from standalone.node.placement import Marks
 from standalone.node.schedule import Claim, Node
 from tests.builders import claim, pod, stored
@@ -123,6 +123,14 @@ def test_what_runs_first_counts_only_where_it_takes_more() -> None:
 
     assert schedule.memory(asking("1Gi", **first)) == 2 << 30
     assert schedule.memory(asking("3Gi", **first)) == 3 << 30
+
+
+def test_what_an_api_server_writes_on_every_new_node_keeps_nobody_away_for_ever() -> None:
+    fresh = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+
+    found = placement.marks({"spec": {"taints": [fresh, SPOT]}}, {"disk": "fast"})
+
+    assert found == Marks({"disk": "fast"}, (SPOT,))
 
 
 def test_a_claim_made_a_moment_ago_is_no_reason_to_complain() -> None:
