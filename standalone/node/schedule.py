@@ -109,9 +109,8 @@ def obstacle(
     for device in sorted(devices(pod) - node.devices):
         return f"{_ONE_NODE}1 Insufficient {device}."
     if room and memory(pod) > room.left:
-        asked, left, total = (
-            quantity.canonical(size) for size in (memory(pod), max(0, room.left), room.total)
-        )
+        sizes = (memory(pod), max(0, room.left), room.total)
+        asked, left, total = (quantity.canonical(quantity.round_down(size)) for size in sizes)
         return f"{_ONE_NODE}{NO_MEMORY}: {asked} asked for, {left} of {total} left."
     return PRESSURE if pressed else ""
 
