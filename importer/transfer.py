@@ -19,6 +19,7 @@ from diskyard.api.job import BLANK, ImportJob
 from diskyard.api.names.clone import SOURCE as CLONE
 from diskyard.disk.digest import Expected
 from diskyard.disk.extent import Extent
+from diskyard.disk.head import read
 from diskyard.disk.image import Changes, Image
 from diskyard.disk.ingest import ingest
 from diskyard.disk.permission import check_writable
@@ -45,7 +46,6 @@ LOCAL: Final = "file"
 STDIN: Final = "stdin"
 """The source that comes through a pipe; likewise."""
 BUCKETS: Final = ("s3", "gcs")
-_PIECE: Final = 64 << 10
 
 
 def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -> Result:
@@ -154,15 +154,8 @@ def beside(job: ImportJob, url: str, limit: int) -> bytes:
     near = same_origin(job.endpoint, url)
     if near and job.source in BUCKETS:
         with opened(replace(job, endpoint=url)) as source:
-            return b"" if isinstance(source, Image) else _small(source, limit)
+            return b"" if isinstance(source, Image) else read(source, 0, limit + 1)
     return sums.got(url, limit, access(job) if near else public(job))
-
-
-def _small(source: Source, limit: int) -> bytes:
-    document, buf = bytearray(), memoryview(bytearray(min(limit, _PIECE)))
-    while len(document) <= limit and (count := source.readinto(buf, len(document))) != 0:
-        document += buf[: count or 0]
-    return bytes(document)
 
 
 def public(job: ImportJob) -> Access:

@@ -24,16 +24,18 @@ _SECTOR: Final = 512
 class Aside:
     """What is kept of one stream. Put by one thread, read by several."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most: int | None = None) -> None:
+        """`most`: bytes that are kept; None: as many as there is room for."""
         self.taken = 0
         """Bytes that are kept."""
         self._folder = folder
+        self._most = most
         self._fd: int | None = None
         self._grains = bytearray()
         """A bit for each grain of the image: whether it is kept."""
 
     def put(self, offset: int, body: bytes | memoryview, named: Iterable[Range]) -> None:
-        """Keep of `body`, which lay at `offset`, what is not named. Raises NoSpace."""
+        """Keep of `body`, which lay at `offset`, what is not named. Raises NoSpace, ImageTooLarge."""
         for span in _unnamed(Range(offset, len(body)), named):
             self._write(span.start, memoryview(body)[span.start - offset : span.end - offset])
             for grain in range(span.start // GRAIN, -(-span.end // GRAIN)):
@@ -60,6 +62,7 @@ class Aside:
             os.close(fd)
 
     def _write(self, offset: int, view: memoryview) -> None:
+        space.check_kept(self.taken + len(view), self._most)
         try:
             if self._fd is None:
                 self._fd = _nameless(self._folder)

@@ -87,7 +87,7 @@ class _Visit:
         self._share = 100.0
         self._resumable = False
         self._amends = False
-        self._aside = Aside(spot.target.folder)
+        self._aside = Aside(spot.target.folder, place.most_kept(spot.target))
 
     def __enter__(self) -> "_Visit":
         return self
@@ -275,7 +275,7 @@ class _Visit:
 
     def _decoder(self, stream: Stream, plan: Preflight) -> Decoder:
         if plan.route is not Route.DECODE:
-            return RawDecoder(place.limit(self._spot, plan))
+            return RawDecoder(place.bound(self._spot, plan))
         return _vmdk(stream) if plan.format is Format.VMDK else _qcow2(stream, self._aside)
 
     def _convert(self, kind: Format) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from diskyard.disk.archive import Archive, Kind, Member
-from diskyard.disk.source import Source
+from diskyard.disk.source import Source, check_forward
 from diskyard.errors import UnsupportedImage
 
 _DISKS: Final = (".qcow2", ".img", ".raw", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso")
@@ -28,8 +28,7 @@ class Body:
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
         """What `finish` raises means that the bytes are not to be believed: none ends well."""
-        if offset != self._position:
-            raise ValueError(f"an archive only goes forward: at {self._position}, asked for {offset}")
+        check_forward(self._position, offset)
         count = self._archive.readinto(buf)
         self._position += count or 0
         if self._finish and self._position == self.size:

@@ -3,9 +3,10 @@
 A file is published by its rename. A block device shows at every moment what is on it, so a refusal wipes it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,6 +22,8 @@ from diskyard.errors import Busy, InvalidRequest, NoSpace
 
 _SHARE: Final = 2
 """Of what is free in a spare folder, which others use as well, half may be taken."""
+_BESIDE: Final = 512 << 20
+"""Bytes that an image of a small disk may have beside it: the largest block of a vhdx, and its log and tables."""
 
 
 class Place(Protocol):
@@ -90,22 +93,33 @@ def fetched(place: Place, route: Route) -> Path:
     return place.target.spool if route is Route.SPOOL else place.disk
 
 
-def limit(place: Place, plan: Preflight) -> int:
-    """Bytes behind which a source of unknown length is refused: a bomb, or too large."""
-    if plan.route is Route.STREAM and place.target.room is not None:
-        return place.target.room
-    if plan.virtual_size is not None and plan.route is not Route.SPOOL:
-        return MAX_SIZE
-    return _room_for(fetched(place, plan.route))
+def bound(place: Place, plan: Preflight) -> Callable[[int], None]:
+    """What refuses a source of unknown length that has become too long: a bomb, or too large."""
+    room, free = place.target.room, _room_for(fetched(place, plan.route))
+    if plan.route is Route.SPOOL:
+        most = most_kept(place.target)
+        return partial(space.check_kept, most=free if most is None else min(free, most))
+    if room is None:
+        room = free if plan.virtual_size is None else MAX_SIZE
+    return partial(space.check_room, room=room)
+
+
+def most_kept(target: Target) -> int | None:
+    """Bytes of an image that may be kept until its disk is made; None: as many as there is room for.
+
+    A disk of that size twice over, for what its image has of its past, and what it has beside data.
+    """
+    return None if target.room is None else 2 * target.room + _BESIDE
 
 
 def make_room(place: Place, size: int | None) -> None:
-    """Have an image of `size` bytes kept where there is room until it is converted. Raises NoSpace.
+    """Have an image of `size` bytes kept where there is room until it is converted. Raises NoSpace, ImageTooLarge.
 
     Beside the disk, unless there is too little room for both and enough elsewhere. The disk's data is taken to be as
     long as the image: no header says it. An image of unknown length is kept beside the disk.
     """
     size = size or 0
+    space.check_kept(size, most_kept(place.target))
     here, there = replace(place.target, apart=False), replace(place.target, apart=True)
     room = _room_for(here.spool)
     both = size if linux.is_device(here.path) else 2 * size

@@ -1,24 +1,23 @@
 """A raw stream is its disk."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from diskyard.disk.decoder import Piece
 from diskyard.disk.extent import Range
-from diskyard.disk.space import check_room
 
 
 class RawDecoder:
     """Every chunk lies where it came from."""
 
-    def __init__(self, limit: int) -> None:
-        """`limit`: bytes behind which the stream is refused."""
+    def __init__(self, check: Callable[[int], None]) -> None:
+        """`check` refuses a stream that has become too long."""
         self.size = 0
         self.anywhere = True
-        self._limit = limit
+        self._check = check
 
     def feed(self, offset: int, chunk: memoryview) -> Iterable[Piece]:
         self.size = offset + len(chunk)
-        check_room(self.size, self._limit)
+        self._check(self.size)
         return [Piece(offset, len(chunk), chunk)]
 
     def rest(self) -> Iterable[Piece]:

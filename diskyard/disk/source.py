@@ -40,6 +40,12 @@ class Unpacking(Protocol):
         """Whether a read that is under way waits for its own source, and is not at work."""
 
 
+def check_forward(position: int, offset: int) -> None:
+    """Nothing where a source that only goes forward is asked for what comes next. Raises ValueError: our fault."""
+    if offset != position:
+        raise ValueError(f"this source only goes forward: at {position}, asked for {offset}")
+
+
 def silence(source: Source) -> float | None:
     """The same of any Source."""
     return source.silence() if isinstance(source, Wired) else None

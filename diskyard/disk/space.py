@@ -34,6 +34,16 @@ def full(path: Path, doing: str) -> NoSpace:
     )
 
 
+def check_kept(size: int, most: int | None) -> None:
+    """Nothing where an image that has to be kept may be so long. Raises ImageTooLarge."""
+    if most is not None and size > most:
+        raise ImageTooLarge(
+            f"the image is too long: {size} bytes of it would have to be kept until its disk is made, and {most} may "
+            "be. It is damaged, made to fill volumes, or full of snapshots: export it again without them, or use a "
+            "larger volume"
+        )
+
+
 def check_room(size: int | None, room: int | None) -> None:
     """Nothing where a disk fits. Raises ImageTooLarge in CDI's words, which its clients read."""
     if size is not None and room is not None and size > room:

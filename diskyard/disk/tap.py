@@ -1,7 +1,7 @@
 """A Source whose digest is computed while something else reads it: what is unpacked on the way."""
 
 from diskyard.disk.digest import Digest
-from diskyard.disk.source import Source
+from diskyard.disk.source import Source, check_forward
 
 
 class Tap:
@@ -17,8 +17,7 @@ class Tap:
         self._digest = digest
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
-        if offset != self.position:
-            raise ValueError(f"a digest only goes forward: at {self.position}, asked for {offset}")
+        check_forward(self.position, offset)
         count = self._source.readinto(buf, offset)
         if count:
             if self._digest:

@@ -9,7 +9,7 @@ from typing import Final, Protocol, cast
 from isal import igzip_lib
 
 from diskyard.disk.probe import Format, probe
-from diskyard.disk.source import Source
+from diskyard.disk.source import Source, check_forward
 from diskyard.errors import SourceUnavailable, UnsupportedImage
 
 if sys.version_info >= (3, 14):
@@ -84,10 +84,7 @@ class Unpacked:
         self._ended = False
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
-        if offset != self._position:
-            raise ValueError(
-                f"a compressed source only goes forward: at {self._position}, asked for {offset}"
-            )
+        check_forward(self._position, offset)
         while not self._ended:
             if self._member is None:
                 self._next_member()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from diskyard.disk.head import fill, read
-from diskyard.disk.source import Source, silence
+from diskyard.disk.source import Source, check_forward, silence
 from diskyard.errors import ChecksumMismatch
 from importer.registry.manifest import MAX_DOCUMENT, Descriptor
 
@@ -56,8 +56,7 @@ class Verified:
         """Whether its reader has used up all that has come."""
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
-        if offset != self._position:
-            raise ValueError(f"a digest only goes forward: at {self._position}, asked for {offset}")
+        check_forward(self._position, offset)
         if not self._chunk:
             self._next()
         count = min(len(buf), len(self._chunk))

@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diskyard.disk.aside import GRAIN, Aside
 from diskyard.disk.extent import Range
+from diskyard.errors import ImageTooLarge
 
 CHUNK = 16 * GRAIN
 BODY = os.urandom(CHUNK)
@@ -39,6 +41,16 @@ def test_nothing_is_kept_of_what_is_named(tmp_path: Path) -> None:
     aside.put(0, BODY, [Range(0, CHUNK // 2), Range(CHUNK // 2, CHUNK)])
 
     assert (aside.taken, aside.has(Range(0, 1)), list(tmp_path.iterdir())) == (0, False, [])
+
+
+def test_no_more_is_kept_than_may_be(tmp_path: Path) -> None:
+    aside = Aside(tmp_path, most=CHUNK)
+    aside.put(0, BODY, [])
+
+    with pytest.raises(ImageTooLarge, match=f"{CHUNK + 1} bytes of it .* and {CHUNK} may be"):
+        aside.put(CHUNK, BODY[:1], [])
+
+    aside.close()
 
 
 def test_it_leaves_nothing_in_the_folder_whoever_is_killed(tmp_path: Path) -> None:
