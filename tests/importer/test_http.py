@@ -9,8 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+import requests
 import trustme
+from botocore.config import Config
 
 from diskyard.api.job import ImportJob
 from diskyard.disk.head import fill, read
@@ -29,6 +32,7 @@ from importer.retry import DELAYS, Retrying, patiently
 from importer.transfer import transfer
 from tests.builders import eventually
 from tests.imageserver import Behaviour, Exchange, ImageServer, cut, fault_server, image_server, status
+from tests.importer.stores import BUCKET, REGION, SECRET, USER, S3Store
 
 BODY = bytes(range(256)) * 8192
 PLAIN = Access()
@@ -197,6 +201,25 @@ def test_basic_auth_and_headers_reach_the_origin(images: ImageServer) -> None:
 
     with pytest.raises(AccessDenied, match="401"):
         HttpSource(images.url("private/disk.raw"), PLAIN)
+
+
+def test_a_presigned_link_that_opens_for_get_alone_is_enough(swift: S3Store, tmp_path: Path) -> None:
+    asked = {"Bucket": BUCKET, "Key": swift.put(BODY)}
+    signing = {
+        "endpoint_url": swift.endpoint,
+        "region_name": REGION,
+        "config": Config(signature_version="s3v4"),
+    }
+    with closing(
+        boto3.client("s3", aws_access_key_id=USER, aws_secret_access_key=SECRET, **signing)
+    ) as client:
+        link = client.generate_presigned_url("get_object", Params=asked, ExpiresIn=600)
+
+    transfer(ImportJob("http", link), Target(tmp_path / "disk.img"))
+
+    right = (tmp_path / "disk.img").read_bytes() == BODY
+    assert right
+    assert requests.head(link, timeout=60).status_code == 403
 
 
 def test_credentials_never_leave_the_origin() -> None:
