@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from diskyard.disk import place
 from diskyard.disk.extent import Extent
 from diskyard.disk.image import FileImage
 from diskyard.disk.ingest import ingest
 from diskyard.disk.journal import Journal
-from diskyard.disk.preflight import Preflight, Route
 from diskyard.disk.probe import Format
 from diskyard.disk.target import Expect, Progress, Target
 from diskyard.errors import (
@@ -154,26 +152,6 @@ def test_a_bomb_stops_at_the_room_that_there_is(volume: Path) -> None:
         ingest(bomb, Target(volume / "disk.img", room=8 * MIB))
 
     assert left_behind(volume) == []
-
-
-def test_an_image_that_is_far_longer_than_its_disk_may_be_is_not_fetched(gallery: Path, volume: Path) -> None:
-    source = Bytes((gallery / "disk.vhdx").read_bytes())
-    source.size = 1 << 30
-
-    with pytest.raises(ImageTooLarge, match=f"the image is too long: {1 << 30} bytes"):
-        ingest(source, Target(volume / "disk.img", room=24 * MIB))
-
-    assert source.read <= MIB
-    assert left_behind(volume) == []
-
-
-def test_a_bomb_that_has_to_be_kept_stops_as_well(volume: Path) -> None:
-    target = Target(volume / "disk.img", room=8 * MIB)
-    refuse = place.bound(place.opened(target), Preflight(Format.VDI, MIB, Route.SPOOL))
-
-    refuse(16 * MIB)
-    with pytest.raises(ImageTooLarge, match=f"and {528 * MIB} may be"):
-        refuse(1 << 30)
 
 
 def test_a_damaged_image_leaves_nothing(gallery: Path, volume: Path) -> None:
