@@ -67,7 +67,9 @@ def charted(real: Cluster, uploading: Place) -> Iterator[None]:
         {"name": "LISTEN_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
     ]
     if Path(sys.prefix).is_relative_to("/tmp"):  # no volume may hide the programs of this node
-        container["volumeMounts"] = [each for each in container["volumeMounts"] if each["name"] != "tmp"]
+        (tmp,) = (each for each in container["volumeMounts"] if each["mountPath"] == "/tmp")
+        tmp["mountPath"] = "/scratch"
+        container["env"].append({"name": "TMPDIR", "value": "/scratch"})
     apply(real, [ours["Deployment"], ours["Service"]])
     before = str(real.client.get(CDI_CONFIG, Key("config"))["status"]["uploadProxyURL"])
     tell(real, NOWHERE)
