@@ -3,17 +3,17 @@
 import base64
 import hashlib
 import os
-import random
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 import requests
 from aiohttp import web
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from diskyard import volume
 from diskyard.api.names import cdi, upload
@@ -28,18 +28,19 @@ from uploadproxy.session import Place
 LENGTH = 300_017
 IMAGES = {"one": bytes(512) + os.urandom(LENGTH - 512), "other": bytes(512) + os.urandom(LENGTH - 512)}
 """Each client has bytes of its own: what is stored shows whose."""
-STEPS = 15
-RUNS = 12
+CLIENTS = st.sampled_from(sorted(IMAGES))
+SIZES = st.sampled_from((1, 10, 5_000, 60_000))
 
 
-class Upload:
+class Uploading(RuleBasedStateMachine):
     """The model is what the server has acknowledged: `stored`, and nothing else.
 
-    Lines break where they break, so no run is like another: chance from a seed, and no hypothesis, which replays.
+    Lines break where they break, so `stored` is chance in part: no rule is held back by it, and nothing drawn hangs on
+    it, as hypothesis wants of what it replays.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
+    def __init__(self) -> None:
+        super().__init__()
         self.stack = ExitStack()
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.session = self.stack.enter_context(requests.Session())
@@ -57,13 +58,11 @@ class Upload:
         app.on_shutdown.append(self.receiver.close)
         self.running = server.start(app, server.Place("127.0.0.1", lends=True))
 
-    @contextmanager
-    def open(self) -> Iterator["Upload"]:
-        """Begin, and leave nothing."""
+    def teardown(self) -> None:
+        """Whatever came before, the rest can be sent, and the disk is what was acknowledged."""
         with self.stack:
             try:
-                self.begun()
-                yield self
+                self.complete()
             finally:
                 self.running.stop(0)
 
@@ -84,42 +83,48 @@ class Upload:
         given = {**BODY, "Upload-Offset": str(offset), **headers}
         return self.session.patch(self._url(), data=body, headers=given, timeout=60)
 
+    @initialize()
     def begun(self) -> None:
         headers = {**TUS, "Upload-Length": str(LENGTH)}
         answer = self.session.post(self.running.url + upload.UPLOADS, headers=headers, timeout=60)
         self.path = answer.headers["Location"]
 
+    @invariant()
     def head_says_what_is_stored(self) -> None:
         answer = self.session.head(self._url(), headers=TUS, timeout=60)
         assert answer.headers["Upload-Offset"] == str(len(self.stored))
 
-    def goes_on(self) -> None:
-        body = self._next()
+    @rule(who=CLIENTS, size=SIZES)
+    def goes_on(self, who: str, size: int) -> None:
+        body = self._next(who, size)
         assert self._patch(len(self.stored), body).status_code == 204
         self.stored += body
 
-    def goes_on_elsewhere(self) -> None:
-        size, beside = len(self._next()), self.chance.choice((-30_000, -1, 1, 30_000))
-        offset = len(self.stored) + beside
+    @rule(who=CLIENTS, size=SIZES, beside=st.sampled_from((-30_000, -1, 1, 30_000)))
+    def goes_on_elsewhere(self, who: str, size: int, beside: int) -> None:
+        size, offset = len(self._next(who, size)), len(self.stored) + beside
         if offset >= 0 and offset + size <= LENGTH:
-            assert self._patch(offset, self._image()[offset : offset + size]).status_code == 409
+            assert self._patch(offset, IMAGES[who][offset : offset + size]).status_code == 409
 
-    def sends_too_much(self) -> None:
-        body = self._image()[len(self.stored) :] + b"!"
+    @rule(who=CLIENTS)
+    def sends_too_much(self, who: str) -> None:
+        body = IMAGES[who][len(self.stored) :] + b"!"
         assert self._patch(len(self.stored), body).status_code == 413
 
-    def promises_a_checksum(self) -> None:
-        body, right = self._next(), self.chance.random() < 0.5
+    @rule(who=CLIENTS, size=SIZES, right=st.booleans())
+    def promises_a_checksum(self, who: str, size: int, right: bool) -> None:
+        body = self._next(who, size)
         said = base64.b64encode(hashlib.sha256(body if right else b"?").digest()).decode()
         answer = self._patch(len(self.stored), body, **{"Upload-Checksum": f"sha256 {said}"})
         assert answer.status_code == (204 if right else 460)
         self.stored += body if right else b""
 
-    def both_go_on_at_once(self) -> None:
+    @rule(sizes=st.tuples(SIZES, SIZES))
+    def both_go_on_at_once(self, sizes: tuple[int, int]) -> None:
         """One of them wins; the other is told so, and nothing of its bytes is stored."""
         if len(self.stored) == LENGTH - 1:
             return
-        bodies = [self._next(who) for who in IMAGES]
+        bodies = [self._next(who, size) for who, size in zip(sorted(IMAGES), sizes, strict=True)]
         codes: dict[int, int] = {}
 
         def send(number: int) -> None:
@@ -138,9 +143,10 @@ class Upload:
         assert sorted(codes.values()) in ([204, 409], [204, 423]), codes
         self.stored += bodies[min(codes, key=lambda number: codes[number])]
 
-    def line_breaks(self) -> None:
+    @rule(who=CLIENTS, size=SIZES)
+    def line_breaks(self, who: str, size: int) -> None:
         """Of what had been sent, any beginning is stored, and HEAD says which."""
-        body = self._next()
+        body = self._next(who, size)
         if len(body) < 2:
             return
         self._send_a_part(body)
@@ -166,41 +172,26 @@ class Upload:
         """Whether nobody writes: who sends too much is told that, and not to wait."""
         return self._patch(LENGTH, b"!").status_code == 413
 
+    @rule()
     def server_is_told_to_stop_and_another_one_comes(self) -> None:
         self.running.stop(0)
         self._start()
 
+    @rule()
     def is_ended_and_begun_anew(self) -> None:
         assert self.session.delete(self._url(), headers=TUS, timeout=60).status_code == 204
         assert self.session.head(self._url(), headers=TUS, timeout=60).status_code == 404
         self.stored = b""
         self.begun()
 
-    def _image(self) -> bytes:
-        return IMAGES[self.chance.choice(sorted(IMAGES))]
-
-    def _next(self, who: str = "") -> bytes:
+    def _next(self, who: str, size: int) -> bytes:
         """A client's next bytes; the last byte is kept for the end."""
-        image, start = IMAGES[who] if who else self._image(), len(self.stored)
-        return image[start : min(LENGTH - 1, start + self.chance.choice((1, 10, 5_000, 60_000)))]
-
-    RULES = (
-        goes_on, goes_on_elsewhere, sends_too_much, promises_a_checksum, both_go_on_at_once, line_breaks,
-        server_is_told_to_stop_and_another_one_comes, is_ended_and_begun_anew,
-    )  # fmt: skip
+        start = len(self.stored)
+        return IMAGES[who][start : min(LENGTH - 1, start + size)]
 
 
-@pytest.mark.parametrize("_run", range(RUNS))
-def test_what_is_acknowledged_is_stored_and_nothing_else(_run: int) -> None:
-    seed = random.randrange(1 << 32)
-    done = [f"seed {seed}"]
-    with Upload(seed).open() as play:
-        for _ in range(STEPS):
-            rule = play.chance.choice(Upload.RULES)
-            done.append(rule.__name__)
-            try:
-                rule(play)
-                play.head_says_what_is_stored()
-            except AssertionError as error:
-                raise AssertionError(", ".join(done)) from error
-        play.complete()
+TestWhatIsAcknowledgedIsStoredAndNothingElse = Uploading.TestCase
+TestWhatIsAcknowledgedIsStoredAndNothingElse.settings = settings(
+    max_examples=12, stateful_step_count=15, deadline=None, derandomize=True, database=None,
+    phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
+)  # fmt: skip
