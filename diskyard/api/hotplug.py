@@ -8,7 +8,8 @@ from diskyard.api.instance import Instance, Volume, part, parts
 from diskyard.api.meta import Obj
 
 BUS: Final = "scsi"
-"""The bus to which disks can be added without a slot that was kept for them."""
+"""The bus to which disks come when nothing is said: it has no end of places."""
+BUSES: Final = (BUS, "virtio")
 FLAG: Final = "hotpluggable"
 
 

@@ -1,10 +1,10 @@
 """What we read of a VirtualMachineInstance: its guest's shape, its disks and what lies behind them."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING
+from itertools import count
 from typing import Any, Final
 
 from diskyard.api import meta, quantity
@@ -312,13 +312,17 @@ def mac(instance: Instance, interface: Interface) -> str:
 
 def targets(disks: Iterable[Disk]) -> dict[str, str]:
     """How each disk is called in the domain, by the disk's name: `vda`, `sdb`; letters by order on the bus."""
-    used: Counter[str] = Counter()
-    found = {}
-    for disk in disks:
-        prefix = PREFIXES.get(disk.bus, "vd")
-        found[disk.name] = prefix + letters(used[prefix])
-        used[prefix] += 1
-    return found
+    names = {prefix: _lettered(prefix) for prefix in PREFIXES.values()}
+    return {disk.name: next(names[PREFIXES.get(disk.bus, "vd")]) for disk in disks}
+
+
+def target(bus: str, taken: Container[str]) -> str:
+    """How the next disk on that bus is called."""
+    return next(name for name in _lettered(PREFIXES.get(bus, "vd")) if name not in taken)
+
+
+def _lettered(prefix: str) -> Iterator[str]:
+    return map(prefix.__add__, map(letters, count()))
 
 
 def letters(number: int) -> str:
@@ -391,9 +395,9 @@ def _claims(obj: Obj) -> Iterator[tuple[str, Claim]]:
 def _claim_name(kind: str, source: Obj) -> str:
     if kind == EPHEMERAL:
         source = part(source, "persistentVolumeClaim")
-    return (
-        str(source.get("name" if kind == "dataVolume" else "claimName") or "") if kind in _ON_CLAIMS else ""
-    )
+    if kind not in _ON_CLAIMS:
+        return ""
+    return str(source.get("name" if kind == "dataVolume" else "claimName") or "")
 
 
 def _count(said: object) -> int:

@@ -10,9 +10,14 @@ from lxml.etree import _Element as Element
 from diskyard.api.instance import Instance, part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
+from diskyard.api.quantity import GIB
 
 USB: Final = "usb"
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
+SMALL: Final = 2 * GIB
+"""Memory up to which a guest gets fewer slots."""
+SLOTS: Final = {True: (8, 3), False: (16, 6)}
+"""Of small guests and others: how many slots there are at least, and how many of them free (KubeVirt's "v3")."""
 
 
 def controllers(instance: Instance) -> Iterator[Element]:
@@ -21,11 +26,13 @@ def controllers(instance: Instance) -> Iterator[Element]:
         yield E.controller(type=USB, index="0", model="qemu-xhci")
     else:
         yield E.controller(type=USB, index="0", model="none")
-    if instance.devices.get("disableHotplug") is not True or any(
-        disk.bus == "scsi" for disk in instance.disks
-    ):
+    if _takes_more(instance) or any(disk.bus == "scsi" for disk in instance.disks):
         yield E.controller(type="scsi", index="0", model="virtio-scsi")
     yield E.controller(type="virtio-serial", index="0")
+    if _takes_more(instance):
+        least, free = SLOTS[instance.memory <= SMALL]
+        for _ in range(max(least, _slots(instance) + free)):
+            yield E.controller(type="pci", model="pcie-root-port")
 
 
 def devices(instance: Instance, private_dir: str) -> Iterator[Element]:
@@ -49,6 +56,19 @@ def devices(instance: Instance, private_dir: str) -> Iterator[Element]:
     yield _balloon(instance)
     if instance.devices.get("rng") is not None:
         yield E.rng(E.backend("/dev/urandom", model="random"), model="virtio")
+
+
+def _takes_more(instance: Instance) -> bool:
+    return instance.devices.get("disableHotplug") is not True
+
+
+def _slots(instance: Instance) -> int:
+    """How many slots are taken from the start: never too few, for libvirt makes none for what comes later."""
+    disks = sum(disk.bus == "virtio" for disk in instance.disks)
+    controllers_and_balloon = 4
+    older = 1  # a bridge for cards of the kind before PCI Express
+    rng = instance.devices.get("rng") is not None
+    return disks + len(instance.interfaces) + controllers_and_balloon + older + rng
 
 
 def _needs_usb(instance: Instance) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from lxml import etree
 
-from diskyard.api.instance import Instance, letters
+from diskyard.api.instance import Instance, target
 from diskyard.errors import DiskyardError, GuestFailed, InvalidRequest
 from vm_runtime.domain.disk import Backing, disk
 from vm_runtime.domain.guest import devices_of
@@ -17,7 +17,6 @@ from vm_runtime.launcher import disks
 from vm_runtime.launcher.hypervisor import Hypervisor
 
 DIRECTORY: Final = "hotplug-disks"
-MOST: Final = 256
 Told = Callable[[dict[str, str], dict[str, str]], None]
 """Called with name -> target of what is there, and name -> why of what could not come."""
 
@@ -73,11 +72,10 @@ class Plugs:
             raise InvalidRequest(f"the instance has no disk {name}")
         path = self._path(name)
         block = stat.S_ISBLK(os.fstat(self._files[name]).st_mode)
-        taken = devices_of(self._hypervisor.xml())
-        target = next(each for number in range(MOST) if (each := f"sd{letters(number)}") not in taken)
+        seen = target(wanted.bus, devices_of(self._hypervisor.xml()))
         backing = Backing(str(path), block, disks.direct(path))
-        self._hypervisor.attach(etree.tostring(disk(wanted, backing, target), encoding="unicode"))
-        return target
+        self._hypervisor.attach(etree.tostring(disk(wanted, backing, seen), encoding="unicode"))
+        return seen
 
     def _path(self, name: str) -> Path:
         """A name by which the emulator, which runs as we do, opens our file for itself."""

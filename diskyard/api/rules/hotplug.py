@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from diskyard.api.hotplug import BUS, moving, without
+from diskyard.api.hotplug import BUSES, moving, without
 from diskyard.api.instance import device, part
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
@@ -16,10 +16,7 @@ def hotplug_causes(spec: Obj, at: str) -> Iterator[Cause]:
         if kind == "cdrom":
             text = f"{field}: disk {name} of a hotpluggable volume is a cdrom: it must be a disk or a lun"
             yield Cause(text, field)
-        elif bus == "virtio":
-            text = f"hotplugged Disk {name} on bus virtio is not supported yet: {BUS} is"
-            yield Cause(text, field, "FieldValueNotSupported")
-        elif bus != BUS:
+        elif bus not in BUSES:
             text = f"hotplugged Disk {name} requires bus to be 'scsi' or 'virtio'. [{bus}] is not permitted."
             yield Cause(text, field)
 
