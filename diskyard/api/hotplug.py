@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from diskyard.api.instance import Instance, Volume, part, parts
+from diskyard.api.instance import DRIVE, Instance, Volume, device, part, parts
 from diskyard.api.meta import Obj
 
 BUS: Final = "scsi"
@@ -24,12 +24,12 @@ def plugs(instance: Instance) -> tuple[Volume, ...]:
 
 
 def fixed(instance: Instance) -> Instance:
-    """The instance with what is there from its start to its end."""
+    """The instance with what is there from its start to its end: of a disc that comes and goes, the empty drive."""
     moving = {each.name for each in plugs(instance)}
     return replace(
         instance,
         volumes=tuple(each for each in instance.volumes if each.name not in moving),
-        disks=tuple(each for each in instance.disks if each.name not in moving),
+        disks=tuple(each for each in instance.disks if each.name not in moving or each.device == DRIVE),
     )
 
 
@@ -41,19 +41,26 @@ def moving(spec: Obj) -> dict[str, tuple[Obj, Obj]]:
 
 
 def without(spec: Obj, names: set[str]) -> Obj:
-    """The lists of volumes and disks that remain of a spec, as a patch of it."""
+    """The lists of volumes and disks that remain of a spec, as a patch of it; a disc leaves its drive behind."""
+    stay = {name for name, (_, disk) in moving(spec).items() if device(disk) == DRIVE}
     return _lists(
         [each for each in parts(spec, "volumes") if each.get("name") not in names],
-        [each for each in _disks(spec) if each.get("name") not in names],
+        [each for each in _disks(spec) if each.get("name") not in names - stay],
     )
 
 
 def beside(spec: Obj, more: dict[str, tuple[Obj, Obj]]) -> Obj:
-    """The lists of volumes and disks with those, as a patch of the spec."""
+    """The lists of volumes and disks with those, as a patch of the spec; a disc goes into the drive of its name."""
+    there = drives(spec)
     return _lists(
         [*parts(spec, "volumes"), *(volume for volume, _ in more.values())],
-        [*_disks(spec), *(disk for _, disk in more.values() if disk)],
+        [*_disks(spec), *(disk for name, (_, disk) in more.items() if disk and name not in there)],
     )
+
+
+def drives(spec: Obj) -> set[str]:
+    """The names of a spec's disc drives, empty or not."""
+    return {str(each.get("name")) for each in _disks(spec) if device(each) == DRIVE}
 
 
 def _lists(volumes: list[Obj], disks: list[Obj]) -> Obj:

@@ -24,7 +24,8 @@ EPHEMERAL: Final = "ephemeral"
 _ON_CLAIMS: Final = (*CLAIM_KINDS, EPHEMERAL)
 SEED_METHODS: Final = ("noCloud", "configDrive")
 """How public keys reach a guest on a disc."""
-DEVICES: Final = ("disk", "lun", "cdrom")
+DRIVE: Final = "cdrom"
+DEVICES: Final = ("disk", "lun", DRIVE)
 PREFIXES: Final = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
 """Buses and how their devices are called; those that share a prefix share its letters."""
 BRIDGE: Final = "bridge"

@@ -74,6 +74,7 @@ BOOT = {
 
 CASES: dict[str, tuple[Instance, bool, Backing]] = {
     "emulated": (guest(), False, FILE),
+    "empty-drive": (guest({"devices": {"disks": [{"name": "drive", "cdrom": {}}]}}), False, FILE),
     "kvm": (guest(), True, FILE),
     "block": (with_disk(), True, BLOCK),
     "no-direct-io": (with_disk(), True, Backing(FILE.path)),

@@ -1,21 +1,23 @@
 """Volumes that come to a guest while it runs, and go: what the guest sees of them, and what the status says."""
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo import image
-from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Obj
-from diskyard.api.names import derived, kubevirt
+from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
+from diskyard.api.names import derived, kubernetes, kubevirt
 from diskyard.errors import Conflict
 from diskyard.kube.client import Selection
 from tests import builders
 from tests.builders import eventually
-from tests.guest import GREETING
 from tests.vm_runtime.line import Line, line
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.controller import hotplug
@@ -23,23 +25,27 @@ from vm_runtime.controller.subresources import world
 
 pytestmark = [
     pytest.mark.guest,
+    pytest.mark.xdist_group("plugs"),
     pytest.mark.skipif(
         not shutil.which("libvirtd") or not shutil.which("bwrap"), reason="needs libvirt and bubblewrap"
     ),
 ]
-WATCH = """
-( there=""
+VM = Key("vm", "default")
+WATCH = r"""
+( there="" disc=""
 while sleep 0.2; do
-  for name in sda sdb; do
+  for name in sda vdb vdc; do
     case "$there" in
-      *$name*) [ -e /sys/block/$name ] || { there=${there#*$name}; echo "PLUG $name is gone"; } ;;
+      *$name*) [ -e /sys/block/$name ] || { there=${there%$name*}${there#*$name}; echo "PLUG $name is gone"; } ;;
       *) [ -e /sys/block/$name ] && { there="$there$name"; echo "seen by the guest" > /dev/$name
            sync; echo "PLUG $name has $(cat /sys/block/$name/size)"; } ;;
     esac
   done
+  now=$(head -c 4 /dev/sr0 2>/dev/null)
+  [ "$now" = "$disc" ] || { disc=$now; echo "DISC '$now'"; }
 done ) &
 """
-"""The guest tells which disks come and go, and writes on each that comes."""
+"""The guest tells which disks come and go, writes on each that comes, and says how the disc in its drive begins."""
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +54,23 @@ def watching() -> Path:
     return image.build(image.CACHE, init_extra=WATCH)
 
 
-@pytest.fixture
-def started(tmp_path: Path, watching: Path) -> Iterator[Line]:
-    with line(tmp_path, Acceleration(kvm=False, reason="this test's host has none")) as found:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory, watching: Path) -> Iterator[Line]:
+    """The machine `vm` runs, with an empty drive `disc`."""
+    with line(
+        tmp_path_factory.mktemp("line"), Acceleration(kvm=False, reason="this test's host has none")
+    ) as found:
         found.objects.create(CLAIM, builders.claim("disk", "1Gi"))
         bound = eventually(lambda: found.found(CLAIM, "disk", "Bound"))
         root = found.volumes / bound["spec"]["volumeName"] / "disk.img"
         subprocess.run(["qemu-img", "convert", "-O", "raw", watching, root], check=True)
         root.chmod(0o666)
+        machine = builders.machine("vm")
+        template = machine["spec"]["template"]["spec"]
+        template["terminationGracePeriodSeconds"] = 0
+        template["domain"]["devices"]["disks"].append({"name": "disc", "cdrom": {}})
+        found.objects.create(MACHINE, machine)
+        found.speaks("vm", "This is a shell")
         yield found
 
 
@@ -73,12 +88,18 @@ def ordered(started: Line, order: Any, options: Obj) -> None:
     eventually(done)
 
 
-def status(started: Line, phase: str) -> Obj:
+def plugged(started: Line, name: str, claim: str = "", **disk: Obj) -> None:
+    """Have the machine have that claim."""
+    source = {"persistentVolumeClaim": {"claimName": claim or name}}
+    ordered(started, hotplug.add, {"name": name, "disk": disk, "volumeSource": source})
+
+
+def status(started: Line, name: str, phase: str) -> Obj:
     """The volume's entry, as soon as it is in that phase."""
 
     def check() -> Obj:
         found = started.found(INSTANCE, "vm")["status"]["volumeStatus"]
-        entry: Obj = next((each for each in found if each["name"] == "more"), {})
+        entry: Obj = next((each for each in found if each["name"] == name), {})
         assert entry.get("phase") == phase, found
         return entry
 
@@ -90,20 +111,22 @@ def lenders(started: Line) -> list[Obj]:
     return list(started.objects.list(POD, chosen).items)
 
 
+def gone(started: Line, name: str) -> bool:
+    """Whether nothing is said of the volume any more, and no pod holds its claim."""
+    found = started.found(INSTANCE, "vm")["status"]["volumeStatus"]
+    held = [
+        each for each in lenders(started) if each["metadata"]["annotations"][kubevirt.LENT_VOLUME] == name
+    ]
+    return all(each["name"] != name for each in found) and not held
+
+
 def test_a_volume_comes_to_a_running_guest_and_goes(started: Line) -> None:
-    machine = builders.machine("vm")
-    machine["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 0
-    started.objects.create(MACHINE, machine)
-    started.speaks("vm", GREETING.decode())
-    more = {"name": "more", "disk": {"disk": {}, "serial": "S-1"}, "volumeSource": {
-        "persistentVolumeClaim": {"claimName": "more"}
-    }}  # fmt: skip
-    ordered(started, hotplug.add, more)
-    assert "does not exist" in status(started, "Pending")["message"]
+    plugged(started, "more", disk={}, serial="S-1")
+    assert "does not exist" in status(started, "more", "Pending")["message"]
 
     started.objects.create(CLAIM, builders.claim("more", "8Mi"))
 
-    ready = status(started, "Ready")
+    ready = status(started, "more", "Ready")
     instance = started.speaks("vm", "PLUG sda has 16384")
     assert (ready["target"], ready["reason"]) == ("sda", "VolumeReady")
     assert ready["persistentVolumeClaimInfo"]["claimName"] == "more"
@@ -118,5 +141,87 @@ def test_a_volume_comes_to_a_running_guest_and_goes(started: Line) -> None:
     ordered(started, hotplug.remove, {"name": "more"})
 
     started.speaks("vm", "PLUG sda is gone")
-    eventually(lambda: not lenders(started))
-    eventually(lambda: len(started.found(INSTANCE, "vm")["status"]["volumeStatus"]) == 1)
+    eventually(lambda: gone(started, "more"), 60)
+
+
+def test_a_volume_comes_on_virtio_though_its_claim_waits_for_a_first_consumer(started: Line) -> None:
+    wanted = builders.claim("fast", "16Mi", storageClassName=kubernetes.LOCAL_WAIT_CLASS)
+    started.objects.create(CLAIM, wanted)
+
+    plugged(started, "fast", disk={"bus": "virtio"})
+
+    assert status(started, "fast", "Ready")["target"] == "vdb"
+    started.speaks("vm", "PLUG vdb has 32768")
+    ordered(started, hotplug.remove, {"name": "fast"})
+    started.speaks("vm", "PLUG vdb is gone")
+    eventually(lambda: gone(started, "fast"), 60)
+
+
+def test_a_disc_is_put_into_a_drive_exchanged_and_taken_out(started: Line) -> None:
+    for name in ("one", "two"):
+        started.claim(name, name.upper().encode() + b" " * 4096)
+
+    plugged(started, "disc", "one", cdrom={})
+
+    started.speaks("vm", "DISC 'ONE '")
+    assert status(started, "disc", "Ready")["target"] == "sda"
+    started.objects.patch(MACHINE, VM, {"spec": {"template": {"spec": {"volumes": with_disc("two")}}}})
+    started.speaks("vm", "DISC 'TWO '")
+    ordered(started, hotplug.remove, {"name": "disc"})
+    instance = started.speaks("vm", "DISC ''")
+    eventually(lambda: gone(started, "disc"), 60)
+    assert "disc" in [each["name"] for each in instance["spec"]["domain"]["devices"]["disks"]]
+
+
+def with_disc(claim: str) -> list[Obj]:
+    """The machine's volumes with that claim in its drive."""
+    disc = {"claimName": claim, "hotpluggable": True}
+    return [
+        {"name": "root", "persistentVolumeClaim": {"claimName": "disk"}},
+        {"name": "disc", "persistentVolumeClaim": disc},
+    ]
+
+
+def test_a_launcher_that_is_killed_amid_an_attach_leaves_nothing_and_the_next_guest_has_the_volume(
+    started: Line,
+) -> None:
+    started.objects.create(CLAIM, builders.claim("late", "8Mi"))
+    before = started.found(INSTANCE, "vm")
+    plugged(started, "late", disk={"bus": "virtio"})
+    eventually(lambda: lenders(started), 60)
+
+    kill_launcher(before["metadata"]["uid"])
+
+    def again() -> Obj:
+        found = started.found(INSTANCE, "vm", "Running")
+        assert found["metadata"]["uid"] != before["metadata"]["uid"]
+        return found
+
+    after = eventually(again, 120)
+    assert status(started, "late", "Ready")["target"] == "vdb"
+    (lending,) = lenders(started)
+    assert lending["metadata"]["name"] == derived.lender_pod("late", after["metadata"]["uid"])
+    eventually(lambda: not launchers(before["metadata"]["uid"]), 60)
+
+
+def launchers(uid: str) -> list[int]:
+    """The processes of a guest's launcher, its sandbox left out."""
+    found = []
+    for each in Path("/proc").iterdir():
+        try:
+            told = (each / "environ").read_bytes() if each.name.isdigit() else b""
+            first = (each / "cmdline").read_bytes().split(b"\0")[0]
+        except OSError:  # it has ended meanwhile
+            continue
+        if uid.encode() in told and b"bwrap" not in first:
+            found.append(int(each.name))
+    return found
+
+
+def kill_launcher(uid: str) -> None:
+    """kill -9 of all of them at once."""
+    found = launchers(uid)
+    assert found, f"no process of {uid}"
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -23,6 +23,8 @@ from vm_runtime.agent.observer import Observer
 from vm_runtime.agent.plugs import Plug, Unplug
 from vm_runtime.controller.pod import is_launcher
 
+ASK_AGAIN = 3.0
+"""Seconds between two orders to give or take the same disk."""
 PATIENCE = 0.1
 """Seconds until the next look for a pod's directory that the node has not made yet."""
 
@@ -168,7 +170,9 @@ class Launchers:
             actions.append(Observe(self._observer, uid, key, box))
         if world.report is not None:
             actions += _noted(world.pod, world.report)
-            actions += self._plugged(box, world.report, world) if world.wanted else ()
+            plugs = tuple(self._plugged(box, world.report, world)) if world.wanted else ()
+            # A guest that still boots hears no order to let go of a disk: it is told again.
+            return Plan((*actions, *plugs), requeue_after=ASK_AGAIN if plugs else None)
         return Plan(tuple(actions))
 
     def _plugged(self, box: Mailbox, report: Report, world: World) -> Iterator[Action]:

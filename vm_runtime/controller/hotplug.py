@@ -6,7 +6,7 @@ What a machine's template says comes to its guest while that runs: `followed` is
 from typing import Final
 
 from diskyard.api import hotplug, meta
-from diskyard.api.instance import device, part, parts
+from diskyard.api.instance import DRIVE, device, part, parts
 from diskyard.api.meta import INSTANCE, MACHINE, Kind, Obj
 from diskyard.errors import BadRequest
 from diskyard.kube.reconcile import Action, Merge
@@ -18,6 +18,8 @@ SOURCES: Final = ("persistentVolumeClaim", "dataVolume")
 def add(world: World, options: Obj) -> tuple[Action, ...]:
     """To a machine, and so to its guest. Raises BadRequest, Conflict."""
     spec = part(part(meta.spec(world.obj), "template"), "spec")
+    if world.instance is not None and not world.final:
+        _check_drive(world, options)
     return (_merge(world.obj, _added(MACHINE, world.obj, spec, options)),)
 
 
@@ -42,24 +44,32 @@ def remove_from_instance(obj: Obj, options: Obj) -> tuple[Action, ...]:
 
 def followed(template: Obj, instance: Obj) -> Merge | None:
     """What makes an instance have the volumes that come and go of its machine's template; None: it has them."""
-    wanted, there = hotplug.moving(meta.spec(template)), hotplug.moving(meta.spec(instance))
-    fixed = {str(each.get("name")) for each in parts(meta.spec(instance), "volumes")} - there.keys()
-    more = {name: each for name, each in wanted.items() if name not in there and name not in fixed}
-    gone = there.keys() - wanted.keys()
+    spec = meta.spec(instance)
+    wanted, there = hotplug.moving(meta.spec(template)), hotplug.moving(spec)
+    # What has another claim by now goes first, and what is on its way out has gone before its namesake comes.
+    gone = {name for name, (volume, _) in there.items() if name not in wanted or wanted[name][0] != volume}
+    taken = {str(each.get("name")) for each in parts(spec, "volumes")} | {
+        str(each.get("name")) for each in parts(meta.status(instance), "volumeStatus")
+    }
+    more = {
+        name: (volume, disk)
+        for name, (volume, disk) in wanted.items()
+        if name not in taken and (device(disk) != DRIVE or name in hotplug.drives(spec))
+    }
     if not more and not gone:
         return None
-    kept = hotplug.without(meta.spec(instance), set(gone))
+    kept = hotplug.without(spec, gone)
     return _merge(instance, hotplug.beside(kept, {name: _complete(*each) for name, each in more.items()}))
 
 
 def _complete(volume: Obj, disk: Obj) -> tuple[Obj, Obj]:
     """With a disk, on the bus to which it can come."""
     kind = device(disk)
-    target = part(disk, kind)
+    bus = part(disk, kind).get("bus") or (hotplug.BUS if kind != DRIVE else "")
     return volume, {
         **disk,
         "name": volume.get("name"),
-        kind: {**target, "bus": target.get("bus") or hotplug.BUS},
+        kind: {**part(disk, kind), **({"bus": bus} if bus else {})},
     }
 
 
@@ -88,6 +98,19 @@ def _removed(kind: Kind, obj: Obj, spec: Obj, options: Obj, *, running: Obj) -> 
         text = f"Unable to remove volume [{name}] because it is not hotpluggable: stop the guest first"
         raise refused(kind, meta.key(obj), text)
     return hotplug.without(spec, {name})
+
+
+def _check_drive(world: World, options: Obj) -> None:
+    name = str(options.get("name") or "")
+    there = hotplug.drives(meta.spec(world.instance or {}))
+    if device(part(options, "disk")) == DRIVE and name not in there:
+        found = f"it has {', '.join(sorted(there))}" if there else "it has none"
+        raise refused(
+            MACHINE,
+            meta.key(world.obj),
+            f"Unable to add volume [{name}] because the guest has no drive of that name, {found}: a cdrom "
+            "without a volume in the machine's template becomes one at its next start",
+        )
 
 
 def _check_alone(obj: Obj) -> None:

@@ -19,6 +19,7 @@ from diskyard.kube.client import DELETE
 from diskyard.kube.reconcile import Action, Create, Delete, Tell
 from vm_runtime.controller import supply
 from vm_runtime.controller.luggage import Piece, claim_pieces
+from vm_runtime.controller.pod import CONSUME, LAUNCHER
 from vm_runtime.controller.supply import Supply
 
 LEND: Final = "--lend"
@@ -26,20 +27,32 @@ LEND: Final = "--lend"
 
 def lender(obj: Obj, instance: Instance, wanted: Supply) -> Obj:
     """The pod that holds the claim of one volume."""
-    alone = replace(instance, volumes=(wanted.volume,))
-    (claim,) = claim_pieces(alone)
-    private = Piece(kubevirt.PRIVATE_VOLUME, {"emptyDir": {}}, kubevirt.PRIVATE_DIR)
     size = str(instance.claims[wanted.volume.name].size)
+    name = derived.lender_pod(wanted.volume.name, instance.uid)
+    return _pod(obj, instance, wanted, name, LEND, wanted.volume.name, size)
+
+
+def consumer(obj: Obj, instance: Instance, wanted: Supply) -> Obj:
+    """The pod that only uses the claim, where the guest is, so that what waits for a first consumer is bound."""
+    name = derived.plug_consumer_pod(wanted.volume.name, instance.uid)
+    made = _pod(obj, instance, wanted, name, CONSUME)
+    made["metadata"]["annotations"][kubevirt.EPHEMERAL_PROVISIONING] = "true"
+    return made
+
+
+def _pod(obj: Obj, instance: Instance, wanted: Supply, name: str, *words: str) -> Obj:
+    (claim,) = claim_pieces(replace(instance, volumes=(wanted.volume,)))
+    private = Piece(kubevirt.PRIVATE_VOLUME, {"emptyDir": {}}, kubevirt.PRIVATE_DIR)
     worker = Worker(
         container="hotplug-disk",
-        command=("diskyard-launcher", LEND, wanted.volume.name, size),
+        command=(LAUNCHER, *words),
         mounts=tuple((each.name, each.path) for each in (private, claim) if not each.block),
         devices=((claim.name, claim.path),) if claim.block else (),
         volumes=(private.volume, claim.volume),
         grace=0,
     )
     metadata = {
-        "name": derived.lender_pod(wanted.volume.name, instance.uid),
+        "name": name,
         "namespace": instance.namespace,
         "labels": {kubevirt.APP_LABEL: kubevirt.LENDER, kubevirt.CREATED_BY: instance.uid},
         "annotations": {kubevirt.LENT_VOLUME: wanted.volume.name},
@@ -59,9 +72,15 @@ def actions(
     obj: Obj, instance: Instance, wanted: Sequence[Supply], lending: Sequence[Obj], report: Report | None
 ) -> Iterator[Action]:
     """Pods for what is to come, and none for what has gone."""
-    there = {volume(each): each for each in lending}
+    there = {volume(each): each for each in lending if not _only_consumes(each)}
+    consuming = {volume(each): each for each in lending if _only_consumes(each)}
+    waiting = {each.volume.name: each for each in wanted if each.waits_for_consumer and not each.bound}
+    for name in waiting.keys() - consuming.keys():
+        if waiting[name].claim is not None:
+            yield Create(POD, consumer(obj, instance, waiting[name]))
+    yield from retired([consuming[name] for name in consuming.keys() - waiting.keys()])
     for each in wanted:
-        if each.ready and each.bound and not each.holder and each.volume.name not in there:
+        if each.ready and not each.holder and each.volume.name not in there:
             made = lender(obj, instance, each)
             yield Create(POD, made)
             text = f"Created attachment pod {meta.name(made)}"
@@ -83,8 +102,10 @@ def retired(lending: Sequence[Obj]) -> Iterator[Action]:
 
 def statuses(wanted: Sequence[Supply], lending: Sequence[Obj], report: Report | None) -> list[Obj]:
     """Their entries of status.volumeStatus, what is on its way out among them."""
-    there = {volume(each): each for each in lending}
+    # The pod of a disc that is on its way out must not lend it to the one that follows.
+    there = {volume(each): each for each in lending if not _only_consumes(each) and not meta.deleting(each)}
     plugged = report.plugged if report else {}
+    troubles = report.troubles if report else {}
     found = []
     for each in wanted:
         name = each.volume.name
@@ -96,9 +117,13 @@ def statuses(wanted: Sequence[Supply], lending: Sequence[Obj], report: Report | 
     leaving = [name for name in plugged if name not in names]
     return found + [
         {"name": name, "target": plugged[name], "phase": "Detaching", "reason": "VolumeDetaching",
-         "message": f"volume {name} is being taken from the guest", **_lent(there.get(name))}
+         "message": troubles.get(name) or f"volume {name} is being taken from the guest", **_lent(there.get(name))}
         for name in leaving
     ]  # fmt: skip
+
+
+def _only_consumes(pod: Obj) -> bool:
+    return kubevirt.EPHEMERAL_PROVISIONING in meta.annotations(pod)
 
 
 def _lent(lending: Obj | None) -> Obj:
@@ -130,5 +155,5 @@ def _stage(wanted: Supply, lending: Obj | None, report: Report | None) -> Mappin
     return {
         "phase": "Bound" if wanted.bound else "Pending",
         "reason": "PVCNotReady",
-        "message": "PVC is in phase Bound",
+        "message": f"PVC is in phase {meta.phase(wanted.claim or {}) or 'Pending'}",
     }

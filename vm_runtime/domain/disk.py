@@ -35,7 +35,8 @@ def disks(instance: Instance, backings: Mapping[str, Backing]) -> Iterator[Eleme
     """The disks in their order. Raises InvalidRequest where a wish does not fit what lies behind."""
     names, shared = targets(instance.disks), threads(instance)
     for each in _in_turn(instance):
-        yield disk(each, backings[each.name], names[each.name], shared)
+        behind = backings.get(each.name)
+        yield disk(each, behind, names[each.name], shared) if behind else _empty(each, names[each.name])
 
 
 def _in_turn(instance: Instance) -> Iterator[Disk]:
@@ -91,6 +92,21 @@ def disk(wanted: Disk, backing: Backing, target: str, shared: Threads = NO_THREA
 def _address(found: re.Match[str]) -> dict[str, str]:
     parts = zip(("domain", "bus", "slot", "function"), found.groups(), strict=True)
     return {name: f"0x{digits.lower()}" for name, digits in parts}
+
+
+def _empty(drive: Disk, target: str) -> Element:
+    """A drive without a disc: what is said of its cache fits whatever will be in it, so nothing is."""
+    found: Element = E.disk(
+        E.driver(name="qemu", type="raw"),
+        E.target(**_target(drive, target)),
+        E.readonly(),
+        E.alias(name=f"ua-{drive.name}"),
+        type="file",
+        device=drive.device,
+    )
+    if drive.boot_order:
+        found.append(E.boot(order=str(drive.boot_order)))
+    return found
 
 
 def _lower(backing: Backing | None) -> Element:

@@ -8,6 +8,7 @@ from lxml.builder import E
 
 from diskyard.api.instance import Instance, part
 from diskyard.api.names import derived
+from diskyard.errors import GuestFailed
 from vm_runtime.domain import clock, cpu, device, disk, features, firmware, interface, memory, threads
 from vm_runtime.domain.disk import Backing
 from vm_runtime.domain.firmware import Kernel, Uefi
@@ -55,6 +56,26 @@ def domain(instance: Instance, host: Host) -> str:
         type="kvm" if host.accelerated else "qemu",
     )
     return etree.tostring(root, pretty_print=True, encoding="unicode")
+
+
+def drive(xml: str, name: str, path: str = "", *, block: bool = False) -> tuple[str, str]:
+    """A domain's disc drive with that disc in it (none: empty), and what it is called there.
+
+    All else is as it was: libvirt changes nothing of a drive but what lies in it. Raises GuestFailed.
+    """
+    for found in etree.fromstring(xml).iterfind("devices/disk[@device='cdrom']"):
+        alias, target = found.find("alias"), found.find("target")
+        if alias is None or target is None or alias.get("name") != f"ua-{name}":
+            continue
+        for gone in (*found.findall("source"), *found.findall("backingStore")):
+            found.remove(gone)
+        if "tray" in target.attrib:
+            del target.attrib["tray"]
+        if path:
+            found.append(E.source(dev=path) if block else E.source(file=path))
+        found.set("type", "block" if path and block else "file")
+        return etree.tostring(found, encoding="unicode"), target.get("dev", "")
+    raise GuestFailed(f"the guest has no disc drive {name}: it gets one when it is started again")
 
 
 def devices_of(xml: str) -> set[str]:

@@ -136,6 +136,11 @@ class Hypervisor:
         with _Spoken("libvirt did not take the device from the guest"):
             self._domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
+    def change(self, xml: str) -> None:
+        """Give a disc drive of the running guest what the XML says is in it. Raises GuestFailed."""
+        with _Spoken("libvirt did not change the disc in the guest's drive"):
+            self._domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
     def find(self, name: str) -> Turn:
         """The state of the domain of that name: `Off` and crashed when there is none."""
         try:

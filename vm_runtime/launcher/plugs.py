@@ -9,10 +9,10 @@ from typing import Final
 
 from lxml import etree
 
-from diskyard.api.instance import Instance, target
+from diskyard.api.instance import DRIVE, Instance, target
 from diskyard.errors import DiskyardError, GuestFailed, InvalidRequest
 from vm_runtime.domain.disk import Backing, disk
-from vm_runtime.domain.guest import devices_of
+from vm_runtime.domain.guest import devices_of, drive
 from vm_runtime.launcher import disks
 from vm_runtime.launcher.hypervisor import Hypervisor
 
@@ -33,6 +33,7 @@ class Plugs:
         self._told = told
         self._lock = threading.Lock()
         self._files: dict[str, int] = {}
+        self._discs: set[str] = set()
         self._plugged: dict[str, str] = {}
         self._troubles: dict[str, str] = {}
 
@@ -54,7 +55,17 @@ class Plugs:
 
     def detach(self, name: str) -> None:
         """Ask the guest to let go of it; `removed` is told when it has. Raises GuestFailed."""
-        self._hypervisor.detach(f"ua-{name}")
+        if name not in self._discs:
+            self._hypervisor.detach(f"ua-{name}")
+            return
+        with self._lock:
+            try:
+                self._hypervisor.change(drive(self._hypervisor.xml(), name)[0])
+            except GuestFailed as failure:
+                self._troubles[name] = str(failure)
+                self._told(dict(self._plugged), dict(self._troubles))
+                raise
+        self.removed(f"ua-{name}")
 
     def removed(self, alias: str) -> None:
         """A device has gone, of its own or as it was asked to."""
@@ -62,6 +73,8 @@ class Plugs:
             name = alias.removeprefix("ua-")
             if self._plugged.pop(name, None) is None:
                 return
+            self._troubles.pop(name, None)
+            self._discs.discard(name)
             self._let_go(name)
             self._told(dict(self._plugged), dict(self._troubles))
 
@@ -72,6 +85,11 @@ class Plugs:
             raise InvalidRequest(f"the instance has no disk {name}")
         path = self._path(name)
         block = stat.S_ISBLK(os.fstat(self._files[name]).st_mode)
+        if wanted.device == DRIVE:
+            filled, seen = drive(self._hypervisor.xml(), name, str(path), block=block)
+            self._hypervisor.change(filled)
+            self._discs.add(name)
+            return seen
         seen = target(wanted.bus, devices_of(self._hypervisor.xml()))
         backing = Backing(str(path), block, disks.direct(path))
         self._hypervisor.attach(etree.tostring(disk(wanted, backing, seen), encoding="unicode"))

@@ -104,6 +104,11 @@ def consumer_pod(instance: str, uid: str) -> str:
     return f"{fitted('virt-launcher', instance, 55)}-c{_short(uid)}"
 
 
+def plug_consumer_pod(volume: str, uid: str) -> str:
+    """`hp-volume-<volume>-c<...>`: the pod that only makes the claim of such a volume bind."""
+    return f"{fitted('hp-volume', volume, 55)}-c{_short(uid)}"
+
+
 def state_claim(instance: str) -> str:
     """`persistent-state-for-<instance>`: the claim of what its firmware and TPM remember from one life to the next."""
     return fitted("persistent-state-for", instance)

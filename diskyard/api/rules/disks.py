@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from diskyard.api.instance import CLAIM_KINDS, DEVICES, device, part, parts
+from diskyard.api.instance import CLAIM_KINDS, DEVICES, DRIVE, device, part, parts
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
 
@@ -169,10 +169,9 @@ def _block_size(disk: Obj, place: str) -> Iterator[Cause]:
 
 def _volume(disk: Obj, volumes: dict[str, Obj], place: str) -> Iterator[Cause]:
     volume = volumes.get(str(disk.get("name")))
-    if volume is None and disk.get("cdrom") is not None:
-        yield Cause(f"{EMPTY_DRIVE}: {place} needs a volume of its name", f"{place}.name")
-    elif volume is None:
-        yield Cause(f"{place}.Name '{disk.get('name')}' not found.", f"{place}.name")
+    if volume is None:
+        if device(disk) != DRIVE:  # a drive may be empty
+            yield Cause(f"{place}.Name '{disk.get('name')}' not found.", f"{place}.name")
     elif disk.get("lun") is not None and not any(volume.get(kind) is not None for kind in CLAIM_KINDS):
         text = f"{place}.lun can only be mapped to a DataVolume or PersistentVolumeClaim volume."
         yield Cause(text, f"{place}.lun")

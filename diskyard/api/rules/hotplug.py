@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from diskyard.api.hotplug import BUSES, moving, without
-from diskyard.api.instance import device, part
+from diskyard.api.instance import DRIVE, device, part
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
 
@@ -13,10 +13,7 @@ def hotplug_causes(spec: Obj, at: str) -> Iterator[Cause]:
     for name, (_, disk) in moving(spec).items():
         kind = device(disk)
         field, bus = f"{at}.domain.devices.disks", str(part(disk, kind).get("bus") or "")
-        if kind == "cdrom":
-            text = f"{field}: disk {name} of a hotpluggable volume is a cdrom: it must be a disk or a lun"
-            yield Cause(text, field)
-        elif bus not in BUSES:
+        if kind != DRIVE and bus not in BUSES:
             text = f"hotplugged Disk {name} requires bus to be 'scsi' or 'virtio'. [{bus}] is not permitted."
             yield Cause(text, field)
 
