@@ -128,7 +128,7 @@ def test_a_volume_comes_to_a_running_guest_and_goes(started: Line) -> None:
 
     ready = status(started, "more", "Ready")
     instance = started.speaks("vm", "PLUG sda has 16384")
-    assert (ready["target"], ready["reason"]) == ("sda", "VolumeReady")
+    assert (ready["target"], ready["reason"]) == ("sdb", "VolumeReady")  # behind the drive
     assert ready["persistentVolumeClaimInfo"]["claimName"] == "more"
     (lending,) = lenders(started)
     assert ready["hotplugVolume"] == {

@@ -31,8 +31,8 @@ def controllers(instance: Instance) -> Iterator[Element]:
     yield E.controller(type="virtio-serial", index="0")
     if _takes_more(instance):
         least, free = SLOTS[instance.memory <= SMALL]
-        for _ in range(max(least, _slots(instance) + free)):
-            yield E.controller(type="pci", model="pcie-root-port")
+        for number in range(max(least, _slots(instance) + free)):
+            yield E.controller(type="pci", index=str(number + 1), model="pcie-root-port")
 
 
 def devices(instance: Instance, private_dir: str) -> Iterator[Element]:

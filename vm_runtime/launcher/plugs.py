@@ -17,6 +17,8 @@ from vm_runtime.launcher import disks
 from vm_runtime.launcher.hypervisor import Hypervisor
 
 DIRECTORY: Final = "hotplug-disks"
+NO_SLOT: Final = "No more available PCI slots"
+"""libvirt's words."""
 Told = Callable[[dict[str, str], dict[str, str]], None]
 """Called with name -> target of what is there, and name -> why of what could not come."""
 
@@ -92,7 +94,13 @@ class Plugs:
             return seen
         seen = target(wanted.bus, devices_of(self._hypervisor.xml()))
         backing = Backing(str(path), block, disks.direct(path))
-        self._hypervisor.attach(etree.tostring(disk(wanted, backing, seen), encoding="unicode"))
+        try:
+            self._hypervisor.attach(etree.tostring(disk(wanted, backing, seen), encoding="unicode"))
+        except GuestFailed as failure:
+            if NO_SLOT in str(failure):
+                text = f"{failure}: take another volume on virtio from it, or give this one bus scsi"
+                raise GuestFailed(text) from failure
+            raise
         return seen
 
     def _path(self, name: str) -> Path:
