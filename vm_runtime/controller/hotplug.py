@@ -6,7 +6,7 @@ What a machine's template says comes to its guest while that runs: `followed` is
 from typing import Final
 
 from diskyard.api import hotplug, meta
-from diskyard.api.instance import DRIVE, device, part, parts
+from diskyard.api.instance import DRIVE, device, part, parts, volumes
 from diskyard.api.meta import INSTANCE, MACHINE, Kind, Obj
 from diskyard.errors import BadRequest
 from diskyard.kube.reconcile import Action, Merge
@@ -47,7 +47,9 @@ def followed(template: Obj, instance: Obj) -> Merge | None:
     spec = meta.spec(instance)
     wanted, there = hotplug.moving(meta.spec(template)), hotplug.moving(spec)
     # What has another claim by now goes first, and what is on its way out has gone before its namesake comes.
-    gone = {name for name, (volume, _) in there.items() if name not in wanted or wanted[name][0] != volume}
+    gone = {
+        name for name, each in there.items() if name not in wanted or _claim(wanted[name]) != _claim(each)
+    }
     taken = {str(each.get("name")) for each in parts(spec, "volumes")} | {
         str(each.get("name")) for each in parts(meta.status(instance), "volumeStatus")
     }
@@ -60,6 +62,11 @@ def followed(template: Obj, instance: Obj) -> Merge | None:
         return None
     kept = hotplug.without(spec, gone)
     return _merge(instance, hotplug.beside(kept, {name: _complete(*each) for name, each in more.items()}))
+
+
+def _claim(moving: tuple[Obj, Obj]) -> tuple[str, ...]:
+    """What such a volume stands on."""
+    return tuple(each.claim for each in volumes({"volumes": [moving[0]]}))
 
 
 def _complete(volume: Obj, disk: Obj) -> tuple[Obj, Obj]:
