@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from diskyard.api.instance import DRIVE, Instance, Volume, device, part, parts
+from diskyard.api.instance import Instance, Volume, device, part, parts
 from diskyard.api.meta import Obj
 
 BUS: Final = "scsi"
 """The bus to which disks come when nothing is said: it has no end of places."""
 BUSES: Final = (BUS, "virtio")
 FLAG: Final = "hotpluggable"
+DRIVE: Final = "cdrom"
+"""The device into which discs go."""
 
 
 def hotpluggable(volume: Volume) -> bool:

@@ -1,10 +1,10 @@
 """What we read of a VirtualMachineInstance: its guest's shape, its disks and what lies behind them."""
 
 import hashlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING
-from itertools import count
 from typing import Any, Final
 
 from diskyard.api import meta, quantity
@@ -24,8 +24,7 @@ EPHEMERAL: Final = "ephemeral"
 _ON_CLAIMS: Final = (*CLAIM_KINDS, EPHEMERAL)
 SEED_METHODS: Final = ("noCloud", "configDrive")
 """How public keys reach a guest on a disc."""
-DRIVE: Final = "cdrom"
-DEVICES: Final = ("disk", "lun", DRIVE)
+DEVICES: Final = ("disk", "lun", "cdrom")
 PREFIXES: Final = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
 """Buses and how their devices are called; those that share a prefix share its letters."""
 BRIDGE: Final = "bridge"
@@ -313,17 +312,13 @@ def mac(instance: Instance, interface: Interface) -> str:
 
 def targets(disks: Iterable[Disk]) -> dict[str, str]:
     """How each disk is called in the domain, by the disk's name: `vda`, `sdb`; letters by order on the bus."""
-    names = {prefix: _lettered(prefix) for prefix in PREFIXES.values()}
-    return {disk.name: next(names[PREFIXES.get(disk.bus, "vd")]) for disk in disks}
-
-
-def target(bus: str, taken: Container[str]) -> str:
-    """How the next disk on that bus is called."""
-    return next(name for name in _lettered(PREFIXES.get(bus, "vd")) if name not in taken)
-
-
-def _lettered(prefix: str) -> Iterator[str]:
-    return map(prefix.__add__, map(letters, count()))
+    used: Counter[str] = Counter()
+    found = {}
+    for disk in disks:
+        prefix = PREFIXES.get(disk.bus, "vd")
+        found[disk.name] = prefix + letters(used[prefix])
+        used[prefix] += 1
+    return found
 
 
 def letters(number: int) -> str:
@@ -396,9 +391,9 @@ def _claims(obj: Obj) -> Iterator[tuple[str, Claim]]:
 def _claim_name(kind: str, source: Obj) -> str:
     if kind == EPHEMERAL:
         source = part(source, "persistentVolumeClaim")
-    if kind not in _ON_CLAIMS:
-        return ""
-    return str(source.get("name" if kind == "dataVolume" else "claimName") or "")
+    return (
+        str(source.get("name" if kind == "dataVolume" else "claimName") or "") if kind in _ON_CLAIMS else ""
+    )
 
 
 def _count(said: object) -> int:

@@ -56,10 +56,6 @@ ORDERS = {
          "a sharable disk requires cache = none got: writeback"),
         ({"domain.devices.disks": [{"name": "root", "disk": {}}, {"name": "x", "disk": {}}]},
          "spec.domain.devices.disks[1].name", "spec.domain.devices.disks[1].Name 'x' not found."),
-        ({"domain.devices.disks": [{"name": "root", "disk": {}}, {"name": "x", "cdrom": {}}]},
-         "spec.domain.devices.disks[1].name",
-         "DeclarativeHotplugVolumes feature gate not enabled, cannot define an empty CD-ROM disk: "
-         "spec.domain.devices.disks[1] needs a volume of its name"),
         (disk(disk={"bus": "sata", "pciAddress": "0000:00:0a.0"}), f"{HERE}.disk.pciAddress",
          f"disk {HERE} - setting a PCI address is only possible with bus type virtio."),
         (disk(disk={"bus": "virtio", "pciAddress": "10"}), f"{HERE}.disk.pciAddress",

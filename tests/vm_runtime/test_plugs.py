@@ -1,18 +1,15 @@
 """Volumes that come to a guest while it runs, and go: what the guest sees of them, and what the status says."""
 
-import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo import image
-from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
+from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Obj
 from diskyard.api.names import derived, kubernetes, kubevirt
 from diskyard.errors import Conflict
 from diskyard.kube.client import Selection
@@ -30,9 +27,8 @@ pytestmark = [
         not shutil.which("libvirtd") or not shutil.which("bwrap"), reason="needs libvirt and bubblewrap"
     ),
 ]
-VM = Key("vm", "default")
 WATCH = r"""
-( there="" disc=""
+( there=""
 while sleep 0.2; do
   for name in sda vdb vdc; do
     case "$there" in
@@ -41,11 +37,9 @@ while sleep 0.2; do
            sync; echo "PLUG $name has $(cat /sys/block/$name/size)"; } ;;
     esac
   done
-  now=$(head -c 4 /dev/sr0 2>/dev/null)
-  [ "$now" = "$disc" ] || { disc=$now; echo "DISC '$now'"; }
 done ) &
 """
-"""The guest tells which disks come and go, writes on each that comes, and says how the disc in its drive begins."""
+"""The guest tells which disks come and go, and writes on each that comes."""
 
 
 @pytest.fixture(scope="module")
@@ -157,71 +151,9 @@ def test_a_volume_comes_on_virtio_though_its_claim_waits_for_a_first_consumer(st
     eventually(lambda: gone(started, "fast"), 60)
 
 
-def test_a_disc_is_put_into_a_drive_exchanged_and_taken_out(started: Line) -> None:
-    for name in ("one", "two"):
-        started.claim(name, name.upper().encode() + b" " * 4096)
+def test_a_disc_is_put_into_the_drive_of_its_name(started: Line) -> None:
+    started.claim("one", b"a disc" + bytes(4096))
 
     plugged(started, "disc", "one", cdrom={})
 
-    started.speaks("vm", "DISC 'ONE '")
     assert status(started, "disc", "Ready")["target"] == "sda"
-    started.objects.patch(MACHINE, VM, {"spec": {"template": {"spec": {"volumes": with_disc("two")}}}})
-    started.speaks("vm", "DISC 'TWO '")
-    ordered(started, hotplug.remove, {"name": "disc"})
-    instance = started.speaks("vm", "DISC ''")
-    eventually(lambda: gone(started, "disc"), 60)
-    assert "disc" in [each["name"] for each in instance["spec"]["domain"]["devices"]["disks"]]
-
-
-def with_disc(claim: str) -> list[Obj]:
-    """The machine's volumes with that claim in its drive."""
-    disc = {"claimName": claim, "hotpluggable": True}
-    return [
-        {"name": "root", "persistentVolumeClaim": {"claimName": "disk"}},
-        {"name": "disc", "persistentVolumeClaim": disc},
-    ]
-
-
-def test_a_launcher_that_is_killed_amid_an_attach_leaves_nothing_and_the_next_guest_has_the_volume(
-    started: Line,
-) -> None:
-    started.objects.create(CLAIM, builders.claim("late", "8Mi"))
-    before = started.found(INSTANCE, "vm")
-    plugged(started, "late", disk={"bus": "virtio"})
-    eventually(lambda: lenders(started), 60)
-
-    kill_launcher(before["metadata"]["uid"])
-
-    def again() -> Obj:
-        found = started.found(INSTANCE, "vm", "Running")
-        assert found["metadata"]["uid"] != before["metadata"]["uid"]
-        return found
-
-    after = eventually(again, 120)
-    assert status(started, "late", "Ready")["target"] == "vdb"
-    (lending,) = lenders(started)
-    assert lending["metadata"]["name"] == derived.lender_pod("late", after["metadata"]["uid"])
-    eventually(lambda: not launchers(before["metadata"]["uid"]), 60)
-
-
-def launchers(uid: str) -> list[int]:
-    """The processes of a guest's launcher, its sandbox left out."""
-    found = []
-    for each in Path("/proc").iterdir():
-        try:
-            told = (each / "environ").read_bytes() if each.name.isdigit() else b""
-            first = (each / "cmdline").read_bytes().split(b"\0")[0]
-        except OSError:  # it has ended meanwhile
-            continue
-        if uid.encode() in told and b"bwrap" not in first:
-            found.append(int(each.name))
-    return found
-
-
-def kill_launcher(uid: str) -> None:
-    """kill -9 of all of them at once."""
-    found = launchers(uid)
-    assert found, f"no process of {uid}"
-    for pid in found:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ What a machine's template says comes to its guest while that runs: `followed` is
 from typing import Final
 
 from diskyard.api import hotplug, meta
-from diskyard.api.instance import DRIVE, device, part, parts, volumes
+from diskyard.api.instance import device, part, parts, volumes
 from diskyard.api.meta import INSTANCE, MACHINE, Kind, Obj
 from diskyard.errors import BadRequest
 from diskyard.kube.reconcile import Action, Merge
@@ -56,7 +56,7 @@ def followed(template: Obj, instance: Obj) -> Merge | None:
     more = {
         name: (volume, disk)
         for name, (volume, disk) in wanted.items()
-        if name not in taken and (device(disk) != DRIVE or name in hotplug.drives(spec))
+        if name not in taken and (device(disk) != hotplug.DRIVE or name in hotplug.drives(spec))
     }
     if not more and not gone:
         return None
@@ -72,7 +72,7 @@ def _claim(moving: tuple[Obj, Obj]) -> tuple[str, ...]:
 def _complete(volume: Obj, disk: Obj) -> tuple[Obj, Obj]:
     """With a disk, on the bus to which it can come."""
     kind = device(disk)
-    bus = part(disk, kind).get("bus") or (hotplug.BUS if kind != DRIVE else "")
+    bus = part(disk, kind).get("bus") or (hotplug.BUS if kind != hotplug.DRIVE else "")
     return volume, {
         **disk,
         "name": volume.get("name"),
@@ -110,7 +110,7 @@ def _removed(kind: Kind, obj: Obj, spec: Obj, options: Obj, *, running: Obj) -> 
 def _check_drive(world: World, options: Obj) -> None:
     name = str(options.get("name") or "")
     there = hotplug.drives(meta.spec(world.instance or {}))
-    if device(part(options, "disk")) == DRIVE and name not in there:
+    if device(part(options, "disk")) == hotplug.DRIVE and name not in there:
         found = f"it has {', '.join(sorted(there))}" if there else "it has none"
         raise refused(
             MACHINE,

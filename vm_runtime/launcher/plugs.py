@@ -4,12 +4,14 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from lxml import etree
 
-from diskyard.api.instance import DRIVE, Instance, target
+from diskyard.api.hotplug import DRIVE
+from diskyard.api.instance import PREFIXES, Instance, letters
 from diskyard.errors import DiskyardError, GuestFailed, InvalidRequest
 from vm_runtime.domain.disk import Backing, disk
 from vm_runtime.domain.guest import devices_of, drive
@@ -92,7 +94,8 @@ class Plugs:
             self._hypervisor.change(filled)
             self._discs.add(name)
             return seen
-        seen = target(wanted.bus, devices_of(self._hypervisor.xml()))
+        taken, prefix = devices_of(self._hypervisor.xml()), PREFIXES[wanted.bus]
+        seen = next(each for number in count() if (each := prefix + letters(number)) not in taken)
         backing = Backing(str(path), block, disks.direct(path))
         try:
             self._hypervisor.attach(etree.tostring(disk(wanted, backing, seen), encoding="unicode"))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from diskyard.api.instance import CLAIM_KINDS, DEVICES, DRIVE, device, part, parts
+from diskyard.api.instance import CLAIM_KINDS, DEVICES, device, part, parts
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
 
@@ -25,7 +25,6 @@ _LABEL_TEXT: Final = (
 )
 PCI: Final = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
 """Domain, bus, slot and function of a device."""
-EMPTY_DRIVE: Final = "DeclarativeHotplugVolumes feature gate not enabled, cannot define an empty CD-ROM disk"
 
 _SERIAL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 
@@ -170,7 +169,7 @@ def _block_size(disk: Obj, place: str) -> Iterator[Cause]:
 def _volume(disk: Obj, volumes: dict[str, Obj], place: str) -> Iterator[Cause]:
     volume = volumes.get(str(disk.get("name")))
     if volume is None:
-        if device(disk) != DRIVE:  # a drive may be empty
+        if disk.get("cdrom") is None:  # a drive may be empty
             yield Cause(f"{place}.Name '{disk.get('name')}' not found.", f"{place}.name")
     elif disk.get("lun") is not None and not any(volume.get(kind) is not None for kind in CLAIM_KINDS):
         text = f"{place}.lun can only be mapped to a DataVolume or PersistentVolumeClaim volume."

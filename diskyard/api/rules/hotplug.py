@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from diskyard.api.hotplug import BUSES, moving, without
-from diskyard.api.instance import DRIVE, device, part
+from diskyard.api.hotplug import BUSES, DRIVE, moving, without
+from diskyard.api.instance import device, part
 from diskyard.api.meta import Obj
 from diskyard.errors import Cause
 

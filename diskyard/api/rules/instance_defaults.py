@@ -5,7 +5,7 @@ from decimal import ROUND_CEILING
 from typing import Final
 
 from diskyard.api import hotplug, meta, quantity
-from diskyard.api.instance import CONTAINER_DISK, DEVICES, DRIVE, part, parts
+from diskyard.api.instance import CONTAINER_DISK, DEVICES, part, parts
 from diskyard.api.kernelboot import container
 from diskyard.api.meta import Obj
 from diskyard.api.names import kubevirt
@@ -115,7 +115,7 @@ def _disks(spec: Obj, domain: Obj) -> None:
         for kind in DEVICES:
             target = disk.get(kind)
             if isinstance(target, dict):
-                comes = kind != DRIVE and disk.get("name") in later
+                comes = kind != hotplug.DRIVE and disk.get("name") in later
                 target["bus"] = target.get("bus") or (hotplug.BUS if comes else BUS)
         if isinstance(disk.get("cdrom"), dict):
             disk["cdrom"] = {"readonly": True, "tray": "closed", **disk["cdrom"]}
