@@ -26,8 +26,11 @@ def moved(client: Client, obj: Obj, now: Named, why: str) -> Named | None:
     return before
 
 
-def gone_back(client: Client, obj: Obj) -> Named:
-    """Have it stand for what it stood for before the last move; that. Raises InvalidRequest, Conflict, ApiError."""
+def gone_back(client: Client, obj: Obj, image: str | None = None) -> Named:
+    """Have it stand for what it stood for before the last move; that. Raises InvalidRequest, Conflict, ApiError.
+
+    `image`: nothing else than that.
+    """
     entry, _, where = meta.annotations(obj).get(cdi.BEFORE, "").partition(" ")
     namespace, _, name = where.partition("/")
     before = Named(entry, Key(name, namespace))
@@ -35,6 +38,10 @@ def gone_back(client: Client, obj: Obj) -> Named:
         raise InvalidRequest(
             f"datasource {meta.name(obj)} is kept current by no DataImportCron, and no `diskyard capture` has moved "
             "it: nothing tells which images it had. Change its spec.source yourself"
+        )
+    if image not in (None, name):
+        raise InvalidRequest(
+            f"there is no image {image} to go back to: it stood for {entry} {before.key} before"
         )
     if find(client, SOURCES[entry], before.key) is None:
         raise InvalidRequest(

@@ -31,8 +31,12 @@ def rollback_command(
         raise click.UsageError("--to and --release: give one of them")
     client, key = client_of(kubeconfig), Key(name, namespace)
     obj = client.get(DATA_SOURCE, key)
-    if not (image or release or meta.labels(obj).get(cdi.CRON_LABEL)):
-        before = gone_back(client, obj)
+    if not meta.labels(obj).get(cdi.CRON_LABEL):
+        if release:
+            raise InvalidRequest(
+                f"datasource {name} follows no DataImportCron: there is nothing to release it for"
+            )
+        before = gone_back(client, obj, image)
         click.echo(f"datasource {name} stands for {before.entry} {before.key.name} again")
         return
     if release:

@@ -25,6 +25,8 @@ CHUNK: Final = 4 << 20
 """Bytes that one answer covers at most."""
 GRAIN: Final = 64 << 10
 """Zeros are looked for in pieces of this size."""
+SHORT: Final = 256 << 10
+"""Bytes of a hole that are looked through in less time than one more question takes."""
 DELAYS: Final = (0.2, 0.5, 1.0, 3.0, 10.0, 30.0)
 """Seconds before each new attempt to reach the other end."""
 _ABOUT, _EXTENTS, _READ, _FILES = range(4)
@@ -181,7 +183,10 @@ class WireImage:
         self.size, self.validator = self._patiently(_about)
 
     def extents(self) -> Iterator[Extent]:
-        return coalesced(self._extents())
+        """A short hole counts as data: its zeros are not sent, and one answer covers what lies around it."""
+        return coalesced(
+            Extent(each.start, each.length, each.zero and each.length >= SHORT) for each in self._extents()
+        )
 
     def preadinto(self, buf: memoryview, offset: int) -> None:
         if offset + len(buf) > self.size:

@@ -85,7 +85,9 @@ def test_a_move_is_told_with_where_from_and_where_to(store: Objects) -> None:
 
 def test_what_was_captured_before_is_gone_back_to_as_long_as_it_is_there(store: Objects) -> None:
     obj = a_captured_one(store)
-    assert gone_back(store, obj) == Named("pvc", Key("first", "default"))
+    with pytest.raises(InvalidRequest, match="no image other to go back to: it stood for pvc default/first"):
+        gone_back(store, obj, "other")
+    assert gone_back(store, obj, "first") == Named("pvc", Key("first", "default"))
 
     obj = store.get(DATA_SOURCE, Key("mine", "default"))
     assert meta.spec(obj)["source"] == named_by("pvc", "first")

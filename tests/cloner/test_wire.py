@@ -58,6 +58,22 @@ def test_zeros_are_never_sent_not_even_written_ones(disk: Path) -> None:
     assert sum(received) < 100
 
 
+def test_a_disk_in_small_pieces_is_asked_for_in_large_ones(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    with (tmp_path / "source" / "disk.img").open("wb") as file:
+        for number in range(64):
+            file.seek(number * 128 << 10)
+            file.write(b"x" * (64 << 10))
+        file.truncate(24 * MIB)
+    received: list[int] = []
+    with closing(WireImage(served(tmp_path / "source"), received.append)) as image:
+        assert len(list(image.extents())) == 2
+        body = read(image, 0, 8 * MIB)
+    same = body == (b"x" * (64 << 10) + bytes(64 << 10)) * 64
+    assert same
+    assert sum(received) < 5 * MIB
+
+
 def test_a_source_that_is_written_to_is_not_gone_on_with(disk: Path) -> None:
     with closing(WireImage(served(disk.parent))) as image:
         with disk.open("r+b") as file:
