@@ -1,7 +1,9 @@
 """Objects as tests need them: complete enough for the server, only what a test says made explicit."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
@@ -44,6 +46,18 @@ def eventually(check: Callable[[], T], seconds: float = 60) -> T:
                 return found
             assert not late, f"after {seconds} s still {found!r}"
         time.sleep(0.02)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What happens inside takes no longer than that where nobody else wants a processor, and so much longer where
+    others do: each waits for its turn, several times on the way.
+    """
+    begun = time.monotonic()
+    yield
+    spent = time.monotonic() - begun
+    crowd = max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert spent <= seconds * crowd, f"it took {spent:.1f} s, {crowd:.1f} times {seconds:.0f} s were allowed"
 
 
 def some(kind: Kind, name: str, namespace: str = "default", **fields: Any) -> Obj:

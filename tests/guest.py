@@ -1,9 +1,5 @@
 """The small bootable disk that every test of guests uses: made once, kept in the user's cache."""
 
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,15 +69,3 @@ def alive(pid: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """What happens inside takes no longer than that where nobody else wants a processor, and so much longer where
-    others do: each waits for its turn, several times on the way.
-    """
-    begun = time.monotonic()
-    yield
-    spent = time.monotonic() - begun
-    crowd = max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert spent <= seconds * crowd, f"it took {spent:.1f} s, {crowd:.1f} times {seconds:.0f} s were allowed"

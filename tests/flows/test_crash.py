@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import guest
-from tests.builders import eventually
+from tests.builders import eventually, within
 from tests.flows.yard import data_volume, machine, processes, running
 from tests.guest import GREETING
 
@@ -64,7 +64,7 @@ def test_what_ends_while_no_yard_runs_is_told_by_the_next(tmp_path: Path) -> Non
             os.kill(next(pid for pid, command in family.items() if program in command), signal.SIGKILL)
 
         with running(tmp_path / "yard") as again:
-            with guest.within(TRUE_AGAIN):
+            with within(TRUE_AGAIN):
                 for program, name in names.items():
                     found = again.wait("virtualmachineinstances", name, "Failed")
                     assert found["status"]["reason"] == ENDS[program]

@@ -15,7 +15,7 @@ import pytest
 import requests
 from kubernetes import client
 
-from tests.builders import eventually
+from tests.builders import eventually, within
 from tests.flows.place import Place
 from tests.flows.yard import Yard, data_volume, running
 from tests.handshake import TLS_1_2, cipher
@@ -150,7 +150,8 @@ def test_needs_no_insecure_and_verifies_a_checksum(yard: Yard, image: Path) -> N
 def test_what_cannot_work_is_said_before_anything_is_made(
     yard: Yard, image: Path, options: tuple[str, ...], words: str
 ) -> None:
-    done = uploaded(yard, "pvc", "never", f"--image-path={image}", *options)
+    with within(5):
+        done = uploaded(yard, "pvc", "never", f"--image-path={image}", *options)
 
     assert done.returncode == 3, done.stderr
     assert words in done.stderr

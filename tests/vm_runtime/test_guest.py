@@ -12,8 +12,8 @@ from diskyard.api import meta
 from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, VOLUME, Key, Obj
 from diskyard.kube.client import Deletion
 from tests import builders
-from tests.builders import eventually
-from tests.guest import alive, processes, within
+from tests.builders import eventually, within
+from tests.guest import alive, processes
 from tests.vm_runtime.bootsector import Then, disk
 from tests.vm_runtime.line import Line, line
 from vm_runtime.agent.host import Acceleration
