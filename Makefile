@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-debian test-cluster record lint fmt bench
+.PHONY: setup demo test test-debian cluster test-cluster record lint fmt bench
 
 setup: $(STAMP)
 
@@ -22,8 +22,10 @@ test: lint
 test-debian: setup
 	$(BIN)/pytest -m debian
 
-test-cluster: setup
+cluster: setup
 	$(BIN)/python -m tests.cluster.programs
+
+test-cluster: cluster
 	$(BIN)/pytest -n 2 --dist loadgroup -m cluster
 
 lint: setup
@@ -32,8 +34,7 @@ lint: setup
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo > /dev/null || $(BIN)/lint-imports
 
-record: setup
-	$(BIN)/python -m tests.cluster.programs
+record: cluster
 	$(BIN)/python -m tests.conformance.recorded
 
 fmt: setup

