@@ -1,5 +1,6 @@
 """The program as a cluster runs it: finds its server, serves, leads, hands over, ends."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 import requests
+from kubernetes.client import Configuration
 
+from datavolume_controller.metrics import Objects
 from diskyard.api import meta
 from diskyard.api.meta import (
     CDI,
@@ -22,6 +25,9 @@ from diskyard.api.meta import (
     SERVICE_ACCOUNT,
     Key,
 )
+from diskyard.errors import DiskyardError
+from diskyard.kube.figures import Figures
+from diskyard.kube.http import HttpClient
 from tests import builders
 from tests.builders import eventually
 from tests.datavolume_controller.conftest import prepared
@@ -82,6 +88,20 @@ def test_what_it_does_is_counted(yard: Yard, program: Controller, bundle: Path) 
         return "diskyard_leader 1.0" in page
 
     assert eventually(told, 60)
+
+
+def test_its_figures_ask_a_server_when_they_are_asked_for_and_no_sooner() -> None:
+    figures, settings = Figures(), Configuration()
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        settings.host = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        client = HttpClient(settings)
+
+        figures.registry.register(Objects(client))
+
+        with pytest.raises(DiskyardError):
+            figures.text()
+        client.close()
 
 
 def test_its_figures_are_for_those_who_may_read_them(yard: Yard, program: Controller, bundle: Path) -> None:

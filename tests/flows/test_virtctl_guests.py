@@ -78,6 +78,7 @@ def test_a_guest_is_started_joined_paused_and_stopped(guest: Place) -> None:
         joined.type("\x1d")
         assert joined.ended() == 0
     assert screen(guest) == b"RFB 003.008\n"
+    gets_a_volume_and_gives_it_back(guest)
 
     assert ran(guest, "pause", "vm", "commanded") == "VMI commanded was scheduled to pause\nexit 0"
     becomes(guest, "Paused")
@@ -89,6 +90,27 @@ def test_a_guest_is_started_joined_paused_and_stopped(guest: Place) -> None:
     becomes(guest, "Stopped")
     assert "VM is not running" in ran(guest, "stop", "commanded")
     assert 'virtualmachine.kubevirt.io "nobody" not found' in ran(guest, "start", "nobody")
+
+
+def gets_a_volume_and_gives_it_back(place: Place) -> None:
+    """With the machine's word for it: what is the guest's alone would be taken away by the machine."""
+    place.create(data_volume("more", {"blank": {}}))
+    place.wait("datavolumes", "more", "Succeeded", 240)
+    more = ("commanded", "--volume-name=more")
+
+    assert "is owned by a VM: add --persist" in ran(place, "addvolume", *more)
+    assert "Successfully submitted add volume request" in ran(place, "addvolume", *more, "--persist")
+    place.until("virtualmachineinstances", "commanded", lambda vmi: phases(vmi).get("more") == "Ready", 240)
+    assert "Successfully submitted remove volume request" in ran(place, "removevolume", *more, "--persist")
+    place.until("virtualmachineinstances", "commanded", lambda vmi: "more" not in phases(vmi), 240)
+
+    place.delete("datavolumes", "more")
+    place.gone("datavolumes", "more", 120)
+
+
+def phases(instance: dict[str, Any]) -> dict[str, str]:
+    """How far each of its volumes is."""
+    return {each["name"]: each.get("phase", "") for each in instance["status"].get("volumeStatus", [])}
 
 
 def screen(place: Place) -> bytes:

@@ -123,7 +123,9 @@ def _check_drive(world: World, options: Obj) -> None:
 def _check_alone(obj: Obj) -> None:
     if (meta.controller_of(obj) or {}).get("kind") == MACHINE.kind:
         where = f"{meta.namespace(obj)}/{meta.name(obj)}"
-        raise refused(INSTANCE, meta.key(obj), f"VMI {where} is owned by a VM")
+        raise refused(
+            INSTANCE, meta.key(obj), f"VMI {where} is owned by a VM: add --persist, so that the VM has it too"
+        )
     if meta.phase(obj) != "Running":
         raise refused(INSTANCE, meta.key(obj), "VMI is not running")
 
