@@ -97,7 +97,9 @@ def test_a_stopped_machines_disk_is_captured_and_put_into_its_place_again(
 def test_a_running_machine_keeps_its_disk_and_its_image_is_a_snapshot(
     builder: Yard, server: HttpClient
 ) -> None:
-    """It runs from the prepared disk that was put into its place."""
+    """Whichever disk it has by now, its own or one that was put into its place."""
+    captured(server, BUILDER, None, "running", print)
+    copy = str(source(server, "running")["pvc"]["name"])
     server.patch(MACHINE, BUILDER, {"spec": {"runStrategy": "Always"}})
     becomes(builder, "Running")
     builder.console_says("builder", GREETING.decode())
@@ -106,19 +108,18 @@ def test_a_running_machine_keeps_its_disk_and_its_image_is_a_snapshot(
     with pytest.raises(InvalidRequest, match="machine builder runs"):
         replaced(server, BUILDER, VOLUME, before, said.append)
     assert used(server) == before
-    copy = str(source(server, "prepared")["pvc"]["name"])
-    captured(server, BUILDER, None, "prepared", said.append)
+    captured(server, BUILDER, None, "running", said.append)
 
     assert "no guest agent answers (AgentConnected): it was paused meanwhile" in said[-2]
     assert (
-        f"pvc default/{copy}, which it stood for before, is kept. Back to it: diskyard rollback prepared; "
+        f"pvc default/{copy}, which it stood for before, is kept. Back to it: diskyard rollback running; "
         f"without it: diskyard delete dv {copy}"
     ) == said[-1]
-    taken = str(source(server, "prepared")["snapshot"]["name"])
+    taken = str(source(server, "running")["snapshot"]["name"])
     assert ready(server.get(SNAPSHOT, Key(taken, "default")))
-    back = diskyard(builder, "rollback", "prepared")
-    assert (back.returncode, back.stdout) == (0, f"datasource prepared stands for pvc {copy} again\n")
-    assert source(server, "prepared") == {"pvc": {"namespace": "default", "name": copy}}
+    back = diskyard(builder, "rollback", "running")
+    assert (back.returncode, back.stdout) == (0, f"datasource running stands for pvc {copy} again\n")
+    assert source(server, "running") == {"pvc": {"namespace": "default", "name": copy}}
     becomes(builder, "Running")
     server.patch(MACHINE, BUILDER, {"spec": {"runStrategy": "Halted"}})
 
