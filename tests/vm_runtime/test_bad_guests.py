@@ -55,11 +55,12 @@ def is_told(started: Line, phase: str, type_: str, words: tuple[str, ...]) -> No
     """The instance `vm` is in that phase, and says these words in that condition and in an event."""
 
     def found() -> Obj:
-        return meta.condition(started.found(INSTANCE, "vm", phase), type_) or {}
+        said = meta.condition(started.found(INSTANCE, "vm", phase), type_) or {}
+        assert said
+        assert all(each in said["message"] for each in words), said
+        return said
 
     said = eventually(found, 120)
-    for each in words:
-        assert each in said["message"]
     eventually(lambda: any(each.endswith(f": {said['message']}") for each in started.told("vm")))
 
 
