@@ -3,7 +3,7 @@
 As `sigs.k8s.io/structured-merge-diff` does it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -60,6 +60,8 @@ def applied(live: Obj, wish: Wish, node: Node) -> Obj:
         allowed = _applied_before(live, bare, wish, node)
         if disputed := [each for each in disputed if each[1] not in allowed]:
             raise _conflict(disputed)
+    if not (change.added or change.modified or change.removed):
+        work = replace(work, time=before.time if before else "")  # who owns what has changed at most
     return authors.signed(_noted(result, wish), authors.applied(works, work, change))
 
 

@@ -33,10 +33,6 @@ _FORMS = (
 """What differs from run to run: identities, times, revisions, places; and how wide the columns are in consequence."""
 
 
-_NO_MATTER = ('time: "TIME', 'time": "TIME')
-"""Whether an author's entry has a time, when kubectl itself has made it up."""
-
-
 @dataclass(frozen=True)
 class Said:
     """What a command ended with, and what it printed."""
@@ -89,7 +85,7 @@ def _in_one_order(lines: list[str]) -> list[str]:
 def _lines(text: str) -> Iterator[str]:
     """The lines without those by which kubectl says how it goes on, and rulers whose length follows their column."""
     for line in text.splitlines():
-        if not line.startswith(("I0", "I1", "E0", "E1", "W0", "W1")) and line.strip(' ",') not in _NO_MATTER:
+        if not line.startswith(("I0", "I1", "E0", "E1", "W0", "W1")):
             yield line
 
 
