@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from demo import image
+from diskyard.api import meta
 from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Obj
 from diskyard.api.names import derived, kubernetes, kubevirt
 from diskyard.errors import Conflict
 from diskyard.kube.client import Selection
 from tests import builders
 from tests.builders import eventually
+from tests.guest import alive, processes
 from tests.vm_runtime.line import Line, line
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.controller import hotplug
@@ -132,10 +134,13 @@ def test_a_volume_comes_to_a_running_guest_and_goes(started: Line) -> None:
     claim = started.found(CLAIM, "more")
     assert (started.volumes / claim["spec"]["volumeName"] / "disk.img").read_bytes().startswith(b"seen by")
 
+    family = processes(meta.uid(started.pod(started.found(INSTANCE, "vm"))))
+    (daemon,) = (pid for pid, command in family.items() if command.startswith("/usr/sbin/libvirtd"))
     ordered(started, hotplug.remove, {"name": "more"})
 
     started.speaks("vm", "PLUG sda is gone")
     eventually(lambda: gone(started, "more"), 60)
+    assert alive(daemon), "libvirt fell over an order for a disk that was just leaving"
 
 
 def test_a_volume_comes_on_virtio_though_its_claim_waits_for_a_first_consumer(started: Line) -> None:

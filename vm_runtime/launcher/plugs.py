@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,9 @@ from vm_runtime.launcher.hypervisor import Hypervisor
 DIRECTORY: Final = "hotplug-disks"
 NO_SLOT: Final = "No more available PCI slots"
 """libvirt's words."""
+PAUSE: Final = 20.0
+"""Seconds before a guest is asked once more for a disk that it does not let go of: libvirt 9.0 falls over an order for
+one that is just leaving (it looks at what it has freed)."""
 Told = Callable[[dict[str, str], dict[str, str]], None]
 """Called with name -> target of what is there, and name -> why of what could not come."""
 
@@ -40,6 +44,7 @@ class Plugs:
         self._discs: set[str] = set()
         self._plugged: dict[str, str] = {}
         self._troubles: dict[str, str] = {}
+        self._asked: dict[str, float] = {}
 
     def attach(self, name: str, file: int = -1) -> None:
         """Give the guest the volume of that name. Raises GuestFailed."""
@@ -60,7 +65,8 @@ class Plugs:
     def detach(self, name: str) -> None:
         """Ask the guest to let go of it; `removed` is told when it has. Raises GuestFailed."""
         if name not in self._discs:
-            self._hypervisor.detach(f"ua-{name}")
+            if self._due(name):
+                self._hypervisor.detach(f"ua-{name}")
             return
         with self._lock:
             try:
@@ -78,9 +84,19 @@ class Plugs:
             if self._plugged.pop(name, None) is None:
                 return
             self._troubles.pop(name, None)
+            self._asked.pop(name, None)
             self._discs.discard(name)
             self._let_go(name)
             self._told(dict(self._plugged), dict(self._troubles))
+
+    def _due(self, name: str) -> bool:
+        """Whether the guest is to be asked for it now: it is there, and was not asked for a moment ago."""
+        with self._lock:
+            now = time.monotonic()
+            if name not in self._plugged or now - self._asked.get(name, -PAUSE) < PAUSE:
+                return False
+            self._asked[name] = now
+            return True
 
     def _attached(self, name: str) -> str:
         instance = self._instance()
