@@ -84,6 +84,14 @@ def test_what_another_owns_too_stays(store: Objects) -> None:
     assert works(after) == {"a Apply": {"f:data": {"f:y": {}}}, "b Apply": {"f:data": {"f:x": {}}}}
 
 
+def test_who_applies_what_stands_so_already_has_no_time(store: Objects) -> None:
+    applied(store, "one", wish(data={"a": "1"}))
+
+    both = applied(store, "two", wish(data={"a": "1"}))
+
+    assert [each["manager"] for each in meta.meta(both)["managedFields"] if "time" not in each] == ["two"]
+
+
 def test_a_value_of_anothers_is_a_conflict_and_told_by_field_and_author(store: Objects) -> None:
     applied(store, "a", wish(data={"x": "1"}))
 
