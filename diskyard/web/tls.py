@@ -85,7 +85,7 @@ def harden(context: ssl.SSLContext, profile: Mapping[str, Any]) -> None:
 
 def _known(asked: Sequence[Any]) -> list[str]:
     """Those of the ciphers asked for that OpenSSL knows; its own where it knows none."""
-    trial = ssl.create_default_context()
+    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # a default one reads all authorities: 50 ms
     usual = _ciphers(trial)
     try:
         trial.set_ciphers(":".join(map(str, asked or usual)))
