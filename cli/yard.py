@@ -1,6 +1,7 @@
 """`diskyard up`: the yard in the foreground."""
 
 import functools
+import gc
 import resource
 import signal
 import threading
@@ -69,6 +70,7 @@ def up_command(data_dir: Path | None, port: int, listen: str | None, verbose: bo
 
     Ctrl-C stops every pod gracefully, then ends. SIGTERM ends at once and leaves the pods running for the next `up`.
     """
+    gc.disable()  # what is made until it is ready stays: to look for what can go costs a tenth of the start
     from diskyard import log
     from standalone import directory
     from standalone.reach import Reach
@@ -85,6 +87,8 @@ def up_command(data_dir: Path | None, port: int, listen: str | None, verbose: bo
             "(without kubectl: diskyard get vm)"
         )
         click.echo(f"to upload an image in a browser, within the hour: {yard.page}")
+        gc.freeze()
+        gc.enable()
         ends.bring_about(yard, place.path)
 
 
