@@ -23,10 +23,11 @@ from diskyard.disk.ingest import ingest
 from diskyard.disk.probe import Format
 from diskyard.disk.stored import Entry, Identity
 from diskyard.disk.target import Expect, OnProgress, Progress, Result, Target
-from diskyard.errors import DiskyardError, ImageTooLarge, NoSpace, NotStored
+from diskyard.errors import DiskyardError, ImageTooLarge, InvalidRequest, NoSpace, NotStored
 from diskyard.log import logger
 from importer import registry
 from importer.http import looked_at
+from importer.registry.manifest import check_architecture
 from importer.registry.reference import reference
 from importer.retry import patiently
 from importer.transfer import DISK, REGISTRY, access, expected, name_of, opened, transfer
@@ -57,6 +58,11 @@ def lent(job: ImportJob, lending: Lending, on_progress: OnProgress) -> Result:
             raise _not_stored(job, "nobody has fetched it yet")
         store.remember(name, what)
     entry, result = got
+    try:
+        check_architecture(entry.architecture, job.architecture)
+    except InvalidRequest:
+        store.release(lending.lease)
+        raise
     on_progress(Progress("complete", percent=100.0, fetched=result.bytes_fetched if result else 0))
     log.info("leased", **_about(entry), fetched=result is not None)
     return result or Result(Format.RAW, entry.size, 0, 0, "", labels=entry.labels)
@@ -150,6 +156,7 @@ def _copied(
     entry, result, image = got
     net = result.bytes_fetched if result else 0
     with closing(image):
+        check_architecture(entry.architecture, fetch.job.architecture)
         expect = Expect(f"store:{what.key}", name_of(fetch.job))
         said = partial(_second, on_progress, net, _FETCHING if result else 0.0)
         copied = ingest(image, target, expect=expect, on_progress=said)

@@ -64,15 +64,17 @@ def transfer(job: ImportJob, target: Target, on_progress: OnProgress = silent) -
             return extract(source, target, expect=expect, on_progress=on_progress)
         what = Changes(source) if job.previous and isinstance(source, Image) else source
         result = ingest(what, target, expect=expect, on_progress=on_progress)
-        labels = _labels(source) if job.source == REGISTRY else {}
-        return replace(result, labels=labels, about=source.about if isinstance(source, Flat) else {})
+        result = replace(result, about=source.about if isinstance(source, Flat) else {})
+        return _said(source, result) if job.source == REGISTRY else result
 
 
-def _labels(source: Source | Image) -> Mapping[str, str]:
-    """What a container image says for its claim."""
+def _said(source: Source | Image, result: Result) -> Result:
+    """With what a container image says of itself."""
     from importer.registry.layers import LayerDisk
 
-    return source.labels if isinstance(source, LayerDisk) else {}
+    if not isinstance(source, LayerDisk):
+        return result
+    return replace(result, labels=source.said.labels, architecture=source.said.architecture)
 
 
 def _origin(job: ImportJob) -> str:

@@ -212,7 +212,7 @@ class ImageStore:
                 failed.callback(_remove_empty, folder)  # an interrupted transfer is gone on with
                 result = self._filled(fill, disk)
                 failed.pop_all()
-            entry = Entry(what, result.labels, size=disk.stat().st_size, fetched=time.time())
+            entry = Entry(what, result.labels, "", "", disk.stat().st_size, time.time(), result.architecture)
             stored.write(about, stored.said(entry))
         disk.chmod(_MODE)
         entry = replace(entry, sum=stored.content(disk), stamp=stored.stamp(disk))

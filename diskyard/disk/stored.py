@@ -48,6 +48,8 @@ class Entry:
     """Of the disk; what it takes of the file system may be less."""
     fetched: float = 0.0
     """When, in seconds of Unix time."""
+    architecture: str = ""
+    """For which a container image is; empty: it does not say."""
 
 
 def like(folder: Path, made: Path | int) -> None:
@@ -72,7 +74,8 @@ def entry(said: dict[str, Any] | None) -> Entry | None:
         numbers = int(said["size"]), float(said["fetched"])
     except (KeyError, TypeError, ValueError):
         return None
-    return Entry(what, labels, str(said.get("sum") or ""), str(said.get("stamp") or ""), *numbers)
+    total, stamp, architecture = (str(said.get(name) or "") for name in ("sum", "stamp", "architecture"))
+    return Entry(what, labels, total, stamp, *numbers, architecture)
 
 
 def identity(said: Any) -> Identity | None:

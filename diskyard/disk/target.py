@@ -147,6 +147,8 @@ class Result:
     """What an image's server says of itself: `version`, `host`."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """For the claim, from the environment of a container image."""
+    architecture: str = ""
+    """For which a container image is; empty: it does not say."""
     stored: bool = False
     """Whether it was copied from the node's image store, where it had been before."""
 

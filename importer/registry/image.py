@@ -99,7 +99,7 @@ def _disk(store: Store, version: str, job: ImportJob) -> LayerDisk:
     _, image = _image(store, version, _architecture(job))
     said = config(document(store.blob(image.config), image.config, store.name), store.name)
     check_architecture(said.architecture, job.architecture)
-    return disk(store, image.layers, said.labels, Wanted.at(job.image_path))
+    return disk(store, image.layers, said, Wanted.at(job.image_path))
 
 
 def _architecture(job: ImportJob) -> str:

@@ -5,7 +5,7 @@ what a whiteout (OCI image-spec, layer.md) takes away is not there. The rest of 
 disk, for the digest, before the disk ends.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from diskyard.disk.probe import COMPRESSIONS, probe
 from diskyard.disk.unpack import Unpacked
 from diskyard.errors import SourceChanged, UnsupportedImage
 from importer.registry.blob import Store, Verified
-from importer.registry.manifest import Descriptor
+from importer.registry.manifest import Config, Descriptor
 
 FOLDER: Final = "disk"
 _WHITEOUT: Final = ".wh."
@@ -58,11 +58,11 @@ class LayerDisk:
 
     ranged = False
 
-    def __init__(self, layer: "_Layer", member: Member, labels: Mapping[str, str]) -> None:
+    def __init__(self, layer: "_Layer", member: Member, said: Config) -> None:
         self.size: int | None = member.size
         self.validator: str | None = f"{layer.digest}/{'/'.join(member.parts)}"
-        self.labels = labels
-        """For the claim, from the image's environment."""
+        self.said = said
+        """What the image says of itself."""
         self._layer = layer
         self._body = layer.body(member)
         self._moved = False
@@ -88,7 +88,7 @@ class LayerDisk:
         self._layer.close()
 
 
-def disk(store: Store, layers: Sequence[Descriptor], labels: Mapping[str, str], wanted: Wanted) -> LayerDisk:
+def disk(store: Store, layers: Sequence[Descriptor], said: Config, wanted: Wanted) -> LayerDisk:
     """The disk of an image. Raises UnsupportedImage where there is none, or more than one."""
     hidden = _Hidden(wanted)
     for descriptor in reversed(layers):
@@ -98,7 +98,7 @@ def disk(store: Store, layers: Sequence[Descriptor], labels: Mapping[str, str], 
             member = layer.disk()
             if member is not None:
                 unused.pop_all()
-                return LayerDisk(layer, member, labels)
+                return LayerDisk(layer, member, said)
         if hidden.all:
             break
     advice = "" if wanted.exact else f". Build it so: FROM scratch, then ADD --chown=107:107 IMAGE /{FOLDER}/"

@@ -13,7 +13,14 @@ from diskyard.api.job import ImportJob
 from diskyard.api.lending import Lending
 from diskyard.disk.imagestore import ImageStore
 from diskyard.disk.target import Progress, Result, Target, silent
-from diskyard.errors import AccessDenied, ChecksumMismatch, ImageTooLarge, NotStored, SourceUnavailable
+from diskyard.errors import (
+    AccessDenied,
+    ChecksumMismatch,
+    ImageTooLarge,
+    InvalidRequest,
+    NotStored,
+    SourceUnavailable,
+)
 from importer import stored
 from tests.disk import loops
 from tests.disk.tars import entry, tar
@@ -73,6 +80,23 @@ def test_a_second_guest_fetches_nothing(folder: Path, pushed: Publisher, line: W
     same = disk == DISK
     assert same
     assert (result.bytes_fetched, moved(line)) == (0, 0)
+
+
+def test_an_image_that_was_kept_for_somebody_else_is_still_of_its_own_architecture(
+    folder: Path, pushed: Publisher, volume: Path
+) -> None:
+    pushed.push(tar([entry("disk/vm.img", DISK)]), architecture="arm64")
+    wanted = ImportJob("registry", pushed.url, insecure_tls=True)
+    copied(folder, wanted, volume / "disk.img")
+    words = 'architecture: "arm64" doesn\'t match requested architecture: "amd64"'
+
+    with pytest.raises(InvalidRequest, match=words):
+        lent(folder, replace(wanted, architecture="amd64"))
+    with pytest.raises(InvalidRequest, match=words):
+        copied(folder, replace(wanted, architecture="amd64"), volume / "other.img")
+
+    assert [each.users for each in ImageStore(folder).found()] == [()]
+    assert not (volume / "other.img").exists()
 
 
 def test_always_asks_and_fetches_only_what_is_new(folder: Path, pushed: Publisher, line: Wire) -> None:
