@@ -9,7 +9,7 @@ from typing import Final
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, VOLUME, Key, Kind, Obj
 from diskyard.api.names import derived, kubernetes
-from diskyard.kube.client import Client
+from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import NOTHING, Delete, Merge, Plan, Tell, finalized, find
 from standalone.colleagues import ALL, Duties
 from standalone.storage import volume
@@ -84,8 +84,10 @@ def _released(world: World) -> Plan | None:
         return None
     policy = meta.spec(world.volume).get("persistentVolumeReclaimPolicy") or "Retain"
     if policy == "Delete" and world.ours:
-        freed = Merge(VOLUME, world.key, {"metadata": {"uid": meta.uid(world.volume), **_unprotected(world)}})
-        return Plan((Remove(world.volume, world.room.place), Delete(VOLUME, world.key), freed))
+        removed = Remove(world.volume, world.room.place)
+        if meta.deleting(world.volume):
+            return Plan((removed, *_freed(world)))
+        return Plan((removed, Delete(VOLUME, world.key, Deletion(uid=meta.uid(world.volume)))))
     if meta.deleting(world.volume) or not world.alone:
         return None
     if policy == "Retain":
@@ -101,12 +103,7 @@ def _released(world: World) -> Plan | None:
 
 def _deleting(world: World) -> Plan | None:
     """Nobody uses it: the object may go. What lies in a volume that was retained stays."""
-    if not meta.deleting(world.volume):
-        return None
-    if kubernetes.VOLUME_PROTECTION not in meta.finalizers(world.volume):
-        return NOTHING
-    change = {"metadata": {"uid": meta.uid(world.volume), **_unprotected(world)}}
-    return Plan((Merge(VOLUME, world.key, change),))
+    return Plan(_freed(world)) if meta.deleting(world.volume) else None
 
 
 def _available(world: World) -> Plan | None:
@@ -128,9 +125,11 @@ def _said(world: World, phase: str) -> Plan:
     return Plan((Merge(VOLUME, world.key, change, "status"),))
 
 
-def _unprotected(world: World) -> dict[str, list[str]]:
+def _freed(world: World) -> tuple[Merge, ...]:
+    """Its protection taken off, where it is on; what others hold it by stays."""
     held = meta.finalizers(world.volume)
-    return {"finalizers": [name for name in held if name != kubernetes.VOLUME_PROTECTION]}
+    kept = [name for name in held if name != kubernetes.VOLUME_PROTECTION]
+    return (finalized(VOLUME, world.volume, kept),) if kept != held else ()
 
 
 def _volumes_of(claim: Obj) -> Iterable[Key]:

@@ -10,6 +10,7 @@ from diskyard.api import meta, quantity
 from diskyard.api.meta import CLAIM, POD, STORAGE_CLASS, VOLUME, Key, Obj
 from diskyard.errors import NotFound
 from diskyard.kube.client import Deletion
+from diskyard.kube.controller import reconcile
 from standalone.storage.action import Room
 from standalone.storage.claims import Claims, World
 from standalone.storage.place import Place
@@ -251,3 +252,28 @@ def test_a_crash_between_any_two_steps_is_made_good(store: Objects, tmp_path: Pa
     assert meta.phase(claim) == "Bound"
     assert [path.name for path in (tmp_path / "volumes").iterdir()] == [meta.spec(claim)["volumeName"]]
     assert meta.phase(store.list(VOLUME).items[0]) == "Bound"
+
+
+def test_who_holds_a_volume_meanwhile_holds_it(store: Objects, tmp_path: Path) -> None:
+    """Another writer's finalizer comes between the look at a volume that is to go, and what is done about it."""
+    claims, volumes, *_ = reconcilers("here", Place(tmp_path))
+    store.create(STORAGE_CLASS, storage_classes()[0])
+    store.create(CLAIM, builders.claim("disk", storageClassName="local"))
+    for _ in range(2):
+        reconcile(claims, store, store, DISK)
+    key = Key(meta.spec(store.get(CLAIM, DISK))["volumeName"])
+    store.delete(CLAIM, DISK)
+    reconcile(claims, store, store, DISK)
+    world = volumes.gather(store, key)
+    assert world
+    assert world.claim is None
+
+    held = [*meta.finalizers(store.get(VOLUME, key)), "backup.example/copying"]
+    store.patch(VOLUME, key, {"metadata": {"finalizers": held}})
+    for action in volumes.decide(world).actions:
+        action.carry_out(store)
+    reconcile(volumes, store, store, key)
+
+    left = store.get(VOLUME, key)
+    assert meta.deleting(left)
+    assert meta.finalizers(left) == ["backup.example/copying"]
