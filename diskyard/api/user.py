@@ -1,5 +1,6 @@
 """Who asks: a user as API servers speak of them (`userInfo`), in requests, reviews and admission. No I/O."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,6 +13,9 @@ AUTHENTICATED: Final = "system:authenticated"
 UNAUTHENTICATED: Final = "system:unauthenticated"
 ACCOUNTS: Final = "system:serviceaccounts"
 _ACCOUNT: Final = "system:serviceaccount:"
+_NAMED: Final = re.compile(
+    rf"{_ACCOUNT}(?P<namespace>[a-z0-9]([a-z0-9-]{{0,61}}[a-z0-9])?):[a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?"
+)
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,8 @@ def account_name(namespace: str, name: str) -> str:
 
 def account_groups(user_name: str) -> tuple[str, ...]:
     """The groups of the ServiceAccount of that user name; none: it is not one's."""
-    namespace, colon, name = user_name.removeprefix(_ACCOUNT).partition(":")
-    if not user_name.startswith(_ACCOUNT) or not colon or not namespace or not name:
-        return ()
-    return ACCOUNTS, f"{ACCOUNTS}:{namespace}"
+    named = _NAMED.fullmatch(user_name)
+    return (ACCOUNTS, f"{ACCOUNTS}:{named['namespace']}") if named else ()
 
 
 def account(

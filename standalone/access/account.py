@@ -4,13 +4,17 @@ Claims, bounds and words are those of Kubernetes (`pkg/serviceaccount/claims.go`
 `pkg/registry/core/serviceaccount/storage/token.go`). A token ends with the objects that it is bound to.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
 import jwt
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from diskyard.api import meta
 from diskyard.api.meta import NODE, POD, SECRET, SERVICE_ACCOUNT, Key, Kind, Obj
@@ -23,7 +27,7 @@ from standalone.store import answers
 ISSUER: Final = "https://kubernetes.default.svc"
 """Also the audience of tokens for this server itself."""
 REQUEST: Final = Kind("authentication.k8s.io", "v1", "TokenRequest", "tokenrequests")
-_ALGORITHM: Final = "ES256"
+ALGORITHM: Final = "ES256"
 _CLAIMS: Final = "kubernetes.io"
 _HOUR: Final = 3600
 _SHORTEST, _LONGEST = 600, 1 << 32
@@ -41,6 +45,7 @@ class Accounts:
         self._client = client
         self._private = key
         self._public = key.public_key()
+        self._name = _fingerprint(self._public)
 
     def issue(self, key: Key, request: Obj) -> Obj:
         """The TokenRequest with its token. Raises NotFound, Invalid, BadRequest, Conflict."""
@@ -64,7 +69,7 @@ class Accounts:
             "nbf": int(now.timestamp()),
             "sub": account(key.namespace, key.name).name,
         }
-        token = jwt.encode(claims, self._private, algorithm=_ALGORITHM)
+        token = jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._name})
         return {
             "kind": REQUEST.kind,
             "apiVersion": REQUEST.api_version,
@@ -81,13 +86,18 @@ class Accounts:
             "status": {"token": token, "expirationTimestamp": meta.timestamp(ends)},
         }
 
+    def keys(self) -> Obj:
+        """What others check these tokens with: a JSON Web Key Set (RFC 7517)."""
+        key = ECAlgorithm.to_jwk(self._public, as_dict=True)
+        return {"keys": [{"use": "sig", "kty": key["kty"], "kid": self._name, "alg": ALGORITHM, **key}]}
+
     def user(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> tuple[User, tuple[str, ...]]:
         """Whose token that is, and for which of the audiences. Raises BadToken."""
         try:
             claims = jwt.decode(
                 token,
                 self._public,
-                algorithms=[_ALGORITHM],
+                algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 options={"require": ["exp", "nbf", "aud", _CLAIMS], "verify_aud": False},
             )
@@ -151,6 +161,12 @@ class Accounts:
             if node := meta.spec(found).get("nodeName"):
                 claims[NODE.singular] = {"name": node}
         return claims
+
+
+def _fingerprint(key: ec.EllipticCurvePublicKey) -> str:
+    """The name of a key, as Kubernetes names it: by which clients find it in the set."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
 
 
 def _check_uid(kind: Kind, found: Obj, uid: str) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from diskyard.api.meta import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, Kind, Obj
 from diskyard.api.names import kubernetes
-from diskyard.api.user import AUTHENTICATED, MASTERS, UNAUTHENTICATED
+from diskyard.api.user import ACCOUNTS, AUTHENTICATED, MASTERS, UNAUTHENTICATED
 from standalone.access.rbac import EVERYTHING, Rule
 from standalone.store.rbac import GROUP
 
@@ -27,6 +27,10 @@ _MONITORING: Final = (
     "/metrics/slis",
     "/readyz",
     "/readyz/*",
+)
+_ISSUER: Final = "system:service-account-issuer-discovery"
+_ISSUED: Final = tuple(
+    path + end for path in ("/.well-known/openid-configuration", "/openid/v1/jwks") for end in ("", "/")
 )
 _SEEN: Final = (
     "configmaps", "endpoints", "events", "limitranges", "namespaces", "namespaces/status", "persistentvolumeclaims",
@@ -79,6 +83,7 @@ def roles() -> list[Obj]:
         role("system:public-info-viewer", [Rule(("get",), urls=_HEALTH)]),
         role("system:monitoring", [Rule(("get",), urls=_MONITORING)]),
         role("system:auth-delegator", _DELEGATOR),
+        role(_ISSUER, [Rule(("get",), urls=_ISSUED)]),
     ]
 
 
@@ -90,6 +95,7 @@ def bindings() -> list[Obj]:
         binding("system:discovery", AUTHENTICATED),
         binding("system:public-info-viewer", AUTHENTICATED, UNAUTHENTICATED),
         binding("system:monitoring", "system:monitoring"),
+        binding(_ISSUER, ACCOUNTS),
     ]
 
 

@@ -116,6 +116,8 @@ class Log:
         self._listeners: dict[str, set[Callable[[Event], None]]] = {}
         self._inbox: SimpleQueue[tuple[Write, Future[Record]] | None] = SimpleQueue()
         self._closed = False
+        self.trouble = ""
+        """Why the last write was not kept; empty: it was, or nothing was written yet."""
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -221,6 +223,7 @@ class Log:
             self._store(batch.rows)
         except sqlite3.Error as error:
             _log.error("a write failed", error=error)
+            self.trouble = f"the store cannot write: {error}"
             for _, done in batch.accepted:
                 done.set_exception(ServerError(f"the store cannot write: {error}; is the disk full?"))
             return
@@ -235,6 +238,7 @@ class Log:
             with self._writing:
                 self._writing.execute("BEGIN IMMEDIATE")
                 self._writing.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self.trouble = ""
 
     def _publish(self, events: list[Event]) -> None:
         with self._lock:

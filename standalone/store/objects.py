@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 from uuid import uuid4
 
@@ -87,15 +86,18 @@ class Objects(AbstractContextManager["Objects"]):
             stream.close()
         self._log.close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
     def revision(self) -> int:
         """The latest change: what a list now would say as its resourceVersion."""
         return self._log.revision
+
+    @property
+    def trouble(self) -> str:
+        """Why the last write was not kept; empty: all is well."""
+        return self._log.trouble
 
     def served(self) -> Sequence[Served]:
         """Every kind that is served."""

@@ -16,7 +16,7 @@ from standalone.node import heartbeat
 from standalone.store import binding
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
-from standalone.wire import access, body, discovery, gnostic, openapi, uploads
+from standalone.wire import access, body, discovery, gnostic, health, issuer, openapi, uploads
 from standalone.wire.answer import form, refusal, reply, warn
 from standalone.wire.asked import Asked
 from standalone.wire.catalogue import Catalogues, missing, not_allowed
@@ -28,7 +28,7 @@ from standalone.wire.verbs import Verbs
 from standalone.wire.watches import Watches
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+_OTHERS = (*health.PATHS, "/metrics", "/openapi/v2", "/openapi/v3", *issuer.PATHS, "/version")
 _KUBERNETES = ("1", "33")
 """The version of Kubernetes' API that we speak; kubectl compares it with its own, and warns when two lie between."""
 
@@ -47,9 +47,8 @@ def application(
         server.doors = Doors(objects, lambda _: guests)
     guarded = access.guarded(door, Crowd(most))
     app = web.Application(middlewares=[_errors, guarded], client_max_size=body.BODY_LIMIT)
-    for path in ("/healthz", "/livez", "/readyz"):
-        app.router.add_get(path, _alive)
-        app.router.add_get(path + "/{check:.*}", _alive)
+    health.add_routes(app.router, objects)
+    issuer.add_routes(app.router, door.accounts)
     for end in ("", "/"):  # clients that are made from the older description ask with a slash
         app.router.add_get("/version" + end, server.version)
         app.router.add_get("/api" + end, server.core)
@@ -97,10 +96,7 @@ class _Server:
                     "/api/v1",
                     "/apis",
                     *groups,
-                    *_PUBLIC,
-                    "/metrics",
-                    "/openapi/v2",
-                    "/openapi/v3",
+                    *_OTHERS,
                 ]
             }
         )
@@ -233,10 +229,6 @@ def _version() -> Obj:
         "compiler": platform.python_implementation().lower(),
         "platform": f"linux/{heartbeat.architecture()}",
     }
-
-
-async def _alive(_: web.Request) -> web.StreamResponse:
-    return web.Response(text="ok")
 
 
 @web.middleware

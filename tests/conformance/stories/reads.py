@@ -258,6 +258,36 @@ STORIES: Stories = {
         get("/healthz", Authorization=""),
         get("/api", Authorization=""),
     ),
+    "how the server is": (
+        *(
+            get(f"/{path}{end}")
+            for path in ("healthz", "livez", "readyz")
+            for end in ("", "?verbose", "/ping", "/no")
+        ),
+        get("/readyz?exclude=ping"),
+        get("/livez?exclude=b&exclude=a&exclude=ping"),
+        get("/readyz/ping?verbose"),
+        get("/readyz/"),
+        get("/readyz/ping", Authorization=""),
+        get("/readyz?verbose", Authorization=""),
+        get("/livez/ping", Impersonate_User="somebody", Impersonate_Group="system:monitoring"),
+        Request("HEAD", "/readyz"),
+        Request("POST", "/readyz"),
+    ),
+    "who signs tokens": (
+        get("/.well-known/openid-configuration"),
+        get("/openid/v1/jwks"),
+        get("/openid/v1/jwks", Accept="application/jwk-set+json"),
+        get("/openid/v1/jwks/"),
+        get("/openid/v1"),
+        get("/openid/v1/jwks", Authorization=""),
+        get("/openid/v1/jwks", Impersonate_User="somebody"),
+        get("/.well-known/openid-configuration", Accept="text/html, application/*"),
+        get("/.well-known/openid-configuration", Impersonate_User="system:serviceaccount:default:default"),
+        get("/openid/v1/jwks", Accept="*/*", Impersonate_User="system:serviceaccount:default:default"),
+        get("/openid/v1/jwks", Impersonate_User="system:serviceaccount:NOBODY:default"),
+        Request("POST", "/openid/v1/jwks"),
+    ),
     "discovery of one group": (
         get("/apis/tests.example"),
         get("/apis/tests.example/v1"),
