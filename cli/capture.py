@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from diskyard.kube.http import HttpClient
 
 Say = Callable[[str], None]
-_THAW: dict[str, object] = {"unfreezeTimeout": "10m"}
+GOES_ON: Final[dict[str, dict[str, object]]] = {
+    "freeze": {"unfreezeTimeout": "10m"},
+    "pause": {"unpauseTimeout": "10m"},
+}
 """Should this command be killed, the guest goes on by itself."""
 
 
@@ -86,7 +89,7 @@ def _at_rest(client: "HttpClient", guest: Obj) -> Iterator[str]:
         yield "the guest is paused: as after a power failure"
         return
     verbs = ("freeze", "unfreeze") if meta.holds(guest, "AgentConnected") else ("pause", "unpause")
-    guests.told(client, key, verbs[0], _THAW if verbs[0] == "freeze" else {})
+    guests.told(client, key, verbs[0], GOES_ON[verbs[0]])
     try:
         if verbs[0] == "freeze":
             yield "its agent froze the file systems meanwhile"

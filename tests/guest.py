@@ -63,6 +63,17 @@ def processes(pod: str) -> dict[int, str]:
     return found
 
 
+def program(family: dict[int, str], name: str) -> int:
+    """Which of them runs the program whose name begins so. What starts it has its name in its command line, too."""
+    found = [
+        pid
+        for pid, command in family.items()
+        if any(Path(word).name.startswith(name) for word in command.split()[:4])
+    ]
+    assert len(found) == 1, (name, found, family)
+    return found[0]
+
+
 def alive(pid: int) -> bool:
     """Whether the process is there, and not merely waiting to be buried."""
     try:

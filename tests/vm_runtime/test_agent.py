@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import capture
 from diskyard.api.config import config
 from diskyard.errors import BadRequest, Conflict
 from tests import builders
@@ -61,6 +62,12 @@ def test_a_duration_that_is_none_is_refused() -> None:
         BadRequest, match="unfreezeTimeout must be a duration such as 5m0s, found '5 minutes'"
     ):
         subresources.wishes("freeze", {"unfreezeTimeout": "5 minutes"})
+
+
+@pytest.mark.parametrize("verb", ["freeze", "pause"])
+def test_who_captures_a_disk_and_is_killed_leaves_no_guest_that_stands_still(verb: str) -> None:
+    assert subresources.wishes(verb, capture.GOES_ON[verb]) == {"seconds": 600.0}
+    assert subresources.wishes("pause", {}) == {}
 
 
 def test_without_an_agent_what_needs_one_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, VOLUME, Key, Obj
 from diskyard.kube.client import Deletion
-from tests import builders
+from tests import builders, guest
 from tests.builders import eventually, within
 from tests.guest import alive, processes
 from tests.vm_runtime.bootsector import Then, disk
@@ -85,7 +85,7 @@ def test_a_crash_is_told_and_leaves_no_process_and_no_mount(started: Line, progr
     pod = started.pod(running)
     family = processes(meta.uid(pod))
 
-    victim = next(pid for pid, command in family.items() if program in command)
+    victim = guest.program(family, program)
     with within(TRUE_AGAIN):
         os.kill(victim, signal.SIGKILL)
         failed = started.reaches("vm", "Failed")
@@ -100,7 +100,7 @@ def test_a_guest_outlives_its_libvirt_daemon(started: Line) -> None:
     started.start("vm")
     running = started.reaches("vm", "Running")
     family = processes(meta.uid(started.pod(running)))
-    victim = next(pid for pid, command in family.items() if "libvirtd" in command)
+    victim = guest.program(family, "libvirtd")
 
     with within(TRUE_AGAIN):
         os.kill(victim, signal.SIGKILL)

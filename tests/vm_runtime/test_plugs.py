@@ -1,23 +1,29 @@
 """Volumes that come to a guest while it runs, and go: what the guest sees of them, and what the status says."""
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lxml import etree
 
 from demo import image
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Obj
+from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
 from diskyard.api.names import derived, kubernetes, kubevirt
-from diskyard.errors import Conflict
+from diskyard.errors import Conflict, DiskyardError
 from diskyard.kube.client import Selection
 from tests import builders
-from tests.builders import eventually
-from tests.guest import alive, processes
+from tests.builders import eventually, within
+from tests.guest import alive, processes, program
 from tests.vm_runtime.line import Line, line
+from tests.vm_runtime.test_domain import complaints
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.controller import hotplug
 from vm_runtime.controller.subresources import world
@@ -29,6 +35,8 @@ pytestmark = [
         not shutil.which("libvirtd") or not shutil.which("bwrap"), reason="needs libvirt and bubblewrap"
     ),
 ]
+TRUE_AGAIN = 10.0
+"""Seconds from any crash to a status that is true."""
 WATCH = r"""
 ( there=""
 while sleep 0.2; do
@@ -64,10 +72,30 @@ def started(tmp_path_factory: pytest.TempPathFactory, watching: Path) -> Iterato
         machine = builders.machine("vm")
         template = machine["spec"]["template"]["spec"]
         template["terminationGracePeriodSeconds"] = 0
+        (disk,) = template["domain"]["devices"]["disks"]
+        disk["disk"]["pciAddress"] = "0000:00:0a.0"
         template["domain"]["devices"]["disks"].append({"name": "disc", "cdrom": {}})
         found.objects.create(MACHINE, machine)
+        bare(found, "silent")
+        os.kill(
+            program(processes(meta.uid(found.pod(found.reaches("silent", "Running")))), "libvirtd"),
+            signal.SIGSTOP,
+        )
         found.speaks("vm", "This is a shell")
         yield found
+
+
+def bare(started: Line, name: str) -> None:
+    """A guest that finds nothing to boot from, and waits."""
+    domain = {"devices": {"autoattachPodInterface": False}}
+    started.start(name, volumes=[], domain=domain, terminationGracePeriodSeconds=0)
+
+
+def xml(started: Line, name: str) -> str:
+    """The domain that runs; empty while nobody says."""
+    with suppress(DiskyardError):
+        return str(started.doors.order(meta.uid(started.pod(started.found(INSTANCE, name))), "domain"))
+    return ""
 
 
 def ordered(started: Line, order: Any, options: Obj) -> None:
@@ -90,11 +118,11 @@ def plugged(started: Line, name: str, claim: str = "", **disk: Obj) -> None:
     ordered(started, hotplug.add, {"name": name, "disk": disk, "volumeSource": source})
 
 
-def status(started: Line, name: str, phase: str) -> Obj:
+def status(started: Line, name: str, phase: str, guest: str = "vm") -> Obj:
     """The volume's entry, as soon as it is in that phase."""
 
     def check() -> Obj:
-        found = started.found(INSTANCE, "vm")["status"]["volumeStatus"]
+        found = started.found(INSTANCE, guest)["status"]["volumeStatus"]
         entry: Obj = next((each for each in found if each["name"] == name), {})
         assert entry.get("phase") == phase, found
         return entry
@@ -135,12 +163,12 @@ def test_a_volume_comes_to_a_running_guest_and_goes(started: Line) -> None:
     assert (started.volumes / claim["spec"]["volumeName"] / "disk.img").read_bytes().startswith(b"seen by")
 
     family = processes(meta.uid(started.pod(started.found(INSTANCE, "vm"))))
-    (daemon,) = (pid for pid, command in family.items() if command.startswith("/usr/sbin/libvirtd"))
+    same = program(family, "libvirtd")
     ordered(started, hotplug.remove, {"name": "more"})
 
     started.speaks("vm", "PLUG sda is gone")
     eventually(lambda: gone(started, "more"), 60)
-    assert alive(daemon), "libvirt fell over an order for a disk that was just leaving"
+    assert alive(same), "libvirt fell over an order for a disk that was just leaving"
 
 
 def test_a_volume_comes_on_virtio_though_its_claim_waits_for_a_first_consumer(started: Line) -> None:
@@ -162,3 +190,155 @@ def test_a_disc_is_put_into_the_drive_of_its_name(started: Line) -> None:
     plugged(started, "disc", "one", cdrom={})
 
     assert status(started, "disc", "Ready")["target"] == "sda"
+
+
+def test_a_disk_is_at_the_address_that_was_asked_for_beside_the_slots_for_others(started: Line) -> None:
+    said = eventually(lambda: xml(started, "vm"))
+
+    found = etree.fromstring(said)
+    (address,) = found.xpath("devices/disk[alias/@name='ua-root']/address")
+    assert dict(address.attrib) == {
+        "type": "pci", "domain": "0x0000", "bus": "0x00", "slot": "0x0a", "function": "0x0"
+    }  # fmt: skip
+    assert len(found.findall("devices/controller[@model='pcie-root-port']")) >= 8
+    assert complaints(said) == ""
+
+
+def test_a_guest_that_was_paused_for_a_while_goes_on_by_itself(started: Line) -> None:
+    pod = meta.uid(started.pod(started.found(INSTANCE, "vm")))
+
+    started.doors.order(pod, "pause", seconds=1.0)
+
+    started.speaks("vm", "the guest goes on: nobody had asked for it in time")
+    eventually(lambda: not meta.holds(started.found(INSTANCE, "vm"), "Paused"))
+
+
+def test_a_disk_that_left_while_libvirts_daemon_was_down_is_given_to_the_guest_again(started: Line) -> None:
+    started.objects.create(CLAIM, builders.claim("lost", "24Mi"))
+    plugged(started, "lost", disk={"bus": "virtio"})
+    status(started, "lost", "Ready")
+    running = started.speaks("vm", "PLUG vdb has 49152")
+    pod = meta.uid(started.pod(running))
+    stopped = program(processes(pod), "libvirtd")
+    os.kill(stopped, signal.SIGSTOP)
+
+    with started.doors.stream(pod, "console") as console:
+        console.sendall(THROWN_OUT)
+        eventually(lambda: gone_and_come(started)[0] == 1)
+    os.kill(stopped, signal.SIGKILL)
+
+    eventually(lambda: gone_and_come(started) == (1, 2), 120)
+    status(started, "lost", "Ready")
+    assert meta.uid(started.found(INSTANCE, "vm")) == meta.uid(running)
+    ordered(started, hotplug.remove, {"name": "lost"})
+    eventually(lambda: gone(started, "lost"), 60)
+
+
+THROWN_OUT = (
+    b"a=$(readlink -f /sys/block/vdb/device/..); for s in /sys/bus/pci/slots/*; do "
+    b'[ "$(cat $s/address).0" = "${a##*/}" ] && echo 0 > $s/power; done\n'
+)
+"""What the guest's own user types to be rid of a disk."""
+
+
+def gone_and_come(started: Line) -> tuple[int, int]:
+    """How often the guest has told that the disk has gone, and that it has come."""
+    said = started.console(started.found(INSTANCE, "vm")).split("PLUG vdb has 49152", 1)[1]
+    return said.count("PLUG vdb is gone"), 1 + said.count("PLUG vdb has 49152")
+
+
+@dataclass(frozen=True)
+class Amid:
+    """A guest whose libvirt stands still in the midst of giving it the claim of its own name."""
+
+    family: dict[int, str]
+    lending: dict[int, str]
+    pods: tuple[str, ...]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of the guest is left, nor of the pod that held the claim."""
+        return not any(map(alive, (*self.family, *self.lending)))
+
+    def kill(self, name: str) -> None:
+        os.kill(program(self.family, name), signal.SIGKILL)
+
+
+def amid_an_attach(started: Line, name: str) -> Amid:
+    started.objects.create(CLAIM, builders.claim(name, "8Mi"))
+    bare(started, name)
+    running = started.reaches(name, "Running")
+    pod = meta.uid(started.pod(running))
+    family = processes(pod)
+    os.kill(program(family, "libvirtd"), signal.SIGSTOP)
+    source = {"persistentVolumeClaim": {"claimName": name}}
+    options = {"name": name, "disk": {"disk": {}}, "volumeSource": source}
+
+    def asked() -> bool:
+        try:
+            for action in hotplug.add_to_instance(started.found(INSTANCE, name), options):
+                action.carry_out(started.objects)
+        except Conflict:
+            return False
+        return True
+
+    eventually(asked)
+    disk = eventually(lambda: disk_of(started, name))
+    eventually(lambda: holds(program(family, "diskyard-launcher"), disk))
+    (lending,) = (each for each in lenders(started) if meta.controller_of(each)["name"] == name)
+    return Amid(family, processes(meta.uid(lending)), (pod, meta.uid(lending)))
+
+
+def disk_of(started: Line, claim: str) -> Path:
+    """Where a claim's disk lies, once its lender has made it."""
+    volume = meta.spec(started.found(CLAIM, claim, "Bound"))["volumeName"]
+    path = started.volumes / str(volume) / "disk.img"
+    assert path.exists(), path
+    return path
+
+
+def holds(pid: int, path: Path) -> bool:
+    """Whether a process has that file open."""
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            if each.stat().st_ino == path.stat().st_ino and each.stat().st_dev == path.stat().st_dev:
+                return True
+    return False
+
+
+def test_a_launcher_that_is_killed_amid_an_attach_leaves_nothing_and_nothing_untrue(started: Line) -> None:
+    amid = amid_an_attach(started, "killed")
+
+    with within(TRUE_AGAIN):
+        amid.kill("diskyard-launcher")
+        failed = started.reaches("killed", "Failed")
+        eventually(lambda: amid.over)
+
+    assert failed["status"]["reason"] == "Error"
+    (entry,) = failed["status"]["volumeStatus"]
+    assert (entry["phase"], entry["target"], entry["hotplugVolume"]) == ("Bound", "", {})
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert not any(pod in mounts for pod in amid.pods)
+
+
+def test_a_libvirt_daemon_that_is_killed_amid_an_attach_ends_neither_guest_nor_attach(started: Line) -> None:
+    amid = amid_an_attach(started, "patient")
+
+    amid.kill("libvirtd")
+
+    entry = status(started, "patient", "Ready", "patient")
+    assert entry["target"] == "sda"
+    assert meta.phase(started.found(INSTANCE, "patient")) == "Running"
+    started.objects.delete(INSTANCE, Key("patient", "default"))
+    eventually(lambda: started.gone(INSTANCE, "patient"))
+    eventually(lambda: amid.over)
+
+
+def test_a_libvirt_daemon_that_stands_still_is_exchanged_and_its_guest_does_not_notice(started: Line) -> None:
+    before = started.found(INSTANCE, "silent", "Running")
+
+    started.speaks("silent", "libvirt's daemon ended; it is started anew")
+
+    eventually(lambda: "<name>default_silent<" in xml(started, "silent"))
+    after = started.found(INSTANCE, "silent", "Running")
+    assert (meta.uid(after), meta.holds(after, "Paused")) == (meta.uid(before), False)

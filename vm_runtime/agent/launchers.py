@@ -12,9 +12,9 @@ from diskyard.api.hotplug import hotpluggable
 from diskyard.api.job import Report
 from diskyard.api.meta import INSTANCE, POD, Key, Kind, Obj
 from diskyard.api.names import derived, kubevirt
-from diskyard.errors import NotFound, Refused
+from diskyard.errors import NotFound, Passing, Refused
 from diskyard.kube.client import Client
-from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan
+from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, Tell
 from vm_runtime.agent import network
 from vm_runtime.agent.hostdisk import NO_HOST_DISKS, HostDisks, host_disks
 from vm_runtime.agent.mailbox import Mailbox, mailbox
@@ -66,10 +66,16 @@ class Write:
     uid: str
     grants: Grants
 
-    def carry_out(self, _client: Client) -> None:
-        """Put it; a pod that is being taken away needs none."""
-        with suppress(FileNotFoundError):
-            self.mailbox.write(self._checked())
+    def carry_out(self, client: Client) -> None:
+        """Put it; a pod that is being taken away needs none. What keeps its guest from starting is told."""
+        try:
+            with suppress(FileNotFoundError):
+                self.mailbox.write(self._checked())
+        except (Passing, OSError) as failure:
+            Tell(INSTANCE, json.loads(self.content), "SyncFailed", str(failure), warning=True).carry_out(
+                client
+            )
+            raise
 
     def _checked(self) -> bytes:
         said = json.loads(self.content)
@@ -182,7 +188,7 @@ class Launchers:
         for volume, uid in world.lent.items():
             if uid and volume not in report.plugged:
                 yield Plug(box, mailbox(self._directory, uid), volume)
-        for volume in report.plugged.keys() - world.lent.keys():
+        for volume in (report.plugged.keys() | report.troubles.keys()) - world.lent.keys():
             yield Unplug(box, volume)
 
 

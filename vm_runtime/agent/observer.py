@@ -11,7 +11,7 @@ from diskyard.api.job import Report
 from diskyard.api.meta import Key
 from vm_runtime.agent.mailbox import Mailbox
 
-LINE_LIMIT: Final = 16384
+LINE_LIMIT: Final = 128 << 10
 RETRY: Final = 0.1
 """Seconds between two tries to reach a launcher that does not listen yet, or not any more."""
 

@@ -12,7 +12,8 @@ from diskyard.errors import Passing
 from diskyard.kube.client import Client
 from vm_runtime.agent.mailbox import Mailbox
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 5.0
+"""Seconds: other guests of the node wait meanwhile. An order that takes longer is carried out all the same."""
 LINE_LIMIT: Final = 1 << 16
 
 

@@ -182,8 +182,12 @@ def _plugged(world: World, stage: phases.Stage) -> list[Action]:
 
 
 def _deletion(world: World) -> Plan:
-    """The pod goes first, with time for the guest to shut down; then nothing holds the instance any more."""
-    actions: list[Action] = [*_retired(world.consumer), *plugs.retired(world.lending)]
+    """The pod goes first, with time for the guest to shut down; then nothing holds the instance any more.
+
+    Until its guest is down, claims that came while it ran are held: it may write to them to the end.
+    """
+    alive = world.pod is not None and meta.phase(world.pod) not in FINAL_PHASES
+    actions: list[Action] = [*_retired(world.consumer), *plugs.retired(() if alive else world.lending)]
     if world.pod is not None:
         if not meta.deleting(world.pod):
             grace = world.instance.grace if world.instance else instances.DEFAULT_GRACE
@@ -203,7 +207,7 @@ def _reported(world: World, stage: phases.Stage) -> list[Action]:
             world.instance,
             world.supplies,
             world.pod,
-            plugs.statuses(world.hot, world.lending, phases.report_of(world.pod or {})),
+            _plugs(world, stage),
             world.networking.reason,
         ),
         stage,
@@ -224,6 +228,13 @@ def _reported(world: World, stage: phases.Stage) -> list[Action]:
             Tell(INSTANCE, world.obj, each.reason, each.message, warning=True) for each in stage.conditions
         ]
     return actions
+
+
+def _plugs(world: World, stage: phases.Stage) -> list[Obj]:
+    """Where what comes while the guest runs stands; a guest that is over has nothing any more."""
+    if stage.phase in FINAL_PHASES:
+        return plugs.statuses(world.hot, (), None)
+    return plugs.statuses(world.hot, world.lending, phases.report_of(world.pod or {}))
 
 
 def _retired(pod: Obj | None) -> list[Action]:

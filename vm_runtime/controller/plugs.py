@@ -11,7 +11,7 @@ from typing import Final
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.instance import Instance
-from diskyard.api.job import Report
+from diskyard.api.job import Report, TerminationMessage
 from diskyard.api.meta import INSTANCE, POD, Obj
 from diskyard.api.names import derived, kubernetes, kubevirt
 from diskyard.api.pod import Worker, pod
@@ -89,7 +89,7 @@ def actions(
     plugged = report.plugged if report else {}
     for name, lent in there.items():
         over = meta.phase(lent) in ("Succeeded", "Failed")
-        if name not in plugged and (over or name not in names):
+        if over or (name not in plugged and name not in names):
             yield from retired((lent,))
 
 
@@ -141,6 +141,8 @@ def _stage(wanted: Supply, lending: Obj | None, report: Report | None) -> Mappin
         return {"phase": "Ready", "reason": "VolumeReady", "message": text}
     if report and name in report.troubles:
         return {"phase": "MountedToPod", "reason": "FailedAttach", "message": report.troubles[name]}
+    if lending is not None and (trouble := _trouble(pods.facts(lending))):
+        return {"phase": "AttachedToNode", "reason": "FailedMount", "message": trouble}
     if lending is not None:
         text = f"Created hotplug attachment pod {meta.name(lending)}, for volume {name}"
         return {"phase": "AttachedToNode", "reason": "SuccessfulCreate", "message": text}
@@ -157,3 +159,13 @@ def _stage(wanted: Supply, lending: Obj | None, report: Report | None) -> Mappin
         "reason": "PVCNotReady",
         "message": f"PVC is in phase {meta.phase(wanted.claim or {}) or 'Pending'}",
     }
+
+
+def _trouble(facts: pods.Facts) -> str:
+    """Why a pod that is to hold a claim does not; empty: it does, or is on its way."""
+    if facts.running:
+        return ""
+    end = facts.end or facts.last_end
+    if end is not None:
+        return TerminationMessage.from_text(end.message).message or f"its pod ended with code {end.code}"
+    return facts.unschedulable or (facts.waiting or ("", ""))[1]

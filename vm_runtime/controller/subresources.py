@@ -106,18 +106,21 @@ _LISTS: Final = {
     "userlist": "VirtualMachineInstanceGuestOSUserList",
     "filesystemlist": "VirtualMachineInstanceFileSystemList",
 }
+TIMEOUTS: Final = {"freeze": "unfreezeTimeout", "pause": "unpauseTimeout"}
+"""How an order that holds a guest up says for how long at most; that of pausing is ours."""
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def wishes(verb: str, options: Obj) -> Mapping[str, object]:
     """How an order is to be carried out. Raises BadRequest."""
-    said = options.get("unfreezeTimeout") if verb == "freeze" else None
+    name = TIMEOUTS.get(verb, "")
+    said = options.get(name)
     if not said:
         return {}
     parts = _DURATION.findall(str(said))
     if not parts or "".join(number + unit for number, unit in parts) != said:
-        raise BadRequest(f"unfreezeTimeout must be a duration such as 5m0s, found {str(said)[:32]!r}")
+        raise BadRequest(f"{name} must be a duration such as 5m0s, found {str(said)[:32]!r}")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     return {"seconds": seconds} if seconds else {}
 

@@ -78,6 +78,15 @@ def drive(xml: str, name: str, path: str = "", *, block: bool = False) -> tuple[
     raise GuestFailed(f"the guest has no disc drive {name}: it gets one when it is started again")
 
 
+def target_of(xml: str, name: str) -> str:
+    """What the disk that the instance calls `name` is called in a domain; empty: it has none."""
+    for found in etree.fromstring(xml).iterfind("devices/disk"):
+        alias, target = found.find("alias"), found.find("target")
+        if alias is not None and target is not None and alias.get("name") == f"ua-{name}":
+            return str(target.get("dev", ""))
+    return ""
+
+
 def devices_of(xml: str) -> set[str]:
     """What the disks of a domain are called in it: `vda` ..."""
     return {each.get("dev", "") for each in etree.fromstring(xml).iterfind("devices/disk/target")}

@@ -30,10 +30,10 @@ def main() -> int:
         return 0
     if sys.argv[1:2] == [ASK]:
         return question.asked(sys.argv[2:], Place().private / CONTROL_SOCKET)
-    if sys.argv[1:2] == [LEND]:
-        return lender.lend(sys.argv[2], int(sys.argv[3]), Place())
     log.start(os.environ.get("LOG_LEVEL", "INFO"))
     try:
+        if sys.argv[1:2] == [LEND]:
+            lender.lend(sys.argv[2], int(sys.argv[3]), Place())
         end = _launch()
     except DiskyardError as failure:
         end = TerminationMessage(str(failure), failure.reason, fatal=failure.fatal)

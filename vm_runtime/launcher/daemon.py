@@ -67,6 +67,11 @@ class Daemon:
         self._process = subprocess.Popen([program], env=self._environment(), stdin=subprocess.DEVNULL)
         threading.Thread(target=self._watch, args=(self._process,), name="daemon", daemon=True).start()
 
+    def kill(self) -> None:
+        """Have it gone at once, as it does not answer; that it has ended is told."""
+        if self._process:
+            self._process.kill()
+
     def wait(self) -> None:
         """Return once it answers. Raises GuestFailed."""
         deadline = time.monotonic() + START_TIMEOUT

@@ -35,6 +35,11 @@ class AgentTurn:
 
 
 @dataclass(frozen=True)
+class Silent:
+    """libvirt's daemon is there and answers no more: what becomes of the guest is not told any longer."""
+
+
+@dataclass(frozen=True)
 class Removed:
     """A device has left the guest."""
 
@@ -62,12 +67,17 @@ _SUSPENDED: Final = {
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED: "PausedByUser",
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR: "PausedIOError",
 }
+_PAUSED: Final = {
+    libvirt.VIR_DOMAIN_PAUSED_USER: "PausedByUser",
+    libvirt.VIR_DOMAIN_PAUSED_IOERROR: "PausedIOError",
+}
+"""The same of a domain that is found so."""
 
 
 class Hypervisor:
     """A connection to the guest's own libvirt, and the one domain on it."""
 
-    def __init__(self, uri: str, on_turn: Callable[[Turn | AgentTurn | Removed], None]) -> None:
+    def __init__(self, uri: str, on_turn: Callable[[Turn | AgentTurn | Removed | Silent], None]) -> None:
         self._uri = uri
         self._on_turn = on_turn
         self._connection: Any = None
@@ -91,6 +101,7 @@ class Hypervisor:
         with _Spoken("libvirt's daemon cannot be reached"):
             self._connection = libvirt.open(self._uri)
             self._connection.setKeepAlive(*KEEPALIVE)
+            self._connection.registerCloseCallback(self._closed, None)
             self._connection.domainEventRegisterAny(
                 None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
             )
@@ -145,10 +156,10 @@ class Hypervisor:
         """The state of the domain of that name: `Off` and crashed when there is none."""
         try:
             self._domain = self._connection.lookupByName(name)
-            state, _ = self._domain.state()
+            state, why = self._domain.state()
         except libvirt.libvirtError:
             return Turn(OFF, "Crashed")
-        return Turn(PAUSED) if state == libvirt.VIR_DOMAIN_PAUSED else Turn(RUNNING)
+        return Turn(PAUSED, _PAUSED.get(why, "")) if state == libvirt.VIR_DOMAIN_PAUSED else Turn(RUNNING)
 
     def xml(self) -> str:
         """What runs, as libvirt completed it. Raises GuestFailed."""
@@ -202,6 +213,10 @@ class Hypervisor:
     def _agent(self, _connection: Any, _domain: Any, state: int, _reason: int, _opaque: Any) -> None:
         connected = state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
         self._on_turn(AgentTurn(connected))
+
+    def _closed(self, _connection: Any, reason: int, _opaque: Any) -> None:
+        if reason == libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE:
+            self._on_turn(Silent())
 
     def _removed(self, _connection: Any, _domain: Any, alias: str, _opaque: Any) -> None:
         self._on_turn(Removed(alias))

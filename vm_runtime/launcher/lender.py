@@ -18,7 +18,8 @@ _log = log.logger("lender")
 
 
 def lend(volume: str, size: int, place: Place) -> NoReturn:
-    """Serve until the pod ends; an empty claim gets a disk of that size."""
+    """Serve until the pod ends; an empty claim gets a disk of that size. Raises InvalidRequest, NoSpace at once."""
+    os.close(_opened(volume, size, place))
     path = place.private / kubevirt.LENDER_SOCKET
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:

@@ -26,8 +26,9 @@ from vm_runtime.launcher.console import Console, unheard
 from vm_runtime.launcher.control import Control
 from vm_runtime.launcher.daemon import Daemon
 from vm_runtime.launcher.dhcp import DhcpServer
-from vm_runtime.launcher.hypervisor import OFF, RUNNING, AgentTurn, Hypervisor, Removed, Turn
+from vm_runtime.launcher.hypervisor import OFF, RUNNING, AgentTurn, Hypervisor, Removed, Silent, Turn
 from vm_runtime.launcher.insider import Insider
+from vm_runtime.launcher.pauses import Pauses
 from vm_runtime.launcher.place import Place
 from vm_runtime.launcher.plugs import Plugs
 from vm_runtime.network.plan import Lease
@@ -40,7 +41,8 @@ GLANCE: Final = 0.05
 """Seconds between two looks for the instance's file."""
 INSTANCE_LIMIT: Final = 4 << 20
 DAEMON_LIVES: Final = 3
-"""How often libvirt's daemon may end during one life of the guest."""
+"""How often libvirt's daemon may end within an hour."""
+HOUR: Final = 3600.0
 LAST_WORDS: Final = 2.0
 DESTRUCTION: Final = 10.0
 """Seconds that the emulator gets to go away."""
@@ -56,7 +58,7 @@ class DaemonEnded:
     """libvirt's daemon is gone; the emulator may still run."""
 
 
-Happening = Turn | AgentTurn | Removed | Stop | DaemonEnded
+Happening = Turn | AgentTurn | Removed | Silent | Stop | DaemonEnded
 
 
 @dataclass
@@ -79,6 +81,8 @@ class Launcher:
     _happenings: SimpleQueue[Happening] = field(default_factory=SimpleQueue)
     _ending: Ending | None = None
     _awaited: Awaited | None = None
+    _ends: list[float] = field(default_factory=list)
+    """When libvirt's daemon ended, lately."""
     _ran: bool = False
     """It begins halted, which is no pause that anyone asked for."""
 
@@ -110,11 +114,12 @@ class Launcher:
                 self._ran = True
                 control.publish(_report("Paused", "PausedByUser"))
             plugs = Plugs(self.place.private, hypervisor, self._instance, control.tell_plugs)
+            pauses = Pauses(hypervisor)
             control.take({
                 "attach": plugs.attach,
                 "detach": plugs.detach,
-                "pause": hypervisor.pause,
-                "unpause": hypervisor.resume,
+                "pause": pauses.pause,
+                "unpause": pauses.unpause,
                 "softreboot": hypervisor.reboot,
                 "reset": hypervisor.reset,
                 "domain": hypervisor.xml,
@@ -190,7 +195,6 @@ class Launcher:
     def _follow(
         self, control: Control, daemon: Daemon, hypervisor: Hypervisor, plugs: Plugs
     ) -> TerminationMessage:
-        daemon_lives = DAEMON_LIVES
         while True:
             match self._next():
                 case Turn(state="Off") as turn:
@@ -208,9 +212,13 @@ class Launcher:
                 case Stop() if self._ending is None:
                     self._ending = Ending(time.monotonic() + self._grace())
                     control.publish(_report("ShuttingDown"))
+                case Silent():
+                    _log.warning("libvirt's daemon does not answer: it is killed")
+                    self._ends.clear()  # it is slow, or stands still, and no fault of the guest's
+                    daemon.kill()
                 case DaemonEnded():
-                    daemon_lives -= 1
-                    self._happenings.put(self._recovered(daemon, hypervisor, daemon_lives))
+                    self._happenings.put(self._recovered(daemon, hypervisor))
+                    plugs.recount()
                 case _:
                     pass
             if self._ending:
@@ -246,10 +254,14 @@ class Launcher:
             ending.ask_at = now + ASK_AGAIN
             hypervisor.shutdown()
 
-    def _recovered(self, daemon: Daemon, hypervisor: Hypervisor, lives: int) -> Turn:
+    def _recovered(self, daemon: Daemon, hypervisor: Hypervisor) -> Turn:
         """libvirt's daemon is started anew and finds the guest that kept running, or finds it gone."""
-        if lives <= 0:
-            raise GuestFailed(f"libvirt's daemon ended {DAEMON_LIVES} times: the guest is given up")
+        now = time.monotonic()
+        self._ends = [*(each for each in self._ends if now - each < HOUR), now]
+        if len(self._ends) >= DAEMON_LIVES:
+            raise GuestFailed(
+                f"libvirt's daemon ended {DAEMON_LIVES} times within an hour: the guest is given up"
+            )
         _log.warning("libvirt's daemon ended; it is started anew")
         daemon.start()
         daemon.wait()

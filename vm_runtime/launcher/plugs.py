@@ -15,7 +15,7 @@ from diskyard.api.hotplug import DRIVE
 from diskyard.api.instance import PREFIXES, Instance, letters
 from diskyard.errors import DiskyardError, GuestFailed, InvalidRequest
 from vm_runtime.domain.disk import Backing, disk
-from vm_runtime.domain.guest import devices_of, drive
+from vm_runtime.domain.guest import devices_of, drive, target_of
 from vm_runtime.launcher import disks
 from vm_runtime.launcher.hypervisor import Hypervisor
 
@@ -67,6 +67,7 @@ class Plugs:
         if name not in self._discs:
             if self._due(name):
                 self._hypervisor.detach(f"ua-{name}")
+            self._forget(name)
             return
         with self._lock:
             try:
@@ -89,6 +90,24 @@ class Plugs:
             self._let_go(name)
             self._told(dict(self._plugged), dict(self._troubles))
 
+    def recount(self) -> None:
+        """libvirt's daemon was started anew: of what has left the guest meanwhile nobody was told."""
+        try:
+            xml = self._hypervisor.xml()
+        except GuestFailed:  # it has ended once more, and is looked at again then
+            return
+        with self._lock:
+            self._asked.clear()
+            left = [name for name in self._plugged if not target_of(xml, name)]
+        for name in left:
+            self.removed(f"ua-{name}")
+
+    def _forget(self, name: str) -> None:
+        """Nobody wants it any more, so that it could not come is no trouble."""
+        with self._lock:
+            if name not in self._plugged and self._troubles.pop(name, ""):
+                self._told(dict(self._plugged), dict(self._troubles))
+
     def _due(self, name: str) -> bool:
         """Whether the guest is to be asked for it now: it is there, and was not asked for a moment ago."""
         with self._lock:
@@ -103,14 +122,16 @@ class Plugs:
         wanted = next((each for each in instance.disks if each.name == name), None) if instance else None
         if wanted is None:
             raise InvalidRequest(f"the instance has no disk {name}")
-        path = self._path(name)
+        path, xml = self._path(name), self._hypervisor.xml()
         block = stat.S_ISBLK(os.fstat(self._files[name]).st_mode)
         if wanted.device == DRIVE:
-            filled, seen = drive(self._hypervisor.xml(), name, str(path), block=block)
+            filled, seen = drive(xml, name, str(path), block=block)
             self._hypervisor.change(filled)
             self._discs.add(name)
             return seen
-        taken, prefix = devices_of(self._hypervisor.xml()), PREFIXES[wanted.bus]
+        if there := target_of(xml, name):  # by an order whose answer was lost with libvirt's daemon
+            return there
+        taken, prefix = devices_of(xml), PREFIXES[wanted.bus]
         seen = next(each for number in count() if (each := prefix + letters(number)) not in taken)
         backing = Backing(str(path), block, disks.direct(path))
         try:
