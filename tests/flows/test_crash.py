@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from diskyard.api.names import kubernetes
 from tests import guest
 from tests.builders import eventually, within
 from tests.flows.yard import data_volume, machine, processes, running
@@ -30,12 +31,34 @@ def test_an_import_survives_the_yard_and_goes_on(tmp_path: Path, slow_image: str
             assert (again.volume("slow") / "disk.img").is_file()
 
 
-def test_a_running_guest_is_found_again(tmp_path: Path, guest_url: str) -> None:
+def attached(instance: dict[str, Any], *phases: str) -> bool:
+    """Whether what is said of the volume `more` is one of these, or anything at all."""
+    said = [each["phase"] for each in instance["status"].get("volumeStatus") or () if each["name"] == "more"]
+    return bool(said) and (not phases or said[0] in phases)
+
+
+MORE = {"spec": {"template": {"spec": {"volumes": [
+    {"name": "root", "dataVolume": {"name": "root"}},
+    {"name": "more", "dataVolume": {"name": "more", "hotpluggable": True}},
+]}}}}  # fmt: skip
+"""One volume more for a guest that runs."""
+
+
+def test_a_running_guest_is_found_again_and_gets_what_was_on_its_way_to_it(
+    tmp_path: Path, guest_url: str
+) -> None:
+    """A DataVolume that is not even imported: its claim waits for the guest as its first consumer."""
+    more = data_volume("more", {"http": {"url": guest_url}}, "1Gi")
+    more["spec"]["storage"]["storageClassName"] = kubernetes.LOCAL_WAIT_CLASS
     with running(tmp_path / "yard") as yard:
         yard.create(data_volume("root", {"http": {"url": guest_url}}, "1Gi"))
         yard.create(machine("guest", "root"))
         yard.console_says("guest", GREETING.decode())
         before = yard.wait("virtualmachineinstances", "guest", "Running")
+        yard.create(more)
+        yard.wait("datavolumes", "more", "WaitForFirstConsumer")
+        yard.patch("virtualmachines", "guest", MORE)
+        yard.until("virtualmachineinstances", "guest", attached)
         yard.kill()
 
         with running(tmp_path / "yard") as again:
@@ -45,6 +68,8 @@ def test_a_running_guest_is_found_again(tmp_path: Path, guest_url: str) -> None:
             assert found["metadata"]["uid"] == before["metadata"]["uid"]
             assert found["status"]["phase"] == "Running"
             assert after["status"]["printableStatus"] == "Running"
+            again.until("virtualmachineinstances", "guest", lambda vmi: attached(vmi, "Ready"), 180)
+            assert again.get("datavolumes", "more")["status"]["phase"] == "Succeeded"
             assert again.stop() == 0
             assert not processes(tmp_path / "yard")
 
@@ -61,7 +86,7 @@ def test_what_ends_while_no_yard_runs_is_told_by_the_next(tmp_path: Path) -> Non
         yard.kill()
         families = {program: guest.processes(pod) for program, pod in pods.items()}
         for program, family in families.items():
-            os.kill(next(pid for pid, command in family.items() if program in command), signal.SIGKILL)
+            os.kill(guest.program(family, program), signal.SIGKILL)
 
         with running(tmp_path / "yard") as again:
             with within(TRUE_AGAIN):
