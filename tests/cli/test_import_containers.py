@@ -1,6 +1,9 @@
 """`diskyard import` and `inspect` of disks in container images: from a real registry, and from an archive."""
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -37,5 +40,23 @@ def test_a_disk_in_a_container_image_is_inspected_and_imported(disk: Path, tmp_p
     assert found.returncode == 0, found.stderr
     said = json.loads(found.stdout)
     assert (said["importable"], said["format"], said["virtualSize"]) == (True, "qcow2", disk.stat().st_size)
+    assert done.returncode == 0, done.stderr
+    assert same(disk, tmp_path / "out.img")
+
+
+def test_an_image_of_ones_own_is_made_as_the_documentation_says(disk: Path, tmp_path: Path) -> None:
+    """C-11: a command that builds an image of a disk and pushes it."""
+    text = (Path(__file__).parents[2] / "docs/import.md").read_text()
+    lines = re.findall(r"### An image of your own\n.*?```\n(.*?)```", text, re.DOTALL)[0]
+    converted(disk, tmp_path / "debian.qcow2", "qcow2", "-c")
+    with registry(tmp_path / "registry", tmp_path / "store") as served:
+        lines = lines.replace("registry.example:5000", served.host)
+        insecure = tmp_path / "registries.conf"
+        insecure.write_text(f'[[registry]]\nlocation = "{served.host}"\ninsecure = true\n')
+        env = os.environ | {"CONTAINERS_REGISTRIES_CONF": str(insecure)}
+        subprocess.run(["sh", "-ec", lines], cwd=tmp_path, env=env, check=True, capture_output=True)
+
+        done = run("import", f"docker://{served.host}/golden/debian:12", tmp_path / "out.img", "--insecure")
+
     assert done.returncode == 0, done.stderr
     assert same(disk, tmp_path / "out.img")
