@@ -198,7 +198,7 @@ def _tables(head: bytes, length: int) -> Sequence[Range]:
         l1 = head[header.l1_offset : header.l1_offset + 8 * header.l1_entries]
         if len(l1) < 8 * header.l1_entries:
             return ()
-        places = sorted(l2_places(header, l1))
+        places = dict.fromkeys(l2_places(header, l1)[0])
     except (DiskyardError, ValueError):
         return ()
     return [Range(place, min(header.cluster, length - place)) for place in places if HEAD <= place < length]

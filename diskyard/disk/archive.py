@@ -20,6 +20,10 @@ MAX_NAME: Final = 4096
 MAX_EXTENDED: Final = 1 << 20
 """Bytes of one extended header."""
 MAX_DEPTH: Final = 128
+MAX_PASSED: Final = 256 << 30
+"""Bytes of bodies that nobody wants: packed zeros cost who sends them nothing, and us minutes."""
+_MOST_BEFORE: Final = 64
+"""Headers before one member that say something of it, or of all: honest archives have up to three."""
 _BUFFER: Final = 64 << 10
 _LATEST: Final = 1 << 40
 """Seconds since 1970 that no file system goes beyond."""
@@ -60,8 +64,9 @@ class Member:
 class Archive:
     """The members of a tar archive: iterate once, and read the body of the one that came last."""
 
-    def __init__(self, source: Source) -> None:
-        self._stream = _Stream(source)
+    def __init__(self, source: Source, most: int = MAX_PASSED) -> None:
+        """`most`: bytes of bodies that are passed over, where they must be read for that."""
+        self._stream = _Stream(source, most)
         self._left = 0
         self._padding = 0
 
@@ -98,7 +103,7 @@ class Archive:
     def _member(self, shared: dict[str, str]) -> Member | None:
         """The next member; extended headers before it apply to it, global ones (`shared`) to all that follow."""
         own: dict[str, str] = {}
-        while True:
+        for _ in range(_MOST_BEFORE + 1):
             self._pass(self._left + self._padding)
             header = self._stream.exactly(BLOCK)
             if not header.strip(b"\0"):
@@ -112,6 +117,7 @@ class Archive:
                 self._began(size)
             else:
                 return self._entry(header, kind, size, shared | own)
+        raise UnsafeImage(f"the tar archive has more than {_MOST_BEFORE} extended headers before one member")
 
     def _entry(self, header: bytes, kind: bytes, size: int, said: Mapping[str, str]) -> Member:
         size = _whole(said["size"]) if "size" in said else size
@@ -156,18 +162,23 @@ class Archive:
         for _ in range(MAX_EXTENDED // BLOCK):
             if not more:
                 return
-            more = self._stream.exactly(BLOCK)[504]
+            block = self._stream.exactly(BLOCK)
+            if not block:
+                raise _cut_short(self._stream.position)
+            more = block[504]
         raise UnsafeImage("the tar archive has a sparse file with an endless map of holes")
 
 
 class _Stream:
     """A Source read in small pieces where headers are, and straight into the reader's buffer where bodies are."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, most: int) -> None:
         self._source = source
+        self._most = most
         self._buffer = memoryview(bytearray(_BUFFER))
         self._kept = self._buffer[:0]
         self._fetched = 0
+        self._passed = 0
 
     @property
     def position(self) -> int:
@@ -217,6 +228,11 @@ class _Stream:
             self._kept = self._buffer[:count]
         step = min(length, len(self._kept))
         self._kept = self._kept[step:]
+        self._passed += step
+        if self._passed > self._most:
+            raise UnsafeImage(
+                f"the tar archive has more than {self._most} bytes beside what is read of it: pack it again without"
+            )
         return step
 
 
@@ -232,7 +248,7 @@ def _kind(mark: bytes, name: str, said: Mapping[str, str]) -> Kind:
         raise UnsupportedImage(
             f"the tar archive has {name[:80]!r} of type {mark!r}, which we do not know. Pack it again with GNU tar"
         )
-    if kind is Kind.FILE and any(key.startswith("GNU.sparse.") for key in said):
+    if kind is Kind.FILE and _SPARSE in said:
         return Kind.SPARSE
     return Kind.FOLDER if mark == b"\0" and name.endswith("/") else kind
 
@@ -266,17 +282,25 @@ def _name(header: bytes) -> str:
     return _text(prefix + b"/" + name if prefix else name)
 
 
+_SPARSE: Final = "GNU.sparse."
+_MEANT: Final = (b"path", b"linkpath", b"size")
+"""What we read of an extended header. Nothing else is kept: there may be any number of keys."""
+
+
 def _pax(body: bytes) -> dict[str, str]:
     """Records `LENGTH KEY=VALUE\\n`; an empty value takes an earlier one back."""
-    said = {}
-    while body.strip(b"\0"):
-        digits, blank, _ = body[:8].partition(b" ")
-        length = int(digits) if blank and digits.isdigit() else 0
-        record, body = body[:length], body[length:]
-        key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
-        if not equals or not record.endswith(b"\n"):
+    said, start, end = {}, 0, len(body.rstrip(b"\0"))
+    while start < end:
+        digits, blank, _ = body[start : start + 8].partition(b" ")
+        stop = start + int(digits) if blank and digits.isdigit() else start
+        key, equals, value = body[start + len(digits) + 1 : stop - 1].partition(b"=")
+        if not equals or body[stop - 1 : stop] != b"\n":
             raise UnsupportedImage("the tar archive is damaged: an extended header cannot be read")
-        said[_text(key)] = _text(value)
+        if key in _MEANT:
+            said[_text(key)] = _text(value)
+        elif key.startswith(_SPARSE.encode()):
+            said[_SPARSE] = "yes"
+        start = stop
     return said
 
 

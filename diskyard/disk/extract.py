@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,8 @@ _HEAD: Final = 64 << 10
 _CHUNK: Final = 1 << 20
 _NAME_MAX: Final = 255
 _PACK_AGAIN: Final = "Pack it again without it"
+_ENTRY: Final = 256
+"""Bytes of memory that a directory takes beside its name."""
 _MODE: Final = 0o777
 """Bits of a mode that are kept."""
 
@@ -57,7 +60,7 @@ def extract(
         said = expect.said(digest)
         linux.sync_volume(folder)
         _move(folder, target.folder)
-        tree.settle(target.folder)
+        tree.modes.give(target.folder)
         linux.sync_volume(target.folder)
         on_progress(replace(_progress(tap, tree.written), phase="complete", percent=100.0))
         return Result(Format.TAR, tree.written, headed.fetched, tree.written, said)
@@ -95,6 +98,35 @@ def _hidden(folder: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+class Modes:
+    """Modes and times of directories below one, given last: a mode may forbid to write."""
+
+    def __init__(self, most: int = 32 << 20) -> None:
+        """`most`: bytes of memory that they may take."""
+        self._most = most
+        self._taken = 0
+        self._of: dict[str, tuple[int, int]] = {}
+
+    def keep(self, name: str, member: Member) -> None:
+        """Note what one directory shall have. Raises UnsafeImage."""
+        if name not in self._of:
+            self._taken += len(name) + _ENTRY
+        if self._taken > self._most:
+            raise UnsafeImage(f"the archive has more than {len(self._of)} directories: expected fewer")
+        self._of[name] = member.mode & _MODE, member.changed
+
+    def give(self, root: Path) -> None:
+        """Give each its own, the deepest first."""
+        for name in sorted(self._of, reverse=True, key=_depth):
+            mode, changed = self._of[name]
+            (root / name).chmod(mode)
+            os.utime(root / name, (changed, changed))
+
+
+def _depth(name: str) -> int:
+    return name.count("/")
+
+
 class _Tree:
     """Files below one directory, made from members that are not trusted."""
 
@@ -102,7 +134,10 @@ class _Tree:
         self.written = 0
         self._root = root
         self._room = space.free(root) if room is None else min(room, space.free(root))
-        self._folders: dict[tuple[str, ...], Member | None] = {(): None}
+        self._made = 0
+        self._last: tuple[str, ...] = ()
+        """The folder that the last member lies in."""
+        self.modes = Modes()
         self._buf = memoryview(bytearray(_CHUNK))
 
     def add(self, member: Member, archive: Archive) -> None:
@@ -124,13 +159,13 @@ class _Tree:
     def _make(self, parts: tuple[str, ...], member: Member, archive: Archive) -> None:
         if not parts:
             return
-        for length in range(1, len(parts)):
-            self._folder(parts[:length], None)
         path = self._root.joinpath(*parts)
+        self._above(parts[:-1])
         if member.kind is Kind.FOLDER:
-            self._folder(parts, member)
+            self._folder(path)
+            self.modes.keep("/".join(parts), member)
             return
-        if parts in self._folders:
+        if _is_folder(path):
             raise UnsafeImage(
                 f"the archive has {member.name!r} as a directory and as a {member.kind}. {_PACK_AGAIN}"
             )
@@ -147,28 +182,29 @@ class _Tree:
                 f"{_PACK_AGAIN}"
             )
 
-    def settle(self, root: Path) -> None:
-        """Give directories their modes: last, for a mode may forbid to write."""
-        for parts, member in sorted(self._folders.items(), reverse=True, key=lambda each: len(each[0])):
-            if member is not None:
-                path = root.joinpath(*parts)
-                path.chmod(member.mode & _MODE)
-                os.utime(path, (member.changed, member.changed))
+    def _above(self, parts: tuple[str, ...]) -> None:
+        """Make the directories that a member lies in; those of the one before it are there."""
+        same = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts, self._last, strict=False))
+        )
+        for length in range(same + 1, len(parts) + 1):
+            self._folder(self._root.joinpath(*parts[:length]))
+        self._last = parts
 
-    def _folder(self, parts: tuple[str, ...], member: Member | None) -> None:
+    def _folder(self, path: Path) -> None:
         """Make a directory where there is none. What is not one, a link above all, is not gone through."""
-        if parts not in self._folders:
-            if len(self._folders) > MAX_MEMBERS:
-                raise UnsafeImage(f"the archive has more than {MAX_MEMBERS} directories: expected fewer")
-            path = self._root.joinpath(*parts)
-            try:
-                path.mkdir(mode=0o755)
-            except FileExistsError as error:
+        try:
+            path.mkdir(mode=0o755)
+        except FileExistsError as error:
+            if not _is_folder(path):
                 raise UnsafeImage(
-                    f"the archive goes through {'/'.join(parts)!r}, which is no directory in it. {_PACK_AGAIN}"
+                    f"the archive goes through {str(path.relative_to(self._root))!r}, which is no directory in it. "
+                    f"{_PACK_AGAIN}"
                 ) from error
-        if member is not None or parts not in self._folders:
-            self._folders[parts] = member
+            return
+        self._made += 1
+        if self._made > MAX_MEMBERS:
+            raise UnsafeImage(f"the archive has more than {MAX_MEMBERS} directories: expected fewer")
 
     def _file(self, path: Path, member: Member, archive: Archive) -> None:
         if self.written + member.size > self._room:
@@ -205,6 +241,10 @@ class _Tree:
         return path
 
 
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _inside(member: Member) -> str:
     """A link's target that stays inside wherever other links lead: `..` only at its start, and not too often."""
     parts = member.target.split("/")
@@ -225,13 +265,12 @@ def _move(source: Path, target: Path) -> None:
     """Everything in one directory goes into another; directories that are in both become one, files are replaced."""
     for entry in sorted(source.iterdir()):
         to = target / entry.name
-        entry_is_folder = entry.is_dir() and not entry.is_symlink()
-        if entry_is_folder and to.is_dir() and not to.is_symlink():
+        if _is_folder(entry) and _is_folder(to):
             _move(entry, to)
             continue
-        if to.is_dir() and not to.is_symlink():
+        if _is_folder(to):
             raise Busy(f"{to} is a directory already, and a file in the archive: empty the volume")
-        if entry_is_folder:
+        if _is_folder(entry):
             with suppress(FileNotFoundError):
                 to.unlink()
         entry.replace(to)

@@ -46,7 +46,7 @@ def head_window(head: bytes, size: int | None) -> Window:
 def file_window(fd: int) -> Window:
     """An image in an open file."""
     size = os.fstat(fd).st_size
-    return Window(lambda at, length: os.pread(fd, length, at) if at < size else b"", size, whole=True)
+    return Window(lambda at, length: os.pread(fd, length, at) if 0 <= at < size else b"", size, whole=True)
 
 
 def inspect(window: Window) -> tuple[Format, int | None]:
@@ -150,7 +150,7 @@ def _qcow2_tables(head: qcow2.Header, file_size: int | None) -> None:
         raise UnsupportedImage(
             f"the qcow2 header says that it has {head.length} bytes: expected 104 to a cluster"
         )
-    needed = -(-head.size // (head.cluster * head.l2_entries))
+    needed = head.tables
     if not needed <= head.l1_entries <= _MAX_L1 // 8:
         raise UnsupportedImage(
             f"the qcow2 image has {head.l1_entries} L1 entries: expected {needed} to {_MAX_L1 // 8} for a disk of "

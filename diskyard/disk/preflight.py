@@ -15,6 +15,8 @@ HEAD: Final = 256 << 10
 """Bytes of the head that are looked at: every header, and a vhdx image's region table."""
 _SMALLEST: Final = 4096
 """Below it, a qcow2 image has so many clusters that qemu-img is faster."""
+_MOST_TABLES: Final = 1 << 18
+"""With more of them, what is known of a qcow2 image is no small part of the memory: 128 TiB of usual clusters."""
 _TABLES: Final = 4 << 20
 """Bytes of a vmdk image before its first grain, with its tables, that are kept where nothing can be fetched again."""
 
@@ -71,7 +73,7 @@ def _route(kind: Format, source: Headed, head: bytes) -> Route:
 def _qcow2_passes(head: bytes, *, ranged: bool) -> bool:
     header = qcow2_format.header(head)
     table_seen = ranged or header.l1_offset + 8 * header.l1_entries <= HEAD
-    return table_seen and header.cluster >= _SMALLEST
+    return table_seen and header.cluster >= _SMALLEST and header.l1_entries <= _MOST_TABLES
 
 
 def _vmdk_passes(source: Headed, head: bytes) -> bool:

@@ -59,8 +59,7 @@ class Qcow2Decoder:
         self._header = header
         self._length = length
         self._codec = unzstd if header.compression == ZSTD else inflate
-        self._tables = l2_places(header, l1)
-        self._places = sorted(self._tables)
+        self._places, self._owners = l2_places(header, l1)
         self._noted: dict[int, list[Run]] = {}
         self._count = 0
         self._missed: list[Run] = []
@@ -80,8 +79,9 @@ class Qcow2Decoder:
         if self._ended:
             return self._again(offset, end, chunk)
         self._fed = end
-        for place in self._between(offset, end):
-            self._learn(place, chunk[place - offset : place - offset + self._header.cluster], offset)
+        for number in self._between(offset, end):
+            at = self._places[number] - offset
+            self._learn(number, chunk[at : at + self._header.cluster], offset)
         found = self._noted.pop(offset // CHUNK, [])
         self._count -= len(found)
         passed = _Passed(offset, chunk, self._named(offset, end, found) if self._length is None else [])
@@ -121,24 +121,24 @@ class Qcow2Decoder:
         `read(offset, length)` fetches the tables that had passed: all else follows from them.
         """
         fed = min(done, self._length or done)
-        for place in self._between(0, fed):
-            self._learn(place, read(place, self._header.cluster), fed)
+        for number in self._between(0, fed):
+            self._learn(number, read(self._places[number], self._header.cluster), fed)
         start = min((run.host for run in self._crossing), default=fed)
         self._hold(self._crossing, start, memoryview(read(start, fed - start) if start < fed else b""))
         self._late = []  # what had passed before them was kept then
         self._fed, self._again_from = fed, done - fed
 
-    def _between(self, start: int, end: int) -> list[int]:
-        return self._places[bisect_left(self._places, start) : bisect_left(self._places, end)]
+    def _between(self, start: int, end: int) -> range:
+        """The tables that begin in a part of the image."""
+        return range(bisect_left(self._places, start), bisect_left(self._places, end))
 
-    def _learn(self, place: int, table: memoryview | bytes, done: int) -> None:
+    def _learn(self, number: int, table: memoryview | bytes, done: int) -> None:
         """Note what a table maps: `done` is the first byte of the image that has not been used yet."""
-        for index in self._tables[place]:
-            for run in runs(self._header, index, bytes(table)):
-                if self._length is not None:
-                    self._check_end(run, self._length)
-                for part in _by_chunks(run):
-                    self._note(part, place // CHUNK, done)
+        for run in runs(self._header, self._owners[number], bytes(table)):
+            if self._length is not None:
+                self._check_end(run, self._length)
+            for part in _by_chunks(run):
+                self._note(part, self._places[number] // CHUNK, done)
 
     def _check_end(self, run: Run, end: int) -> None:
         """Nothing where each cluster has begun before the image's end: the rest of the last one is zeros."""
@@ -182,7 +182,7 @@ class Qcow2Decoder:
 
     def _named(self, offset: int, end: int, found: list[Run]) -> list[Range]:
         """What of a chunk has its place by now: tables, and clusters."""
-        named = [Range(place, self._header.cluster) for place in self._between(offset, end)]
+        named = [Range(self._places[number], self._header.cluster) for number in self._between(offset, end)]
         return named + [Range(run.host, run.length) for run in (*found, *self._crossing)]
 
     def _remember(self, chunk: _Passed) -> None:

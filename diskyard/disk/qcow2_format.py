@@ -60,6 +60,11 @@ class Header:
         """Clusters that one L2 table maps."""
         return self.cluster // (16 if self.incompatible & EXTENDED_L2 else 8)
 
+    @property
+    def tables(self) -> int:
+        """L2 tables of the whole disk."""
+        return -(-self.size // (self.cluster * self.l2_entries))
+
 
 def header(head: bytes) -> Header:
     """The header at the start of an image. Raises UnsupportedImage where it is cut short or of another version."""

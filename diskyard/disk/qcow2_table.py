@@ -41,17 +41,14 @@ def damaged(what: str) -> UnsupportedImage:
     )
 
 
-def l2_places(header: Header, l1: bytes) -> dict[int, list[int]]:
-    """Offset of each L2 table -> the L1 entries that point to it."""
-    span = header.cluster * header.l2_entries
-    places: dict[int, list[int]] = {}
-    for index, entry in enumerate(_words(l1)[: -(-header.size // span)]):
-        place = entry & _OFFSET
+def l2_places(header: Header, l1: bytes) -> "tuple[array[int], array[int]]":
+    """Where the L2 tables lie, in the image's order, and the L1 entry that points to each: 12 bytes for a table."""
+    places = array("Q", (entry & _OFFSET for entry in _words(l1)[: header.tables]))
+    for index, place in enumerate(places):
         if place % header.cluster:
             raise damaged(f"the L2 table of L1 entry {index} lies at {place}, not at the start of a cluster")
-        if place:
-            places.setdefault(place, []).append(index)
-    return places
+    order = sorted((index for index, place in enumerate(places) if place), key=places.__getitem__)
+    return array("Q", (places[index] for index in order)), array("I", order)
 
 
 def runs(header: Header, index: int, table: bytes) -> Iterator[Run]:

@@ -22,6 +22,9 @@ _PACKED: Final = 256 << 10
 """Bytes asked of the source at once."""
 _UNPACKED: Final = 1 << 20
 """Bytes unpacked at once: for more, memory is mapped anew each time."""
+_FREE: Final = 1 << 14
+_LEAST: Final = 4 << 10
+"""Members that may hold anything; of more, each holds so many bytes, for it takes as long to open as to unpack them."""
 _MEMORY: Final = 256 << 20
 """What an xz stream may ask for; `xz -9` asks for 65 MiB."""
 _WINDOW: Final = 27
@@ -81,6 +84,7 @@ class Unpacked:
         self._pending = b""
         self._full = False
         self._member: _Member | None = None
+        self._members = 0
         self._ended = False
 
     def readinto(self, buf: memoryview, offset: int) -> int | None:
@@ -123,6 +127,12 @@ class Unpacked:
             self._pending = self._pending.lstrip(b"\0")
         if probe(self._pending) is self._kind or (self._kind is Format.ZST and _skipped(self._pending)):
             self._member = _OPENERS[self._kind]()
+            self._members += 1
+            if self._members > _FREE and self._members * _LEAST > self._position:
+                raise UnsupportedImage(
+                    f"the {self._kind} stream has {self._members} members with {self._position} bytes in all of them: "
+                    f"expected {_LEAST} in each. Pack the image again, as one"
+                )
         elif self._pending:
             raise UnsupportedImage(
                 f"the {self._kind} stream is damaged, or something else follows it, at byte "

@@ -23,6 +23,8 @@ from diskyard.disk.vmdk_format import (
 )
 from diskyard.disk.vmdk_table import Following, Foretold, Grains, Read, Tables, opened, places, tables
 
+_PADDING: Final = 64 << 20
+"""Zeros behind the end that are none of an honest image's: packed, any number of them costs nothing."""
 _ANEW: Final = 16 << 20
 """Bytes that are looked at once more when an interrupted run goes on."""
 
@@ -50,7 +52,8 @@ class VmdkDecoder:
             mark, unit = taken
             pieces += self._pieces(mark, unit)
             self._at += mark.length
-        if self._ended and any(chunk[max(0, self._at - offset) :]):
+        behind = offset + len(chunk) - self._at if self._ended else 0
+        if behind > _PADDING or (behind > 0 and any(chunk[max(0, self._at - offset) :])):
             raise damaged(f"something lies behind its end at {self._at}")
         return sorted(pieces, key=_guest)
 
