@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, unquote
 
 import requests
@@ -18,7 +18,8 @@ from diskyard.disk.head import fill
 from diskyard.errors import AccessDenied, InvalidRequest, SourceChanged, SourceMissing, SourceUnavailable
 from importer.foreign import authorities, check, proxies
 from importer.http import HttpSource
-from importer.request import Access, parsed
+from importer.request import Access
+from importer.url import parsed
 
 GOOGLE: Final = "https://storage.googleapis.com"
 _SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_only",)
@@ -81,9 +82,9 @@ class GcsSource:
             failed.callback(self._open.close)
             self._account = _Account(key_file) if key_file else None
             self._headers = self._asked_with()
-            said = self._described()
-            self.size: int | None = int(said["size"])
-            self.validator: str | None = str(said["generation"])
+            self.size: int | None
+            self.validator: str | None
+            self.size, self.validator = self._described()
             self.ranged = True
             self._bytes = self._connected() if self.size else None
             failed.pop_all()
@@ -107,15 +108,15 @@ class GcsSource:
     def close(self) -> None:
         self._open.close()
 
-    def _described(self) -> Any:
-        """The object's metadata."""
+    def _described(self) -> tuple[int, str]:
+        """The object's size and generation."""
         with self._explained(), closing(HttpSource(self._place.metadata, self._with_token())) as answer:
             buf = bytearray(_METADATA_LIMIT)
             text = bytes(buf[: fill(answer, memoryview(buf), 0)])
         try:
             said = json.loads(text)
-            return {"size": said["size"], "generation": said["generation"]}
-        except (ValueError, TypeError, KeyError) as error:
+            return int(said["size"]), str(said["generation"])
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise InvalidRequest(
                 f"expected Google Cloud Storage's JSON at {self._place.metadata}, found {text[:40]!r}: correct the "
                 "endpoint"

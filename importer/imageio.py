@@ -203,7 +203,7 @@ def _options(text: bytes) -> _Options:
         said = json.loads(text)
         features, readers = said.get("features") or (), said.get("max_readers") or 1
         return _Options("extents" in features, max(1, min(int(readers), _MOST_READERS)))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return _Options()
 
 
@@ -230,5 +230,5 @@ def _extent(text: bytes, answer: Answer) -> Extent:
     try:
         said = json.loads(text)
         return Extent(int(said["start"]), int(said["length"]), said["zero"] is True)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise SourceUnavailable(f"{shown(answer.url)}: expected an extent, found {text[:80]!r}") from error

@@ -4,6 +4,7 @@ After the oVirt Engine API (imagetransfers, version 4) in JSON: https://ovirt.gi
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -14,7 +15,8 @@ from urllib.parse import quote, urlencode, urlunsplit
 
 from diskyard.errors import AccessDenied, DiskyardError, InvalidRequest, SourceMissing, SourceUnavailable
 from diskyard.log import logger
-from importer.request import Access, Client, Request, parsed, shown
+from importer.request import Access, Client, Request, shown
+from importer.url import parsed
 
 READY_WITHIN: Final = 300
 """Times that the engine is asked, a second apart, whether a transfer has begun."""
@@ -31,6 +33,7 @@ _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"
 _FORM: Final = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
 _BEGINNING: Final = frozenset({"initializing", "resuming"})
 _DONE: Final = range(200, 300)
+_SIZE: Final = re.compile(r"[0-9]{1,18}")
 _REASONS: Final = ("detail", "error_description", "error", "reason")
 """Where the engine says why not, and where its single sign-on does."""
 
@@ -236,10 +239,10 @@ def _urls(transfer: Json) -> tuple[str, ...]:
 def _object(text: bytes) -> Json:
     try:
         said = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"reason": "it answered with something else than JSON"}
     return said if isinstance(said, dict) else {}
 
 
 def _whole(number: object) -> int:
-    return int(number) if isinstance(number, int | str) and str(number).isdigit() else 0
+    return int(number) if isinstance(number, int | str) and _SIZE.fullmatch(str(number)) else 0

@@ -57,8 +57,9 @@ def newest(names: Iterable[str], pattern: str) -> str | None:
 
 
 def _order(name: str) -> tuple[tuple[int, int, str], ...]:
-    parts = _NUMBER.split(name)
-    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
+    """Numbers by their digits, of which a file of checksums may have millions."""
+    parts = enumerate(_NUMBER.split(name))
+    return tuple((1, len(n := part.lstrip("0")), n) if odd % 2 else (0, 0, part) for odd, part in parts)
 
 
 def _listed(job: ImportJob, pattern: str, *, folder: bool) -> Found:

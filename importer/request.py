@@ -16,12 +16,13 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from diskyard import VERSION
 from diskyard.errors import AccessDenied, DiskyardError, InvalidRequest, SourceMissing, SourceUnavailable
 from importer.address import Network, Policy, within
 from importer.connection import TIMEOUT, Origin, basic, opened, origin, proxy_credentials, silence, trouble
+from importer.url import parsed
 
 MAX_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -29,6 +30,7 @@ _DENIED: Final = frozenset({401, 403, 407})
 _PASSING: Final = frozenset({408, 425, 429})
 ANSWERS: Final = frozenset({200, 206, 416})
 """Statuses that are no error."""
+_PRINTABLE: Final = "".join(map(chr, range(33, 127)))
 _KEPT: Final = 8
 """Connections that wait for another request."""
 
@@ -77,24 +79,13 @@ def header_lines(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
             raise InvalidRequest(
                 f"an extra header must look like 'Name: value', found one that begins {name[:20]!r}"
             )
+        if not name.isascii() or any(ord(character) > 255 for character in value):
+            raise InvalidRequest(
+                f"an extra header has characters that HTTP cannot carry, in the one that begins {name[:20]!r}: encode "
+                "them as its server wants them"
+            )
         pairs.append((name.strip(), value.strip()))
     return tuple(pairs)
-
-
-def parsed(url: str) -> SplitResult:
-    """An http or https URL in its parts. Raises InvalidRequest."""
-    if any(ord(character) <= 32 or ord(character) == 127 for character in url):
-        raise InvalidRequest(f"the URL {url!r} has blanks or control characters in it: encode them (%20)")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port, (parts.hostname or "").encode("idna")
-    except ValueError as error:
-        raise InvalidRequest(f"Invalid source URL: {url}: {error}") from error
-    if parts.scheme not in ("http", "https"):
-        raise InvalidRequest(f"Invalid source URL scheme: {url}: expected http:// or https://")
-    if not parts.hostname:
-        raise InvalidRequest(f"Invalid source URL: {url}: it names no host")
-    return parts
 
 
 def shown(url: str) -> str:
@@ -218,7 +209,7 @@ class Client:
                 raise SourceUnavailable(
                     f"{shown(url)} redirects (status {answer.status}) without saying where to"
                 )
-            url = urljoin(url, place)
+            url = urljoin(url, quote(place, safe=_PRINTABLE, encoding="latin-1"))  # its bytes, as they came
             bare = replace(bare, led=bare.led or answer.public)
         raise InvalidRequest(
             f"more than {MAX_REDIRECTS} redirects, the last one to {shown(url)}: correct the URL"

@@ -17,9 +17,10 @@ from diskyard import VERSION
 from diskyard.errors import InvalidRequest, SourceChanged, SourceUnavailable
 from importer.connection import silence
 from importer.foreign import authorities, check, proxies
-from importer.request import Access, parsed
+from importer.request import Access
 from importer.s3_errors import refusal, trouble
 from importer.streams import Streams
+from importer.url import parsed
 
 DEFAULT_REGION: Final = "us-east-1"
 """What is signed for where nothing names a region; a server that wants another one says which."""

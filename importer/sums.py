@@ -7,6 +7,8 @@ by `gpgv` against the given keyring and nothing else: no network, no key of this
 import base64
 import binascii
 import re
+import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -122,25 +124,27 @@ def verified(document: bytes, signature: bytes | None, keyring: Path, where: str
         if signature is not None:
             (folder / "signature").write_bytes(signature)
             files.insert(0, folder / "signature")
-        _check(_status(folder, files), where, keyring)
+        _check(_status(folder, files, where), where, keyring)
         return document if signature is not None else (folder / "text").read_bytes()
 
 
-def _status(folder: Path, files: list[Path]) -> list[list[str]]:
-    """gpgv's status lines, in words."""
+def _status(folder: Path, files: list[Path], where: str) -> list[list[str]]:
+    """gpgv's status lines, in words. What it unpacks is bounded: it writes before it knows whose it is."""
     output = ["--output", str(folder / "text")] if len(files) == 1 else []
     command = [
-        "gpgv", "--homedir", str(folder), "--keyring", str(folder / "keys"), "--status-fd", "1", "--weak-digest",
-        "SHA1", *output, "--", *map(str, files),
+        "prlimit", f"--fsize={MAX_SUMS}", "gpgv", "--homedir", str(folder), "--keyring", str(folder / "keys"),
+        "--status-fd", "1", "--weak-digest", "SHA1", *output, "--", *map(str, files),
     ]  # fmt: skip
+    if not shutil.which("gpgv"):
+        raise InvalidRequest("signatures are verified by gpgv, which is not installed: apt-get install gpgv")
     try:
         done = subprocess.run(command, check=False, capture_output=True, timeout=_SECONDS)
-    except FileNotFoundError as error:
-        raise InvalidRequest(
-            "signatures are verified by gpgv, which is not installed: apt-get install gpgv"
-        ) from error
     except subprocess.TimeoutExpired as error:
         raise ChecksumMismatch(f"gpgv did not verify the signature within {_SECONDS} seconds") from error
+    if done.returncode == -signal.SIGXFSZ:
+        raise ChecksumMismatch(
+            f"what is signed in {where} unpacks to more than {MAX_SUMS} bytes: expected a file of checksums"
+        )
     said = done.stdout.decode(errors="replace").splitlines()
     return [line.split()[1:] for line in said if line.startswith("[GNUPG:] ")]
 

@@ -22,7 +22,8 @@ from diskyard.disk.extent import Range
 from diskyard.errors import AccessDenied, DiskyardError, InvalidRequest, SourceMissing, SourceUnavailable
 from importer.address import Policy
 from importer.connection import opened, origin
-from importer.request import Access, Client, Request, parsed, shown
+from importer.request import Access, Client, Request, shown
+from importer.url import parsed
 
 _ENVELOPE: Final = (
     '<?xml version="1.0" encoding="UTF-8"?><Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/">'

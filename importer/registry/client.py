@@ -146,10 +146,10 @@ class Repository:
         document = _body(get(url, access, {}), _MAX_TOKEN)
         try:
             answer: Any = json.loads(document)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         token = (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
-        if not isinstance(token, str) or not token.isprintable():
+        if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
             raise SourceUnavailable(f"{shown(realm)} gave no token: expected JSON with `token`")
         return token
 

@@ -16,13 +16,15 @@ from diskyard.disk.head import Headed
 from diskyard.disk.member import Body
 from diskyard.disk.probe import COMPRESSIONS, probe
 from diskyard.disk.unpack import Unpacked
-from diskyard.errors import SourceChanged, UnsupportedImage
+from diskyard.errors import SourceChanged, UnsafeImage, UnsupportedImage
 from importer.registry.blob import Store, Verified
 from importer.registry.manifest import Config, Descriptor
 
 FOLDER: Final = "disk"
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
+_MOST_HIDDEN: Final = 4096
+"""Files at the disk's place that upper layers may take away."""
 
 _Path = tuple[str, ...]
 
@@ -128,6 +130,10 @@ class _Hidden:
             path = member.parts
         if path is not None and self.wanted.touches(path):
             self._noted.append(path)
+        if len(self._noted) + len(self._paths) > _MOST_HIDDEN:
+            raise UnsafeImage(
+                f"an image takes away more than {_MOST_HIDDEN} files below /{'/'.join(self.wanted.path)}: expected few"
+            )
 
     def settle(self) -> None:
         """The layer is done: what it hides holds from now on."""

@@ -1,5 +1,6 @@
 """An image in a file: `oci-archive:FILE[:TAG]`, a tar of an OCI layout (image-spec, image-layout.md)."""
 
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from typing import Final
 from diskyard.disk.archive import Archive, Kind
 from diskyard.disk.head import read
 from diskyard.disk.source import Source
-from diskyard.errors import InvalidRequest, SourceMissing, UnsupportedImage
+from diskyard.errors import InvalidRequest, SourceMissing, UnsafeImage, UnsupportedImage
 from importer.file import FileSource
 from importer.registry.manifest import MAX_DOCUMENT, Descriptor
 
 _INDEX: Final = "index.json"
 _SCHEME: Final = "oci-archive:"
+_NAMED: Final = re.compile(r"index\.json|blobs/[a-z0-9]{1,16}/[0-9a-f]{32,128}")
+"""The files of a layout that are ever asked for; an archive may have any number of others."""
+_MOST_BLOBS: Final = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,14 @@ class _Slice:
 
 def _places(file: FileSource) -> Mapping[str, Place]:
     archive = Archive(file)
-    return {
-        "/".join(member.parts): Place(archive.position, member.size)
-        for member in archive
-        if member.kind is Kind.FILE
-    }
+    places: dict[str, Place] = {}
+    for member in archive:
+        name = "/".join(member.parts)
+        if member.kind is Kind.FILE and _NAMED.fullmatch(name):
+            places[name] = Place(archive.position, member.size)
+        if len(places) > _MOST_BLOBS:
+            raise UnsafeImage(f"the archive has more than {_MOST_BLOBS} blobs: expected those of one image")
+    return places
 
 
 def _blob(digest: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from diskyard.api.job import ImportJob
-from diskyard.errors import ChecksumMismatch, InvalidRequest, SourceMissing, UnsupportedImage
+from diskyard.errors import ChecksumMismatch, InvalidRequest, SourceMissing, UnsafeImage, UnsupportedImage
 from importer import registry
 from importer.registry import manifest
 from tests.disk.images import converted, raw
@@ -149,6 +149,13 @@ def test_what_a_whiteout_takes_away_is_not_there(pushed: Publisher, volume: Path
 
     with pytest.raises(UnsupportedImage, match="has no disk"):
         imported(volume, url)
+
+
+def test_whiteouts_without_an_end_are_refused(pushed: Publisher, volume: Path) -> None:
+    whiteouts = tar([entry(f"disk/.wh.{number}") for number in range(4100)])
+
+    with pytest.raises(UnsafeImage, match="takes away more than 4096 files"):
+        imported(volume, pushed.push(tar([entry("disk/x", DISK)]), whiteouts))
 
 
 def test_a_whiteout_leaves_other_files(pushed: Publisher, volume: Path) -> None:
