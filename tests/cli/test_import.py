@@ -1,5 +1,6 @@
 """`diskyard import`: a disk, one JSON object, exit codes that scripts can tell apart."""
 
+import base64
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 import trustme
 
 from tests.builders import eventually
+from tests.cli.test_inspect import run
 from tests.disk.images import MIB, allocated, converted, left_behind, raw, same
 from tests.imageserver import ImageServer, fault_server, image_server
 
@@ -188,7 +190,29 @@ def test_a_header_and_an_authority_of_ones_own(images: ImageServer, tmp_path: Pa
         url, target = server.url().replace("http:", "https:"), tmp_path / "disk.img"
         assert imported(url, target).returncode == 3
 
-        done = imported(url, target, "--ca", tmp_path / "ca.pem", "--header", "X-Token: secret")
+        asked = ("--ca", tmp_path / "ca.pem", "--header", "X-Token: secret", "--user", "ann:secret")
+        done = imported(url, target, *asked)
+        seen = run("inspect", url, *asked, "-o", "json")
 
         assert done.returncode == 0, done.stderr
-        assert {hit["x-token"] for hit in server.seen} == {"secret"}
+        assert json.loads(seen.stdout)["importable"], seen.stderr
+        basic = "Basic " + base64.b64encode(b"ann:secret").decode()
+        assert {(hit["x-token"], hit["authorization"]) for hit in server.seen} == {("secret", basic)}
+        assert imported(url, tmp_path / "other.img", "--insecure").returncode == 0
+
+
+def test_a_proxy_of_the_environment_is_asked_but_for_hosts_that_bypass_it(
+    images: ImageServer, tmp_path: Path
+) -> None:
+    with fault_server(bytes(4096)) as proxy:
+        env = os.environ | {"http_proxy": f"http://127.0.0.1:{proxy.port}", "no_proxy": "127.0.0.0/8"}
+        for source, target in (
+            ("http://images.invalid/x", "far.img"),
+            (images.url("disk.qcow2"), "near.img"),
+        ):
+            subprocess.run(
+                [*IMPORT, source, tmp_path / target], check=True, env=env, capture_output=True, timeout=120
+            )
+
+    assert {hit["path"] for hit in proxy.seen} == {"http://images.invalid/x"}
+    assert same(images.root / "disk.raw", tmp_path / "near.img")

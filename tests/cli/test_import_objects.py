@@ -1,9 +1,12 @@
 """`diskyard import s3://...` and `gs://...`, on servers that are neither Amazon's nor Google's."""
 
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,15 +32,26 @@ def imported(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def inspected(*arguments: object, **env: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "cli", "inspect", *map(str, arguments), "-o", "json"]
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=120, env=os.environ | env
+    )
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
 def test_an_object_becomes_a_disk(store: S3Store, tmp_path: Path) -> None:
     disk = raw(tmp_path / "disk.raw")
     store.put(converted(disk, tmp_path / "a", "qcow2").read_bytes(), "golden/my disk.qcow2")
     source = f"s3://{BUCKET}/golden/my disk.qcow2"
 
     done = imported(source, tmp_path / "out.img", "--endpoint-url", store.endpoint, **KEYS)
+    seen = inspected(source, "--endpoint-url", store.endpoint, **KEYS)
 
     assert done.returncode == 0, done.stderr
     assert same(disk, tmp_path / "out.img")
+    assert (seen["format"], seen["virtualSize"], seen["resumable"]) == ("qcow2", disk.stat().st_size, True)
 
 
 def test_the_endpoint_may_come_from_the_environment(store: S3Store, tmp_path: Path) -> None:
@@ -68,9 +82,9 @@ def test_keys_may_be_given_by_hand(tmp_path: Path) -> None:
 
 def test_a_google_object_becomes_a_disk(tmp_path: Path) -> None:
     with google(b"disk" * 4096) as server:
-        done = imported(
-            "gs://bucket/a disk", tmp_path / "out.img", "--endpoint-url", server.endpoint, "--anonymous"
-        )
+        asked = ("--endpoint-url", server.endpoint, "--anonymous")
+        done = imported("gs://bucket/a disk", tmp_path / "out.img", *asked)
+        assert inspected("gs://bucket/a disk", *asked)["size"] == 4 * 4096
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.img").read_bytes() == b"disk" * 4096

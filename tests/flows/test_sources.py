@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.disk.images import qemu_img
 from tests.disk.tars import entry, tar
 from tests.flows.place import CDI, Place
 from tests.flows.yard import data_volume
-from tests.imageserver import ImageServer
+from tests.imageserver import ImageServer, fault_server
 from tests.importer import engine, oci
 from tests.importer.google import google
 from tests.importer.ovirt_host import host
@@ -200,6 +201,30 @@ def test_a_registry_that_wants_a_password_says_so(place: Place, image: str) -> N
     failed = place.wait("datavolumes", "registry-nobody", "Failed")
 
     assert "without credentials" in running(failed)["message"]
+
+
+def test_a_web_server_is_asked_with_every_secret_by_its_own_authority(place: Place, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    pem = authority.cert_pem.bytes().decode()
+    place.core().create_namespaced_config_map(
+        "default", {"metadata": {"name": "web-ca"}, "data": {"ca.pem": pem}}
+    )
+    secret(place, "web-user", accessKeyId="ann", secretKey="secret")
+    secret(place, "web-token", line="X-Token: hidden\n")
+    with fault_server(DISK, tls=context) as server:
+        source = {
+            "url": server.url().replace("http:", "https:"), "certConfigMap": "web-ca", "secretRef": "web-user",
+            "extraHeaders": ["X-Plain: told"], "secretExtraHeaders": ["web-token"],
+        }  # fmt: skip
+        place.create(data_volume("web", {"http": source}))
+
+        assert disk(place, "web") == DISK
+
+    basic = "Basic " + base64.b64encode(b"ann:secret").decode()
+    names = ("authorization", "x-plain", "x-token")
+    assert {tuple(hit.get(name) for name in names) for hit in server.seen} == {(basic, "told", "hidden")}
 
 
 def test_an_archive_becomes_the_files_of_the_volume(place: Place, images: ImageServer) -> None:

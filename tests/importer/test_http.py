@@ -26,10 +26,11 @@ from diskyard.errors import (
     SourceMissing,
     SourceUnavailable,
 )
+from importer.address import networks
 from importer.http import HttpSource
 from importer.request import Access, header_lines, shown
 from importer.retry import DELAYS, Retrying, patiently
-from importer.transfer import transfer
+from importer.transfer import access, transfer
 from tests.builders import eventually
 from tests.imageserver import Behaviour, Exchange, ImageServer, cut, fault_server, image_server, status
 from tests.importer.stores import BUCKET, REGION, SECRET, USER, S3Store
@@ -201,6 +202,19 @@ def test_basic_auth_and_headers_reach_the_origin(images: ImageServer) -> None:
 
     with pytest.raises(AccessDenied, match="401"):
         HttpSource(images.url("private/disk.raw"), PLAIN)
+
+
+def test_a_job_says_all_of_how_its_source_is_asked() -> None:
+    job = ImportJob(
+        "http", "https://images.example/", access_key="ann", secret_key="secret", extra_headers=("A: b",),
+        cert_dir="/certs", insecure_tls=True, http_proxy="http://p:1", https_proxy="http://q:2", no_proxy="near",
+        allow_addresses="169.254.1.0/24",
+    )  # fmt: skip
+
+    assert access(job) == Access(
+        "ann", "secret", (("A", "b"),), "/certs", insecure=True, no_proxy="near",
+        proxies={"http": "http://p:1", "https": "http://q:2"}, allowed=networks("169.254.1.0/24"),
+    )  # fmt: skip
 
 
 def test_a_presigned_link_that_opens_for_get_alone_is_enough(swift: S3Store, tmp_path: Path) -> None:
