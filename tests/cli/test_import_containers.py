@@ -1,7 +1,6 @@
 """`diskyard import` and `inspect` of disks in container images: from a real registry, and from an archive."""
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -51,10 +50,8 @@ def test_an_image_of_ones_own_is_made_as_the_documentation_says(disk: Path, tmp_
     converted(disk, tmp_path / "debian.qcow2", "qcow2", "-c")
     with registry(tmp_path / "registry", tmp_path / "store") as served:
         lines = lines.replace("registry.example:5000", served.host)
-        insecure = tmp_path / "registries.conf"
-        insecure.write_text(f'[[registry]]\nlocation = "{served.host}"\ninsecure = true\n')
-        env = os.environ | {"CONTAINERS_REGISTRIES_CONF": str(insecure)}
-        subprocess.run(["sh", "-ec", lines], cwd=tmp_path, env=env, check=True, capture_output=True)
+        lines = lines.replace("skopeo copy", "skopeo copy --dest-tls-verify=false")  # it speaks plain HTTP
+        subprocess.run(["sh", "-ec", lines], cwd=tmp_path, check=True, capture_output=True)
 
         done = run("import", f"docker://{served.host}/golden/debian:12", tmp_path / "out.img", "--insecure")
 
