@@ -5,11 +5,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
+
 from cli.manifest import SUFFIXES, wanted
+from diskyard.api import meta
 from diskyard.api.meta import INSTANCE, MACHINE, Key, Kind, Obj
 from diskyard.api.names import kubevirt
 from diskyard.errors import BadRequest, InvalidRequest, NotFound
 from diskyard.kube.http import HttpClient
+from diskyard.kube.reconcile import find
 
 if TYPE_CHECKING:
     from websocket import WebSocket
@@ -55,15 +59,32 @@ def console(client: HttpClient, key: Key, patience: float) -> "WebSocket":
 
 
 def opened(client: HttpClient, key: Key, door: str, patience: float) -> "WebSocket":
-    """The guest's `console` or `vnc`, as soon as it runs. Raises ApiError."""
-    deadline = time.monotonic() + patience
+    """The guest's `console` or `vnc`, as soon as it runs; what is waited for is said once. Raises ApiError."""
+    deadline, told = time.monotonic() + patience, False
     while True:
         try:
             return client.stream(_path(INSTANCE, key, door), kubevirt.STREAM_PROTOCOL)
         except (BadRequest, NotFound):
             if time.monotonic() > deadline:
                 raise
+        if not told:
+            _tell_state(client, key, patience)
+            told = True
         time.sleep(AGAIN)
+
+
+def _tell_state(client: HttpClient, key: Key, patience: float) -> None:
+    """Say why there is nothing to join yet. Raises NotFound where there never will be."""
+    machine, instance = find(client, MACHINE, key), find(client, INSTANCE, key)
+    if machine is None and instance is None:
+        raise NotFound(
+            f"no machine and no instance {key.name!r} in the namespace {key.namespace}: `diskyard get vm,vmi -A` "
+            "shows those that there are, -n names another namespace"
+        )
+    state = meta.status(machine or {}).get("printableStatus") or meta.phase(instance or {}) or "Pending"
+    if state != "Running":
+        remedy = f"; `diskyard start {key.name}` starts it" if state == "Stopped" else ""
+        click.echo(f"{key.name} is {state}: waiting {patience:.0f} s for it to run{remedy}", err=True)
 
 
 def domain(client: HttpClient, key: Key) -> str:

@@ -273,7 +273,7 @@ def _step(world: World, container: Obj) -> Step:
 
 def _obstacle(world: World, container: Obj) -> Step | None:
     pod, name = _pod(world), str(container["name"])
-    if container.get("image") != IMAGE:
+    if _repository(str(container.get("image", ""))) != _repository(IMAGE):
         return _no_image(world, container)
     if world.materials.missing_volume:
         text = f"MountVolume.SetUp failed: {world.materials.missing_volume}"
@@ -288,6 +288,12 @@ def _obstacle(world: World, container: Obj) -> Step | None:
         sentence = "no command specified: the image runs what `command` says, such as [diskyard-importer]"
         return _waiting(world, name, Wait("CreateContainerError", sentence), f"Error: {sentence}")
     return None
+
+
+def _repository(image: str) -> str:
+    """An image's name without its tag: pods that an older version made go on in this installation."""
+    folder, slash, name = image.rpartition("/")
+    return folder + slash + name.partition(":")[0]
 
 
 def _no_image(world: World, container: Obj) -> Step:

@@ -133,6 +133,12 @@ def test_an_image_that_is_not_ours_is_refused_with_a_sentence(yard: Yard) -> Non
     assert 'failed to pull image "nginx"' in yard.told("one")["Failed"]
 
 
+def test_a_pod_of_another_version_runs_in_this_installation(yard: Yard) -> None:
+    yard.run(shell("one", "true", container={"image": f"{IMAGE.partition(':')[0]}:0.0.1"}))
+
+    yard.until("one", "Succeeded")
+
+
 def test_a_pod_waits_for_a_missing_secret_and_starts_when_it_comes(yard: Yard) -> None:
     ref = {"name": "WORD", "valueFrom": {"secretKeyRef": {"name": "words", "key": "first"}}}
     yard.run(shell("one", "echo $WORD", container={"env": [ref]}))
