@@ -136,7 +136,7 @@ class Objects(AbstractContextManager["Objects"]):
 
     def advice(self, kind: Kind, obj: Obj) -> Sequence[str]:
         """What who writes that object is told, though it is stored."""
-        return self._gate.advice(kind, obj)
+        return (*self._gate.advice(kind, obj), *self._kind(kind).doubts(obj))
 
     def get(self, kind: Kind, key: Key) -> Obj:
         return self.record(kind, key).obj()

@@ -1,7 +1,7 @@
 """What the yard serves: Kubernetes' own kinds, and the kinds that CustomResourceDefinitions describe."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -12,6 +12,7 @@ from diskyard.api.meta import (
     CORE_KINDS,
     CRD,
     KINDS,
+    MACHINE,
     NAMESPACE,
     NODE,
     POD,
@@ -25,6 +26,7 @@ from diskyard.errors import Cause
 from standalone.store import answers, kinds
 from standalone.store.fields import Node
 from standalone.store.schema import Schema
+from standalone.store.unread import unread
 
 _WITH_STATUS: Final = (NAMESPACE, NODE, POD, CLAIM, VOLUME, SERVICE, RESOURCE_QUOTA, CRD)
 
@@ -84,6 +86,16 @@ class Served:
     def unknown(self, obj: Obj) -> list[str]:
         """The paths of fields that no schema declares."""
         return (self.schema or Schema(self.node)).pruned(obj)[1]
+
+    def doubts(self, obj: Obj) -> Sequence[str]:
+        """Warnings about fields that KubeVirt's kinds keep and nobody here reads."""
+        if self.schema is None or self.kind.group != MACHINE.group:
+            return ()
+        node = self.schema.openapi.get("properties", {}).get("spec", {})
+        return [
+            f'unknown field "{path}": it is kept, and does nothing'
+            for path in unread(meta.spec(obj), node, "spec")
+        ]
 
     @property
     def blank(self) -> Obj:

@@ -244,7 +244,11 @@ def test_a_failed_guest_is_started_again_only_after_its_pause(ready: Objects) ->
     assert found
     assert Machines().decide(found).requeue_after == 10
     assert ready.list(INSTANCE).items == ()
-    assert meta.status(ready.get(MACHINE, INSTANCE_KEY))["printableStatus"] == "CrashLoopBackOff"
+    machine = ready.get(MACHINE, INSTANCE_KEY)
+    assert meta.status(machine)["printableStatus"] == "CrashLoopBackOff"
+    assert (meta.condition(machine, "Failure") or {})[
+        "message"
+    ] == "the launcher's pod failed without saying why"
 
     later = datetime(2026, 11, 21, 12, 0, 11, tzinfo=UTC)
     settled(ready, [Machines(lambda: later), Instances(lambda: later)])

@@ -11,7 +11,7 @@ from diskyard.api import machine as machines
 from diskyard.api import meta
 from diskyard.api.condition import timed
 from diskyard.api.instance import part
-from diskyard.api.machine import Machine
+from diskyard.api.machine import Machine, Strategy
 from diskyard.api.meta import CLAIM, CONFIG_MAP, DATA_VOLUME, INSTANCE, KUBEVIRT, MACHINE, Key, Kind, Obj
 from diskyard.api.names import cdi, kubevirt
 from diskyard.kube.client import Client, Deletion
@@ -37,6 +37,10 @@ from vm_runtime.controller.strategy import State, Step
 ORPHAN: Final = "orphan"
 """The finalizer by which someone asked that what we made be left."""
 NO_INSTANCE: Final = meta.Condition("Ready", "False", "VMINotExists", "VMI does not exist")
+
+
+NOT_MADE: Final = "FailedCreate"
+"""The reason of a condition that says why no instance may be made."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,7 @@ def status(world: World, state: State) -> Obj:
     after: Obj = {
         "printableStatus": printable(view),
         "runStrategy": str(machine.strategy),
-        "conditions": _conditions(world),
+        "conditions": _conditions(world, state),
         "desiredGeneration": machine.generation,
         "observedGeneration": machine.generation,
     }
@@ -246,16 +250,30 @@ def status(world: World, state: State) -> Obj:
     return after
 
 
-def _conditions(world: World) -> list[Obj]:
+def _conditions(world: World, state: State) -> list[Obj]:
     if world.obstacle and world.instance is None:
-        told = meta.Condition("Failure", "True", "FailedCreate", world.obstacle)
+        told = meta.Condition("Failure", "True", NOT_MADE, world.obstacle)
         return timed(world.obj, [NO_INSTANCE, told], meta.timestamp(world.now))
     copies = (meta.status(world.instance).get("conditions") or []) if world.instance else []
-    changed = restart.required(world.machine.template, world.instance)
-    copies = [*copies, *timed(world.obj, changed, meta.timestamp(world.now))]
+    told = [*restart.required(world.machine.template, world.instance), *_failed(world, state)]
+    copies = [*copies, *timed(world.obj, told, meta.timestamp(world.now))]
     if any(each.get("type") == "Ready" for each in copies):
         return copies
     return [*timed(world.obj, [NO_INSTANCE], meta.timestamp(world.now)), *copies]
+
+
+def _failed(world: World, state: State) -> list[meta.Condition]:
+    """Why the last instance failed, kept until one runs: the instance that said so is gone soon."""
+    phase = meta.phase(world.instance) if world.instance else ""
+    if phase == "Failed":
+        said = meta.condition(world.instance or {}, "Synchronized") or {}
+    elif phase == "Running" or not state.machine.failure.count or state.machine.strategy == Strategy.HALTED:
+        return []
+    else:
+        said = meta.condition(world.obj, "Failure") or {}
+    if not said.get("message") or said.get("reason") == NOT_MADE:
+        return []
+    return [meta.Condition("Failure", "True", str(said.get("reason") or "Failed"), str(said["message"]))]
 
 
 def _finalizers(obj: Obj, *, add: bool) -> Merge:
