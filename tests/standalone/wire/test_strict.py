@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import urllib3
+import yaml
 
+from diskyard.api.meta import KINDS
 from standalone.admission import Rules
 from standalone.wire.strict import duplicates
 from tests import builders
@@ -12,6 +14,7 @@ from tests.served import served
 from tests.standalone.wire.conftest import Wire
 
 MAPS = "/api/v1/namespaces/{place}/configmaps"
+EXAMPLES = Path(__file__).parents[3] / "docs/examples"
 TWICE = b'{"metadata":{"name":"one"},"data":{"a":"1","a":"2"}}'
 
 
@@ -57,3 +60,28 @@ def test_what_does_less_than_its_author_may_think_is_warned_of(tmp_path: Path) -
 
     assert made.status == 201
     assert "spec.running is deprecated, please use spec.runStrategy instead." in made.headers["Warning"]
+
+
+def test_a_field_of_a_machine_that_nobody_reads_is_warned_of(tmp_path: Path) -> None:
+    machine = builders.machine("vm")
+    machine["spec"]["template"]["spec"]["domain"]["devices"]["disks"][0]["bootorder"] = 1
+    path = "/apis/kubevirt.io/v1/namespaces/default/virtualmachines"
+
+    with served(tmp_path, rules=Rules()) as yard, urllib3.PoolManager(ca_certs=str(yard.authority)) as pool:
+        made = Wire(yard, pool).send("POST", path, machine)
+
+    assert made.status == 201
+    assert "spec.template.spec.domain.devices.disks[0].bootorder" in made.headers["Warning"]
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_examples_of_the_documentation_are_taken_without_a_warning(tmp_path: Path, file: Path) -> None:
+    with served(tmp_path, rules=Rules()) as yard, urllib3.PoolManager(ca_certs=str(yard.authority)) as pool:
+        wire = Wire(yard, pool)
+        for obj in yaml.safe_load_all(file.read_text()):
+            kind = next(
+                kind for kind in KINDS if (kind.api_version, kind.kind) == (obj["apiVersion"], obj["kind"])
+            )
+            made = wire.send("POST", f"/apis/{kind.api_version}/namespaces/default/{kind.plural}", obj)
+
+            assert (made.status, made.headers.get("Warning")) == (201, None), made.obj
