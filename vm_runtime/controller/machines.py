@@ -255,8 +255,8 @@ def _conditions(world: World, state: State) -> list[Obj]:
         told = meta.Condition("Failure", "True", NOT_MADE, world.obstacle)
         return timed(world.obj, [NO_INSTANCE, told], meta.timestamp(world.now))
     copies = (meta.status(world.instance).get("conditions") or []) if world.instance else []
-    told = [*restart.required(world.machine.template, world.instance), *_failed(world, state)]
-    copies = [*copies, *timed(world.obj, told, meta.timestamp(world.now))]
+    ours = [*restart.required(world.machine.template, world.instance), *_failed(world, state)]
+    copies = [*copies, *timed(world.obj, ours, meta.timestamp(world.now))]
     if any(each.get("type") == "Ready" for each in copies):
         return copies
     return [*timed(world.obj, [NO_INSTANCE], meta.timestamp(world.now)), *copies]
