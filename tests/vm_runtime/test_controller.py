@@ -101,7 +101,10 @@ def test_a_machine_comes_up_and_goes_down_wherever_its_plans_are_cut(ready: Obje
 
     assert meta.phase(ready.get(INSTANCE, INSTANCE_KEY)) == "Running"
     found = meta.status(ready.get(MACHINE, INSTANCE_KEY))
-    assert (found["printableStatus"], found["ready"]) == ("Running", True)
+    generation = meta.meta(ready.get(MACHINE, INSTANCE_KEY))["generation"]
+    assert (found["printableStatus"], found["created"], found["ready"]) == ("Running", True, True)
+    assert (found["observedGeneration"], found["desiredGeneration"]) == (generation, generation)
+    assert found["runStrategy"] == "Always"
     assert len(ready.list(POD).items) == 1
 
     ready.delete(MACHINE, INSTANCE_KEY)

@@ -17,7 +17,7 @@ from vm_runtime.controller import gate, phases
 from vm_runtime.controller.configuration import Acceleration, acceleration
 from vm_runtime.controller.gate import World
 from vm_runtime.controller.pod import consumer_pod, launcher_pod, overhead, placed
-from vm_runtime.controller.supply import Supply
+from vm_runtime.controller.supply import Supply, claim_info
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 KVM = Acceleration(kvm=True, emulation=False, reason="it works")
@@ -267,3 +267,102 @@ def test_acceleration_is_what_nodes_offer_and_settings_allow(
     settings: Obj | None, nodes: list[Obj], wanted: Acceleration
 ) -> None:
     assert acceleration(read_settings(settings, None), nodes) == wanted
+
+
+def said(before: str, found: Obj | None, data_volume: Obj | None = None) -> Obj:
+    """The status of an instance that was in that phase, with that pod."""
+    obj, instance = known()
+    obj["status"]["phase"] = before
+    supplies = (Supply(instance.volumes[0], claim(), data_volume),)
+    return phases.status(phases.Subject(obj, instance, supplies, found), phases.of_pod(obj, found), NOW)
+
+
+def condition(status: Obj, type_: str) -> tuple[str, str, str]:
+    (found,) = (each for each in status["conditions"] if each["type"] == type_)
+    return tuple(found.get(key) or "" for key in ("status", "reason", "message"))
+
+
+def leaving(found: Obj) -> Obj:
+    return {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-11-21T12:00:00Z"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "found", "told"),
+    [
+        ("Running", None, ("False", "PodNotExists", "virt-launcher pod has not yet been scheduled")),
+        ("Running", leaving(pod("Running", "Running", **RUNS)),
+         ("False", "PodTerminating", "virt-launcher pod is terminating")),
+        ("Scheduled", pod("Running", "Preparing", **RUNS),
+         ("False", "GuestNotRunning", "Guest VM is not reported as running")),
+        ("Running", pod("Running", "Paused", **RUNS), ("False", "GuestNotRunning", "Guest VM is paused")),
+        ("Running", pod("Running", "Running", **RUNS), ("True", "", "")),
+    ],
+)  # fmt: skip
+def test_who_is_not_ready_says_why(before: str, found: Obj | None, told: tuple[str, str, str]) -> None:
+    assert condition(said(before, found), "Ready") == told
+
+
+@pytest.mark.parametrize(
+    ("phase", "told"),
+    [
+        ("Succeeded", ("True", "AllDVsReady", "All of the VMI's DVs are bound and not running")),
+        ("ImportInProgress", ("False", "NotAllDVsReady", "Not all of the VMI's DVs are ready")),
+    ],
+)
+def test_what_fills_the_disks_of_a_guest_is_ready_or_not(phase: str, told: tuple[str, str, str]) -> None:
+    assert condition(said("Scheduling", pod("Pending"), filler(phase)), "DataVolumesReady") == told
+
+
+def test_a_status_says_where_the_guest_is_and_of_what_shape() -> None:
+    found = pod("Running", "Running", **RUNS)
+    found["spec"]["nodeName"] = "here"
+
+    status = said("Scheduled", found)
+
+    assert (status["nodeName"], status["activePods"]) == ("here", {found["metadata"]["uid"]: "here"})
+    assert status["memory"] == dict.fromkeys(("guestAtBoot", "guestCurrent", "guestRequested"), "128Mi")
+    assert status["currentCPUTopology"] == {"sockets": 1, "cores": 1, "threads": 1}
+    assert (status["machine"], status["runtimeUser"]) == ({"type": "q35"}, 107)
+    assert (status["qosClass"], status["launcherContainerImageVersion"]) == ("Burstable", "diskyard")
+    assert status["phaseTransitionTimestamps"] == [
+        {"phase": "Running", "phaseTransitionTimestamp": "2026-11-21T12:00:00Z"}
+    ]
+    assert condition(status, "LiveMigratable")[:2] == ("False", "NotMigratable")
+    assert condition(status, "SoftwareEmulation")[:2] == ("True", "KVMNotAvailable")
+
+
+def test_a_phase_that_was_passed_keeps_its_time() -> None:
+    obj, instance = known()
+    passed = [{"phase": "Running", "phaseTransitionTimestamp": "2026-11-20T12:00:00Z"}]
+    obj["status"] = {"phase": "Running", "phaseTransitionTimestamps": passed}
+    found = pod("Running", "Running", **RUNS)
+
+    status = phases.status(phases.Subject(obj, instance, (), found), phases.of_pod(obj, found), NOW)
+
+    assert status["phaseTransitionTimestamps"] == passed
+
+
+@pytest.mark.parametrize(
+    ("annotations", "preallocated"),
+    [
+        ({}, False),
+        ({"cdi.kubevirt.io/storage.preallocation": "true"}, True),
+        ({"example.com/storage.thick-provisioned": "true"}, True),
+        ({"cdi.kubevirt.io/storage.preallocation": "false"}, False),
+        ({"cdi.kubevirt.io/storage.contentType": "true"}, False),
+    ],
+)
+def test_a_claim_without_holes_is_known_by_its_annotations(
+    annotations: dict[str, str], preallocated: bool
+) -> None:
+    info = claim_info(claim(annotations=annotations))
+
+    assert info["preallocated"] is preallocated
+    assert (info["claimName"], info["volumeMode"], info["capacity"]) == (
+        "disk",
+        "Filesystem",
+        {"storage": "1Gi"},
+    )
+    assert read({**asked(), "status": {"volumeStatus": [
+        {"name": "root", "persistentVolumeClaimInfo": info}
+    ]}}).claims["root"].preallocated is preallocated  # fmt: skip

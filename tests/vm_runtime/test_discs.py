@@ -10,7 +10,7 @@ from typing import Any
 import pycdlib
 import pytest
 
-from diskyard.api.instance import Instance, instance
+from diskyard.api.instance import Instance, instance, mac
 from diskyard.api.meta import Obj
 from diskyard.api.rules.instance import defaults
 from diskyard.errors import InvalidRequest
@@ -110,6 +110,47 @@ def test_user_data_comes_from_a_secret(tmp_path: Path, key: str) -> None:
     )
 
     assert files["user-data"] == b"from the secret"
+
+
+@pytest.mark.parametrize("key", ["networkdata", "networkData"])
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("cloudInitNoCloud", "network-config"), ("cloudInitConfigDrive", "openstack/latest/network_data.json")],
+)
+def test_network_data_comes_from_a_secret_of_its_own(tmp_path: Path, kind: str, file: str, key: str) -> None:
+    put(tmp_path / "secret/v-ndata", {key: b"version: 2"})
+
+    _, files = made(tmp_path, guest({kind: {"userData": "x", "networkDataSecretRef": {"name": "s"}}}))
+
+    assert files[file] == b"version: 2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "entry"),
+    [
+        ("cloudInitNoCloud", "meta-data", "instance-type"),
+        ("cloudInitConfigDrive", "openstack/latest/meta_data.json", "instance_type"),
+    ],
+)
+def test_a_guest_reads_the_type_of_instance_that_it_is_of(
+    tmp_path: Path, kind: str, file: str, entry: str
+) -> None:
+    volume = {"name": "v", kind: {"userData": "x"}}
+    notes = {"annotations": {"kubevirt.io/instancetype-name": "small"}}
+    obj = builders.stored(builders.instance("vm", volumes=[volume]), uid=UID, **notes)
+
+    _, files = made(tmp_path, instance(defaults(obj)))
+
+    assert json.loads(files[file])[entry] == "small"
+
+
+def test_a_configuration_drive_names_the_cards_by_their_addresses(tmp_path: Path) -> None:
+    asked = guest({"cloudInitConfigDrive": {"userData": "x"}})
+
+    _, files = made(tmp_path, asked)
+
+    about = json.loads(files["openstack/latest/meta_data.json"])
+    assert about["devices"] == [{"type": "nic", "mac": mac(asked, asked.interfaces[0])}]
 
 
 def test_a_secret_without_the_key_says_what_it_has(tmp_path: Path) -> None:

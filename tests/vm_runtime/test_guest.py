@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from diskyard.api import meta
-from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, VOLUME, Key, Obj
+from diskyard.api.meta import CLAIM, INSTANCE, KUBEVIRT, MACHINE, POD, VOLUME, Key, Obj
+from diskyard.api.names import kubevirt
 from diskyard.kube.client import Deletion
 from tests import builders, guest
 from tests.builders import eventually, within
 from tests.guest import alive, processes
 from tests.vm_runtime.bootsector import Then, disk
-from tests.vm_runtime.line import Line, line
+from tests.vm_runtime.line import SETTINGS, Line, line
 from vm_runtime.agent.host import Acceleration
+from vm_runtime.agent.mailbox import mailbox
 from vm_runtime.launcher.firmware import BUILDS
 
 pytestmark = [
@@ -26,6 +28,9 @@ pytestmark = [
     ),
 ]
 
+HOST_DISK = {"spec": {"configuration": {"developerConfiguration": {
+    "featureGates": ["HostDisk"], "useEmulation": True
+}}}}  # fmt: skip
 TRUE_AGAIN = 10.0
 """Seconds from any crash to a status that is true."""
 
@@ -67,6 +72,28 @@ def test_a_guest_that_does_not_listen_is_destroyed_after_its_time(started: Line)
     started.objects.delete(INSTANCE, Key("vm", "default"))
 
     eventually(lambda: started.gone(INSTANCE, "vm"), 25)
+
+
+def test_a_guest_powers_off_in_order_though_what_it_began_with_is_gone(started: Line) -> None:
+    started.objects.patch(KUBEVIRT, SETTINGS, HOST_DISK)
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    lent = started.host / "lent.img"
+    lent.write_bytes(bytes(1 << 20))
+    lent.chmod(0o666)
+    both = [
+        {"name": "root", "persistentVolumeClaim": {"claimName": "disk"}},
+        {"name": "lent", "hostDisk": {"path": str(lent), "type": "Disk"}},
+    ]
+    started.start("vm", volumes=both)
+    pod = meta.uid(started.pod(started.speaks("vm", "Ready")))
+    lent.unlink()
+
+    started.objects.patch(INSTANCE, Key("vm", "default"), {"spec": {"terminationGracePeriodSeconds": 60}})
+    told = mailbox(started.volumes.with_name("pods"), pod)
+    eventually(lambda: kubevirt.PROBLEM.encode() in told.read())
+    os.kill(guest.program(processes(pod), "diskyard-launcher"), signal.SIGTERM)
+
+    started.reaches("vm", "Succeeded")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -81,6 +81,7 @@ class Launcher:
     _happenings: SimpleQueue[Happening] = field(default_factory=SimpleQueue)
     _ending: Ending | None = None
     _awaited: Awaited | None = None
+    _last_grace: int = instances.DEFAULT_GRACE
     _ends: list[float] = field(default_factory=list)
     """When libvirt's daemon ended, lately."""
     _ran: bool = False
@@ -102,6 +103,7 @@ class Launcher:
             instance = self._arrival()
             if instance is None:
                 return TerminationMessage("asked to stop before the guest was started")
+            self._last_grace = instance.grace
             hypervisor = stack.enter_context(Hypervisor(daemon.uri, self._happenings.put))
             lease = self._lease()
             if lease:
@@ -269,9 +271,13 @@ class Launcher:
         return hypervisor.find(derived.domain(self.job.namespace, self.job.name))
 
     def _grace(self) -> int:
-        """Seconds as the instance says now: a stop can come with a shorter time of its own."""
-        instance = self._instance()
-        return instance.grace if instance else instances.DEFAULT_GRACE
+        """Seconds as the instance says now, or said last: a stop can come with a shorter time of its own."""
+        with suppress(
+            InvalidRequest
+        ):  # what it began with may not be allowed any more: it ends in order all the same
+            instance = self._instance()
+            self._last_grace = instance.grace if instance else self._last_grace
+        return self._last_grace
 
     def _end(self, reason: str) -> TerminationMessage:
         _log.info("the guest is off", reason=reason)
