@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from diskyard.api.meta import INSTANCE, Obj
+from diskyard.api.names import kubevirt
 from diskyard.api.rules.instance import causes, defaults
 from diskyard.errors import BadRequest, Conflict
 from diskyard.kube.reconcile import Merge
 from tests.vm_runtime.test_subresources import instance, machine
-from vm_runtime.controller import hotplug
+from vm_runtime.controller import hotplug, restart
 from vm_runtime.controller.subresources import World, world
 
 MORE = {
@@ -185,6 +186,16 @@ def test_another_disc_comes_when_the_one_before_has_gone() -> None:
     assert hotplug.followed(other, there) is None
     there["status"]["volumeStatus"] = []
     assert patched(hotplug.followed(other, there))["volumes"] == other["spec"]["volumes"]
+
+
+def test_a_disc_that_comes_asks_for_no_restart_and_a_drive_that_goes_does() -> None:
+    template = driven(machine("Always"))["spec"]["template"]
+    disc = {"name": "more", "dataVolume": {"name": "a", "hotpluggable": True}}
+    filled = {"spec": {**template["spec"], "volumes": [*template["spec"]["volumes"], disc]}}
+    made = {"metadata": {"annotations": {kubevirt.TEMPLATE: restart.print_of(template)}}}
+
+    assert restart.required(filled, made) == ()
+    assert restart.required(machine("Always")["spec"]["template"], made) == (restart.REQUIRED,)
 
 
 def test_a_disc_for_a_running_guest_without_that_drive_is_refused_with_the_way_out() -> None:

@@ -14,7 +14,9 @@ import pytest
 from lxml import etree
 
 from demo import image
+from demo.kernel import kernel
 from diskyard.api import meta
+from diskyard.api.hotplug import drives
 from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
 from diskyard.api.names import derived, kubernetes, kubevirt
 from diskyard.errors import Conflict, DiskyardError
@@ -48,14 +50,22 @@ while sleep 0.2; do
     esac
   done
 done ) &
+insmod /modules/sr_mod.ko
+( before=""
+while sleep 0.2; do
+  now=$(head -c 8 /dev/sr0 2>/dev/null)
+  [ "$now" = "$before" ] || echo "PLUG disc '$now'"
+  before=$now
+done ) &
 """
-"""The guest tells which disks come and go, and writes on each that comes."""
+"""The guest tells which disks and discs come and go, and writes on each disk that comes."""
 
 
 @pytest.fixture(scope="module")
 def watching() -> Path:
     """The guest's image."""
-    return image.build(image.CACHE, init_extra=WATCH)
+    modules = {f"modules/{each.name}": each for each in kernel(image.CACHE).modules(["sr_mod"])}
+    return image.build(image.CACHE, init_extra=WATCH, files=modules)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +84,7 @@ def started(tmp_path_factory: pytest.TempPathFactory, watching: Path) -> Iterato
         template["terminationGracePeriodSeconds"] = 0
         (disk,) = template["domain"]["devices"]["disks"]
         disk["disk"]["pciAddress"] = "0000:00:0a.0"
-        template["domain"]["devices"]["disks"].append({"name": "disc", "cdrom": {}})
+        template["domain"]["devices"]["disks"].append({"name": "disc", "cdrom": {"bus": "scsi"}})
         found.objects.create(MACHINE, machine)
         bare(found, "silent")
         os.kill(
@@ -184,12 +194,38 @@ def test_a_volume_comes_on_virtio_though_its_claim_waits_for_a_first_consumer(st
     eventually(lambda: gone(started, "fast"), 60)
 
 
-def test_a_disc_is_put_into_the_drive_of_its_name(started: Line) -> None:
-    started.claim("one", b"a disc" + bytes(4096))
+def test_a_disc_is_put_into_the_drive_of_its_name_exchanged_and_taken_out(started: Line) -> None:
+    started.claim("one", b"disc one" + bytes(4096))
+    started.claim("two", b"disc two" + bytes(4096))
 
     plugged(started, "disc", "one", cdrom={})
-
     assert status(started, "disc", "Ready")["target"] == "sda"
+    started.speaks("vm", "PLUG disc 'disc one'")
+
+    exchanged(started, "disc", "two")
+    started.speaks("vm", "PLUG disc 'disc two'")
+    eventually(lambda: stood_on(started, "disc") == "two")
+
+    ordered(started, hotplug.remove, {"name": "disc"})
+    instance = started.found(INSTANCE, "vm")
+    eventually(lambda: "PLUG disc ''" in started.console(instance).rpartition("disc two")[2], 120)
+    eventually(lambda: gone(started, "disc"), 60)
+    assert drives(started.found(INSTANCE, "vm")["spec"]) == {"disc"}
+    assert meta.condition(started.found(MACHINE, "vm"), "RestartRequired") is None
+
+
+def stood_on(started: Line, name: str) -> str:
+    """The claim that the volume stands on, by the status."""
+    entry = status(started, name, "Ready")
+    return str(entry.get("persistentVolumeClaimInfo", {}).get("claimName"))
+
+
+def exchanged(started: Line, name: str, claim: str) -> None:
+    """Have the machine have another claim in that volume, as `kubectl edit` does."""
+    volumes = started.found(MACHINE, "vm")["spec"]["template"]["spec"]["volumes"]
+    disc = {"name": name, "persistentVolumeClaim": {"claimName": claim, "hotpluggable": True}}
+    changed = {"volumes": [disc if each["name"] == name else each for each in volumes]}
+    started.objects.patch(MACHINE, Key("vm", "default"), {"spec": {"template": {"spec": changed}}})
 
 
 def test_a_disk_is_at_the_address_that_was_asked_for_beside_the_slots_for_others(started: Line) -> None:
