@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diskyard.api.progress import Figures
@@ -17,7 +18,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 def step(text: str) -> None:
     """Begin a step: a line that says what happens now."""
-    console.print(f"[bold cyan]==>[/] [bold]{text}[/]")
+    console.print(f"[bold cyan]==>[/] [bold]{escape(text)}[/]")
 
 
 def say(text: str) -> None:

@@ -3,32 +3,28 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
 
-from cli import guests, terminal, uploading
+from cli import guests, looking, terminal, uploading
 from cli.display import say, step
 from cli.following import filled, states
-from cli.machine import CDROM, ROOT, Disk, Machine, disk_name, machine, name_of, secrets, source_of
+from cli.machine import Machine, disk_name, machine, secrets
 from cli.ownyard import own_yard
 from cli.reach import client_of
-from cli.source import PLAIN, job
 from cli.wishes import RunWish, UploadWish
-from diskyard.api import meta, quantity
-from diskyard.api.meta import DATA_VOLUME, KUBEVIRT, MACHINE, SECRET, Key
-from diskyard.api.names import kubevirt
-from diskyard.disk.probe import Format
-from diskyard.errors import AlreadyExists, ImageTooLarge, InvalidRequest, ServerError
+from diskyard.api import meta
+from diskyard.api.config import Config, config
+from diskyard.api.meta import CDI_CONFIG, DATA_VOLUME, KUBEVIRT, MACHINE, SECRET, Key
+from diskyard.api.names import cdi, kubevirt
+from diskyard.errors import AlreadyExists, Forbidden, InvalidRequest, ServerError
 from diskyard.kube.http import HttpClient, connect
 from diskyard.kube.reconcile import find
-from importer.inspection import inspection
 from standalone import directory
 
-EMPTY: Final = "16Gi"
-"""The size of the empty disk beside an ISO."""
 STOPPED: Final = 130
 _MADE_WITHIN: Final = 60
 _FILLED_WITHIN: Final = 7 * 24 * 3600
@@ -37,9 +33,13 @@ _RUNS_WITHIN: Final = 300
 
 def run(wish: RunWish) -> None:
     """All of it. Raises DiskyardError."""
-    step(f"Look at {wish.image}")
-    wanted = _wanted(wish)
-    with _server(wish.kubeconfig) as (client, own):
+    with ExitStack() as stack:
+        there = _there(wish.kubeconfig)
+        if there:
+            stack.callback(there.close)
+        step(f"Look at {wish.image}")
+        wanted = looking.machine(wish, _settings(there))
+        client, own = there or stack.enter_context(_begun()), there is None
         try:
             _make(client, wanted)
             for name in wanted.disks:
@@ -55,82 +55,33 @@ def run(wish: RunWish) -> None:
         _tell(wanted, own)
 
 
-def _wanted(wish: RunWish) -> Machine:
-    """What is to be made, with the sizes of its disks. Raises DiskyardError where an image cannot be imported."""
-    image, size, iso = _looked_at(wish.image)
-    name = wish.name or name_of(image)
-    if iso:
-        disks = {ROOT: Disk("", wish.size or EMPTY), CDROM: Disk(image, _canonical(size))}
-    else:
-        disks = {ROOT: Disk(image, _room(wish, size))}
-    for number, each in enumerate(wish.cdroms, len(disks)):
-        disc, needed, _ = _looked_at(each)
-        disks[CDROM if number == 1 else f"{CDROM}-{number}"] = Disk(disc, _canonical(needed))
-    return Machine(
-        name,
-        wish.namespace,
-        wish.memory,
-        wish.cpus,
-        disks,
-        user_data=_text(wish.cloud_init),
-        keys=_text(wish.ssh_key),
-    )
+def _there(kubeconfig: Path | None) -> HttpClient | None:
+    """The server that was asked for; else this machine's yard, where it answers."""
+    if kubeconfig or os.environ.get("KUBECONFIG") or _answers(_place().kubeconfig):
+        return client_of(kubeconfig)
+    return None
 
 
-def _looked_at(image: str) -> tuple[str, int, bool]:
-    """An image: where it is, the size of the disk in it in bytes, and whether it is an ISO. Raises DiskyardError."""
-    if "://" not in image:
-        image = str(Path(image).absolute())
-    elif not source_of(image):
-        raise InvalidRequest(
-            f"{image} is not what `diskyard run` reads: expected https://, http://, gs://, docker:// or a file. "
-            "A DataVolume reads more: docs/import.md"
-        )
-    found = inspection(job(image, PLAIN))
-    if found.refusal:
-        raise found.refusal
-    return image, found.virtual_size or 0, found.format == Format.ISO
-
-
-def _room(wish: RunWish, needed: int) -> str:
-    """The size of the disk. Raises DiskyardError where what was asked for is none, or too small."""
-    if not wish.size:
-        if needed:
-            return _canonical(needed)
-        raise InvalidRequest(
-            f"{wish.image} does not say how large the disk in it is: give --size, such as --size 10Gi"
-        )
-    if quantity.parse(wish.size) < needed:
-        raise ImageTooLarge(
-            f"the disk inside {wish.image} has {quantity.human(needed)} ({needed} bytes), and --size {wish.size} is "
-            f"less: ask for --size {_canonical(needed)}, or leave it out"
-        )
-    return wish.size
-
-
-def _canonical(size: int) -> str:
-    return quantity.canonical(quantity.round_up(size))
-
-
-def _text(path: Path | None) -> str:
+def _settings(server: HttpClient | None) -> Config:
+    """How it reaches images, as far as we may know."""
     try:
-        return path.read_text() if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        return config(find(server, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}) if server else Config()
+    except Forbidden:
+        return Config()
 
 
 @contextmanager
-def _server(kubeconfig: Path | None) -> Iterator[tuple[HttpClient, bool]]:
-    """The server that was asked for; else this machine's yard, begun where none answers (then True)."""
-    place = directory.Directory(directory.default().absolute())
-    if kubeconfig or os.environ.get("KUBECONFIG") or _answers(place.kubeconfig):
-        with closing(client_of(kubeconfig)) as client:
-            yield client, False
-        return
+def _begun() -> Iterator[HttpClient]:
+    """This machine's yard, for as long as the block."""
+    place = _place()
     step(f"Run a yard for as long as this takes: diskyard up --data-dir {place.path}")
     with own_yard(place.path) as running, closing(connect(running.kubeconfig)) as client:
-        yield client, True
+        yield client
         step("Stop the yard, and what runs on it")
+
+
+def _place() -> directory.Directory:
+    return directory.Directory(directory.default().absolute())
 
 
 def _answers(kubeconfig: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cli.display import step
 from cli.progress import Lines
 from diskyard.disk.target import Limit, Progress
 
@@ -16,3 +17,9 @@ def test_says_whom_it_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
     Lines("images.example").show(Progress("transferring", 450, 1000, limit=Limit.SOURCE, still=73.4))
 
     assert capsys.readouterr().err == "waiting for images.example for 73 s\n"
+
+
+def test_a_step_is_said_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    step("Look at setup[bold].iso")
+
+    assert capsys.readouterr().out == "==> Look at setup[bold].iso\n"
