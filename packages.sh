@@ -10,6 +10,7 @@ PACKAGES="
   busybox-static cpio gzip bzip2 xz-utils gnupg gpgv
   docker-registry skopeo
   xfsprogs
+  dropbear-bin openssh-client
   iproute2 nftables procps gcc pkg-config python3-dev python3-venv
   chromium
 "
