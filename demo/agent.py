@@ -27,5 +27,10 @@ def agent(cache: Path) -> dict[str, Path]:
             run("dpkg-deb", "--extract", next(Path(work).glob("*.deb")), folder)
             shutil.move(folder, kept)
     program = kept / PROGRAM
+    return {"sbin/qemu-ga": program, **libraries(program)}
+
+
+def libraries(program: Path) -> dict[str, Path]:
+    """What else a program needs in a guest to run there."""
     needed = re.findall(r"(/\S+) \(0x", run("ldd", program))
-    return {"sbin/qemu-ga": program, **{path.lstrip("/"): Path(path) for path in needed}}
+    return {path.lstrip("/"): Path(path) for path in needed}

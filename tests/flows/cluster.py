@@ -1,5 +1,6 @@
 """A real cluster with Diskyard on it, out of this checkout: the chart's accounts, roles and webhooks; our programs."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from diskyard.api.meta import DATA_VOLUME, LEASE, NAMESPACE, SERVICE_ACCOUNT, ST
 from diskyard.api.names import cdi
 from diskyard.errors import ApiError, Invalid
 from standalone.access.tokens import write_kubeconfig
+from standalone.node.network import plan
 from tests import builders
 from tests.builders import eventually
 from tests.cluster import programs
@@ -187,7 +189,8 @@ class Installation:
         options = (
             "--data-dir", str(directory), "--name", "node", "--verbose", "--guests-port", self._guests_port
         )  # fmt: skip
-        return self._started("node", words, *options)[0]
+        network = ("--guest-network", _guest_network(directory)) if os.geteuid() == 0 else ()
+        return self._started("node", words, *options, *network)[0]
 
     def guests(self) -> str:
         """Where the node serves virtctl, from now on also when it is started again."""
@@ -219,6 +222,12 @@ class Installation:
             return next((line for line in said if line.startswith("ready")), "")
 
         return process, eventually(ready, READY_WITHIN)
+
+
+def _guest_network(directory: Path) -> str:
+    """For one node's guests, where no yard looks for a network of its own."""
+    number = int(plan.yard(directory), 16)
+    return f"100.{64 + number // 64 % 64}.{number % 64 * 4}.0/22"
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

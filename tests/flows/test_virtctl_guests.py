@@ -1,10 +1,13 @@
-"""The real virtctl starts, joins, pauses and stops a guest, on a yard and on a real cluster."""
+"""The real virtctl starts, joins, enters, pauses and stops a guest, on a yard and on a real cluster."""
 
+import http.client
 import os
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,8 @@ from tests.flows.cluster import Clustered
 from tests.flows.place import Place
 from tests.flows.yard import data_volume, machine
 from tests.guest import GREETING
+from tests.imageserver import ImageServer
+from tests.letin import guest_image as image_that_lets_in
 from tests.terminal import terminal
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("uploads")]
@@ -35,16 +40,38 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture
-def guest(place: Place, guest_url: str) -> Iterator[Place]:
-    """The place, with a stopped machine `commanded`."""
-    place.create(data_volume("commanded", {"http": {"url": guest_url}}, "1Gi"))
-    place.create(machine("commanded", "commanded", strategy="Halted"))
+def key(tmp_path: Path) -> Path:
+    """A user's private SSH key."""
+    made = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", made], check=True)
+    return made
+
+
+@pytest.fixture
+def guest(place: Place, images: ImageServer, key: Path) -> Iterator[Place]:
+    """The place, with a stopped machine `commanded`, which will let in who has the key."""
+    shutil.copy(image_that_lets_in(), images.root / "letin.qcow2")
+    place.create(data_volume("commanded", {"http": {"url": images.url("letin.qcow2")}}, "1Gi"))
+    public = {"metadata": {"name": "keys"}, "stringData": {"me": key.with_suffix(".pub").read_text()}}
+    place.core().create_namespaced_secret("default", public)
+    place.create(with_keys(machine("commanded", "commanded", strategy="Halted"), "keys"))
     place.wait("datavolumes", "commanded", "Succeeded", 240)
     yield place
     place.delete("virtualmachines", "commanded")
     place.gone("virtualmachines", "commanded", 240)
     place.delete("datavolumes", "commanded")
     place.gone("datavolumes", "commanded", 120)
+    place.core().delete_namespaced_secret("keys", "default")
+
+
+def with_keys(vm: dict[str, Any], secret: str) -> dict[str, Any]:
+    """The machine, told the public keys of a Secret by cloud-init."""
+    spec = vm["spec"]["template"]["spec"]
+    spec["domain"]["devices"]["disks"].append({"name": "seed", "disk": {"bus": "virtio"}})
+    spec["volumes"].append({"name": "seed", "cloudInitNoCloud": {"userData": "#cloud-config\n{}\n"}})
+    source, method = {"secret": {"secretName": secret}}, {"noCloud": {}}
+    spec["accessCredentials"] = [{"sshPublicKey": {"source": source, "propagationMethod": method}}]
+    return vm
 
 
 def surroundings(place: Place) -> dict[str, str]:
@@ -55,7 +82,9 @@ def ran(place: Place, *words: str) -> str:
     """What it says, and behind that its exit code."""
     env = {**os.environ, **surroundings(place)}
     command = [virtctl(RELEASE), *words]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+    )
     return f"{done.stdout}{done.stderr}exit {done.returncode}"
 
 
@@ -65,7 +94,7 @@ def becomes(place: Place, word: str) -> dict[str, Any]:
     )
 
 
-def test_a_guest_is_started_joined_paused_and_stopped(guest: Place) -> None:
+def test_a_guest_is_started_joined_entered_paused_and_stopped(guest: Place, key: Path) -> None:
     assert ran(guest, "start", "commanded") == "VM commanded was scheduled to start\nexit 0"
     becomes(guest, "Running")
     guest.console_says("commanded", GREETING.decode(), 240)
@@ -78,6 +107,8 @@ def test_a_guest_is_started_joined_paused_and_stopped(guest: Place) -> None:
         joined.type("\x1d")
         assert joined.ended() == 0
     assert screen(guest) == b"RFB 003.008\n"
+    if os.geteuid() == 0:
+        has_ports(guest, key)
     gets_a_volume_and_gives_it_back(guest)
 
     assert ran(guest, "pause", "vm", "commanded") == "VMI commanded was scheduled to pause\nexit 0"
@@ -126,6 +157,58 @@ def screen(place: Place) -> bytes:
                 return viewer.recv(12, socket.MSG_WAITALL)
         finally:
             showing.kill()
+
+
+def has_ports(place: Place, key: Path) -> None:
+    """Where root runs it, who can give guests a network of their own."""
+    place.console_says("commanded", "network: commanded ", 240)
+    assert eventually(lambda: page(place, "vm/commanded"), 240).startswith("commanded ")
+    is_entered(place, key)
+
+
+def page(place: Place, target: str) -> str:
+    """What the guest answers on its port 80, by `virtctl port-forward`; nothing: there was no answer this time."""
+    here = f"127.{55 + os.getpid() % 8}.{os.getpid() // 8 % 250}.1"  # nobody else's on this machine
+    env = {**os.environ, **surroundings(place)}
+    command = [virtctl(RELEASE), "port-forward", target, "--address", here, "8080:80"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as forward:
+        try:
+            return eventually(lambda: answered(here), 60)
+        except AssertionError:
+            return ""
+        finally:
+            forward.kill()
+
+
+def answered(address: str) -> str:
+    """What a web server says there, on port 8080."""
+    connection = http.client.HTTPConnection(address, 8080, timeout=30)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException) as error:
+        raise AssertionError(f"{address}: {error}") from error
+    finally:
+        connection.close()
+
+
+def is_entered(place: Place, key: Path) -> None:
+    """With the machine's own ssh through `virtctl port-forward --stdio`, and with the client in virtctl."""
+    ask = ("--identity-file", str(key), "--command", "echo I am $(id -un) of $(hostname)")
+    nobody_known = ("-t", "-oStrictHostKeyChecking=no", "-t", "-oUserKnownHostsFile=/dev/null")
+    for words in (
+        ("root@vm/commanded", *nobody_known),
+        ("root@vmi/commanded", "--local-ssh=false", "--known-hosts="),
+    ):
+        said = eventually(lambda words=words: entered(place, *words, *ask), 240)
+        assert "I am root of commanded\n" in said
+
+
+def entered(place: Place, *words: str) -> str:
+    """What was said inside."""
+    said = ran(place, "ssh", *words)
+    assert said.endswith("exit 0"), said
+    return said
 
 
 def test_the_cluster_says_that_the_api_is_there_and_lists_what_it_has(
