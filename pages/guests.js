@@ -115,6 +115,7 @@ function terminal(viewing) {
   window.viewing = viewing;
   keep(viewing, (url, protocols) => new Promise((resolve) => {
     socket = new WebSocket(url, protocols);
+    viewing.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => state(viewing, "connected");
     socket.onmessage = (message) => shown.write(new Uint8Array(message.data));

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import jwt
 import pytest
 import requests
 
@@ -81,13 +82,26 @@ def typed(page: Page, keys: str) -> None:
     page.ask("Input.dispatchKeyEvent", type="keyUp", **enter)
 
 
-def test_a_browser_types_into_a_guests_console(page: Page) -> None:
+def test_a_browser_types_into_a_guests_console_beside_others_and_after_a_broken_line(
+    page: Page, seen: Yard
+) -> None:
     assert "Running" in page.run("document.getElementById('list').innerText")
     joined(page, "console")
+    client = connect(seen.kubeconfig)
+    stream = client.stream(CONSOLE, "plain.kubevirt.io")
 
     typed(page, "echo x$((3+4))y")
 
     page.until(f"({TEXT}).includes('x7y')")
+    beside = b""
+    while b"x7y" not in beside:
+        beside += stream.recv()
+    page.run("window.first = viewing.socket; first.close()")
+    page.until(f"viewing.socket !== first && {CONNECTED}")
+    typed(page, "echo x$((4+5))y")
+    page.until(f"({TEXT}).includes('x9y')")
+    stream.close()
+    client.close()
 
 
 @pytest.mark.parametrize("file", ["guests.js", "core/util/browser.js", "xterm.js"])
@@ -133,6 +147,8 @@ def test_only_who_has_a_session_sees_guests_and_a_token_opens_one_door(
     assert proxy.get(where, timeout=60).status_code == 401
     assert "seen" in [each["name"] for each in proxy.get(where, headers=known, timeout=60).json()["guests"]]
     made = proxy.post(f"{where}/default/seen/console/token", headers=known, timeout=60).json()["token"]
+    said = jwt.decode(made, options={"verify_signature": False})
+    assert said["exp"] - said["iat"] == 60
     assert refused(proxy, f"{where}/default/seen/vnc", made) == 401
     assert refused(proxy, f"{where}/default/seen/console", session) == 401
     assert refused(proxy, f"{where}/default/seen/console", "") == 401
