@@ -118,6 +118,17 @@ def test_a_guest_gets_its_address_its_name_and_its_mtu_and_answers(networked: Ya
     assert not [each for each in status["conditions"] if each["type"] == "UserModeNetworking"]
 
 
+def test_what_a_guests_card_carries_is_counted(networked: Yard) -> None:
+    page(address(networked, "one"))
+    client = connect(networked.kubeconfig)
+
+    for name in ("receive", "transmit"):
+        start = f'kubevirt_vmi_network_{name}_bytes_total{{interface="default",name="one",'
+        (line,) = [each for each in client.text("/metrics").splitlines() if each.startswith(start)]
+        assert float(line.rpartition(" ")[2]) > 0
+    client.close()
+
+
 def test_only_its_ports_lead_to_a_guest_that_names_some(networked: Yard) -> None:
     place = address(networked, "one")
     page(place)
