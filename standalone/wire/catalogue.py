@@ -16,6 +16,12 @@ VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 """The same, in the order in which Kubernetes lists them for custom kinds."""
 _OLD = {ENDPOINTS: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
+_ELSEWHERE = {
+    "apps": "there are no Deployments and the like here, pods alone",
+    "autoscaling": "nothing is scaled by itself here, `kubectl scale vmirs/NAME --replicas=N` does it by hand",
+    "batch": "there are no Jobs here, pods alone",
+}
+"""What a whole cluster has, and why it is not here."""
 _CORE_GROUPS = frozenset(kind.group for kind in CORE_KINDS)
 
 
@@ -93,7 +99,7 @@ class Catalogue:
         if group in _CORE_GROUPS and version in served:
             return answers.not_served()
         if not served or version in served:
-            return missing()
+            return missing(_ELSEWHERE.get(group, ""))
         return missing(f"{group or 'the core group'} is served as {', '.join(served)}, not as {version[:60]}")
 
     def versions(self) -> dict[str, tuple[str, ...]]:

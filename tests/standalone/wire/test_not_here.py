@@ -31,6 +31,21 @@ def test_is_not_here(wire: Wire, method: str, path: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("apps/v1/namespaces/default/deployments", "pods alone"),
+        ("batch/v1/namespaces/default/jobs", "pods alone"),
+        (
+            "autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+            "kubectl scale vmirs/NAME --replicas=N",
+        ),
+    ],
+)
+def test_what_a_whole_cluster_has_is_refused_with_the_reason(wire: Wire, place: str, why: str) -> None:
+    assert why in wire.send("POST", f"/apis/{place}", {}).obj["message"]
+
+
 @pytest.mark.parametrize("group", ["kubevirt.io", "cdi.kubevirt.io"])
 def test_an_old_version_is_not_here_and_those_that_are_are_named(wire: Wire, group: str) -> None:
     """B-03."""
