@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +16,7 @@ from diskyard.api.names import kubevirt
 from diskyard.api.quantity import GIB, human
 from standalone.node.memory import Memory, memory
 from vm_runtime.agent import host
+from vm_runtime.network import routes as route_table
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
 
@@ -52,7 +53,7 @@ def findings(data_dir: Path) -> Iterator[Finding]:
     yield limits(memory())
     yield users(root=os.geteuid() == 0)
     yield room(data_dir)
-    yield routes(Path("/proc/net/route").read_text())
+    yield routes(route_table.TABLE.read_text())
 
 
 def processor(cpuinfo: str) -> Finding:
@@ -192,18 +193,13 @@ def routes(table: str) -> Finding:
     """Whether the guests' own network hides one of the host's; `table` is what /proc/net/route says."""
     check = f"Checking that {kubevirt.VM_NETWORK} is free for guests"
     guests = IPv4Network(kubevirt.VM_NETWORK)
-    for line in table.splitlines()[1:]:
-        interface, destination, *rest = line.split()
-        network = IPv4Network((_address(destination), str(_address(rest[5]))))
-        if network.prefixlen and network.overlaps(guests):
-            found = f"the host reaches {network} by {interface}: guests cannot reach those of {guests}"
-            return Finding(check, "WARN", found, "nothing, unless your guests need a machine in that network")
-    return Finding(check, "PASS")
-
-
-def _address(text: str) -> IPv4Address:
-    # The kernel prints the number as it lies in memory (net/ipv4/fib_trie.c, fib_route_seq_show).
-    return IPv4Address(int.from_bytes(bytes.fromhex(text), "little"))
+    hidden = route_table.overlapped(guests, route_table.routes(table))
+    if hidden is None:
+        return Finding(check, "PASS")
+    found = f"the host reaches {hidden.network} by {hidden.device}: guests cannot reach those of {guests}"
+    return Finding(
+        check, "WARN", found, "nothing, unless your guests need a machine there: then vmNetworkCIDR"
+    )
 
 
 def _verdict(good: bool, fix: str) -> tuple[Verdict, str, str]:

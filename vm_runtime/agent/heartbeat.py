@@ -10,6 +10,7 @@ from diskyard.kube.client import Client
 from diskyard.kube.pulse import Pulse
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.agent.network import Networking
+from vm_runtime.network import routes
 
 EVERY: Final = 60.0
 """Seconds between two signs of life (KubeVirt's virt-handler takes one to two minutes)."""
@@ -48,7 +49,16 @@ class Heartbeat:
             "annotations": {
                 kubevirt.ACCELERATION: self._acceleration.reason,
                 kubevirt.NETWORKING: self._networking.reason,
+                kubevirt.ROUTES: _routes(),
                 kubevirt.HEARTBEAT: meta.timestamp(datetime.now(UTC)),
             },
         }
         self._client.patch(NODE, self._node, {"metadata": metadata})
+
+
+def _routes() -> str:
+    """Where this machine goes, which a guest's own network may hide."""
+    try:
+        return routes.text(routes.routes(routes.TABLE.read_text()))
+    except OSError:
+        return ""

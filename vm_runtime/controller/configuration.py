@@ -50,6 +50,8 @@ class Networking:
     """Some node gives launchers' pods a network of their own."""
     reason: str = ""
     """What the nodes say of it; empty while none has spoken."""
+    routes: str = ""
+    """Where they go themselves."""
 
 
 NOT_SAID: Final = Networking(own=False)
@@ -60,7 +62,8 @@ def networking(nodes: Iterable[Obj]) -> Networking:
     known = [node for node in nodes if meta.annotations(node).get(kubevirt.NETWORKING)]
     offering = [node for node in known if _offers(node, kubevirt.TUN_RESOURCE)]
     found = (offering or known)[:1]
-    return Networking(bool(offering), meta.annotations(found[0])[kubevirt.NETWORKING] if found else "")
+    said = meta.annotations(found[0]) if found else {}
+    return Networking(bool(offering), said.get(kubevirt.NETWORKING, ""), said.get(kubevirt.ROUTES, ""))
 
 
 def settings_of(client: Client) -> Settings:

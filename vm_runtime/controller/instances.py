@@ -209,6 +209,7 @@ def _reported(world: World, stage: phases.Stage) -> list[Action]:
             world.pod,
             _plugs(world, stage),
             world.networking.reason,
+            world.networking.routes,
         ),
         stage,
         world.now,

@@ -16,11 +16,13 @@ from diskyard.api.meta import Condition, Obj
 from diskyard.api.names import kubevirt
 from diskyard.api.quantity import canonical
 from diskyard.api.queues import queues
+from diskyard.api.subnet import inner
 from diskyard.errors import NotStored
 from vm_runtime.controller import supply
 from vm_runtime.controller.luggage import FETCHES
 from vm_runtime.controller.supply import Supply
 from vm_runtime.network.plan import POD_NIC
+from vm_runtime.network.routes import from_text, overlapped
 
 ALIVE: Final = ("Running", "Paused", "ShuttingDown")
 """What a launcher says of a guest that runs."""
@@ -60,6 +62,8 @@ class Subject:
     """Entries of volumeStatus of what comes while the guest runs."""
     networking: str = ""
     """What the nodes say of guests' networks."""
+    routes: str = ""
+    """Where the nodes go themselves."""
 
 
 def waiting() -> Stage:
@@ -254,7 +258,24 @@ def _surroundings(pod: Obj, subject: Subject) -> list[Condition]:
             f"on its loopback) and nothing reaches in: {subject.networking or 'no node makes networks for guests'}"
         )
         found.append(Condition("UserModeNetworking", "True", "NoPodNetwork", text))
-    return found
+    return [*found, *_hidden(pod, subject)]
+
+
+def _hidden(pod: Obj, subject: Subject) -> list[Condition]:
+    """What of the node's surroundings the guest's own network keeps from it."""
+    own = networked(pod)
+    for interface in subject.instance.interfaces if subject.instance else ():
+        if own and interface.binding == instances.BRIDGE:
+            continue
+        guests = inner(interface.cidr if own else "")
+        route = overlapped(guests, from_text(subject.routes))
+        if route:
+            text = (
+                f"network {interface.name}: vmNetworkCIDR {guests} overlaps {route.network}, which its node reaches by "
+                f"{route.device}: the guest does not reach those of {guests}; choose another vmNetworkCIDR"
+            )
+            return [Condition("NetworkOverlap", "True", "RouteHidden", text)]
+    return []
 
 
 def accelerated(pod: Obj) -> bool:

@@ -39,6 +39,8 @@ TUN_RESOURCE: Final = "devices.kubevirt.io/tun"
 """What a launcher asks for that is to have a network of its own."""
 NETWORKING: Final = "diskyard.io/network"
 """Ours, on nodes: what network guests get there, as a sentence."""
+ROUTES: Final = "diskyard.io/routes"
+"""Ours, on nodes: where they go themselves and by which device, such as `10.0.0.0/8 vpn0,172.17.0.0/16 docker0`."""
 TEMPLATE: Final = "diskyard.io/template"
 """Ours, on instances of machines: what the template looked like of which they were made."""
 INSTANCE_TYPES: Final = (P + "cluster-instancetype-name", P + "instancetype-name")

@@ -16,10 +16,11 @@ from diskyard.errors import DiskyardError, Passing, Refused
 from diskyard.kube.pulse import Pulse
 from standalone.node.network import plan as plans
 from standalone.node.network import rules
-from standalone.node.network.plan import Plan, Route
+from standalone.node.network.plan import Plan
 from vm_runtime.agent import links
 from vm_runtime.agent.network import Networking
 from vm_runtime.network.plan import POD_NIC, Connection
+from vm_runtime.network.routes import Route, overlapped
 
 PROGRAMS: Final = ("ip", "nft", "nsenter")
 TUN: Final = Path("/dev/net/tun")
@@ -234,7 +235,7 @@ def _subnet(name: str, wish: Wish, known: tuple[Route, ...], say: Callable[[str]
         kept = IPv4Network(json.loads(wish.kept.read_text())["subnet"])
     except (OSError, ValueError, KeyError, TypeError):
         return plans.free(name, known)
-    other = plans.overlapped(kept, known)
+    other = overlapped(kept, known)
     if other:
         say(
             f"the guests' network {kept} overlaps {other.network} of {other.device}: guests do not reach what is "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from diskyard.errors import InvalidRequest, Refused
+from vm_runtime.network.routes import Route, overlapped
 
 POOLS: Final = (IPv4Network("10.64.0.0/10"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
 """Where a network is looked for that overlaps none of the machine's."""
@@ -15,14 +16,6 @@ PREFIX: Final = 22
 LEAST: Final = 28
 """The longest prefix that still has room for some guests."""
 OPTION: Final = "--guest-network"
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where the machine already goes."""
-
-    network: IPv4Network
-    device: str
 
 
 @dataclass(frozen=True)
@@ -117,11 +110,6 @@ def free(name: str, routes: Iterable[Route]) -> IPv4Network:
             if overlapped(found, known) is None:
                 return found
     raise Refused(f"every private network is routed somewhere here: choose one for guests with {OPTION}")
-
-
-def overlapped(network: IPv4Network, routes: Iterable[Route]) -> Route | None:
-    """The first of the machine's networks that a network overlaps; the default route is none."""
-    return next((each for each in routes if each.network.prefixlen and each.network.overlaps(network)), None)
 
 
 def routes(shown: Iterable[dict[str, object]], own: str) -> tuple[Route, ...]:

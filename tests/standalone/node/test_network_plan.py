@@ -9,7 +9,8 @@ import pytest
 from diskyard.errors import InvalidRequest, Refused
 from standalone.node.network import plan as plans
 from standalone.node.network import rules
-from standalone.node.network.plan import Plan, Route
+from standalone.node.network.plan import Plan
+from vm_runtime.network.routes import Route
 
 PLAN = Plan("abcde", IPv4Network("10.64.4.0/22"))
 DOCKER = Route(IPv4Network("172.17.0.0/16"), "docker0")
