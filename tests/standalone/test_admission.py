@@ -8,13 +8,25 @@ import yaml
 
 from diskyard.api import instance as instances
 from diskyard.api import lending, meta
-from diskyard.api.meta import CDI_CONFIG, CLAIM, DATA_VOLUME, MACHINE, MIGRATION, POD, STORAGE_CLASS, Key
+from diskyard.api.meta import (
+    CDI_CONFIG,
+    CLAIM,
+    DATA_VOLUME,
+    KINDS,
+    MACHINE,
+    MIGRATION,
+    POD,
+    STORAGE_CLASS,
+    Key,
+)
 from diskyard.api.names import cdi
 from diskyard.api.user import User
 from diskyard.errors import Forbidden, Invalid
 from standalone.admission import Rules
 from standalone.store.objects import Objects
 from tests import builders
+
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 
 
 @pytest.fixture
@@ -115,6 +127,14 @@ def test_a_migration_is_refused_in_a_sentence(yard: Objects, version: str) -> No
         Invalid, match="live migration is not supported yet: stop the machine and start it again"
     ):
         yard.create(MIGRATION, asked)
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_of_the_documentation_is_admitted(yard: Objects, example: Path) -> None:
+    for obj in yaml.safe_load_all(example.read_text()):
+        group, _, _ = obj["apiVersion"].rpartition("/")
+        (kind,) = (each for each in KINDS if (each.group, each.kind) == (group, obj["kind"]))
+        yard.create(kind, {**obj, "metadata": {"namespace": "default", **obj["metadata"]}})
 
 
 GUIDE = """
