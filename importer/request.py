@@ -3,6 +3,7 @@
 `http.client` from the standard library: it reads into our own buffers, and costs the least per byte.
 """
 
+import re
 import socket
 import ssl
 import threading
@@ -31,6 +32,8 @@ _PASSING: Final = frozenset({408, 425, 429})
 ANSWERS: Final = frozenset({200, 206, 416})
 """Statuses that are no error."""
 _PRINTABLE: Final = "".join(map(chr, range(33, 127)))
+_TOO_LONG: Final = re.compile(r"\d{20}")
+"""Digits of a number that no length has: 2^63 has 19."""
 _KEPT: Final = 8
 """Connections that wait for another request."""
 
@@ -257,7 +260,9 @@ class Client:
             broken.callback(line.connection.close)
             line.connection.request(sent.method, path, sent.body or None, sent.headers)
             keep = partial(self._keep, origin(parts), line)
-            answer = Answer(line, line.connection.getresponse(), url, keep)
+            response = line.connection.getresponse()
+            _check_numbers(response.headers)
+            answer = Answer(line, response, url, keep)
             broken.pop_all()
             return answer
 
@@ -274,6 +279,14 @@ class Client:
             oldest = self._idle.pop(0)[1] if len(self._idle) > self._kept else None
         if oldest:
             oldest.connection.close()
+
+
+def _check_numbers(headers: Message) -> None:
+    """Nothing where what says lengths and places can be read as numbers. Raises HTTPException."""
+    for name in ("Content-Length", "Content-Range"):
+        text = headers.get(name, "")
+        if not text.isascii() or _TOO_LONG.search(text):
+            raise HTTPException(f"it answered with {name} {text[:60]!r}, which is no number")
 
 
 def get(url: str, access: Access, headers: Mapping[str, str], answers: Container[int] = ANSWERS) -> Answer:

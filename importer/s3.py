@@ -35,7 +35,7 @@ _AWS: Final = re.compile(
 _REGIONAL: Final = re.compile(r"s3\.(?P<region>[a-z0-9-]+)\.[a-z0-9-]+\.[a-z0-9.-]*[a-z]")
 """How most other providers name their endpoints."""
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})")
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,10 @@ class S3Source:
             raise refusal(error.response, self._place, signed=self._signed) from error
         except BotoCoreError as error:
             raise trouble(error, self._place) from error
+        except ValueError as error:  # botocore reads lengths and dates as they come
+            raise SourceUnavailable(
+                f"{self._place} answered with headers that cannot be read: {error}. A proxy or the server is at fault"
+            ) from error
 
 
 def connected(
@@ -280,7 +284,12 @@ def _addressing(core: Any, where: Place) -> dict[str, str]:
 
 
 def _size(answer: Any) -> int | None:
-    match = _CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
+    said = answer.get("ContentRange", "")
+    match = _CONTENT_RANGE.fullmatch(said)
+    if said and not match:
+        raise SourceUnavailable(
+            f"expected Content-Range 'bytes FIRST-LAST/SIZE', found {said[:60]!r}. A proxy or the server is at fault"
+        )
     return int(match[2]) if match else answer.get("ContentLength")
 
 

@@ -232,7 +232,7 @@ def got(url: str, limit: int, access: Access) -> bytes:
         while len(document) <= limit and (count := answer.readinto(view)):
             document += view[:count]
         length = answer.headers.get("Content-Length", "")
-        if len(document) <= limit and length.isdigit() and len(document) != int(length):
+        if len(document) <= limit and length.isdecimal() and len(document) != int(length):
             raise SourceUnavailable(f"{shown(url)} broke off after {len(document)} of {length} bytes")
         return bytes(document)
     finally:

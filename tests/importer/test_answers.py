@@ -17,9 +17,11 @@ from importer.registry.client import Repository
 from importer.registry.layout import Layout
 from importer.registry.reference import Reference
 from importer.request import Access, header_lines
+from importer.s3 import Login, S3Source
+from importer.s3 import place as s3_place
 from importer.sums import verified
 from tests.disk.tars import entry, tar
-from tests.imageserver import fault_server, status
+from tests.imageserver import Exchange, fault_server, status
 from tests.importer.signers import signing
 
 DEEP = b"[" * 60_000
@@ -43,6 +45,26 @@ def test_a_redirect_to_a_name_that_is_not_ascii_is_followed_byte_for_byte() -> N
             pass
 
     assert server.seen[1]["path"] == "/bild-%FC%20%.img"
+
+
+NINES = "9" * 5000
+UNREADABLE = [
+    {"Content-Length": "\u00b2"},
+    {"Content-Length": NINES},
+    {"Content-Range": f"bytes 0-9/{NINES}"},
+]
+
+
+@pytest.mark.parametrize("said", UNREADABLE, ids=["a power", "very long", "very far"])
+def test_a_length_that_is_no_number_is_found_out(said: dict[str, str]) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.answer(206, {"ETag": '"v1"', **said}, b"0123456789")
+
+    with fault_server(b"", *[answer] * 2) as server:
+        with pytest.raises(SourceUnavailable, match="which is no number"):
+            HttpSource(server.url(), Access())
+        with pytest.raises(SourceUnavailable, match=r"headers that cannot be read|expected Content-Range"):
+            S3Source(s3_place(server.url("b/k")), Login(anonymous=True), Access())
 
 
 @pytest.mark.parametrize("line", ["X-Token: 5 €", "Ü: 1"])
