@@ -18,6 +18,8 @@ class Most:
     writing: int = 100
     unread: float = 60.0
     """Seconds in which a watcher takes what it is told, or is cut off."""
+    paused: float = 10.0
+    """Seconds after which a log's reader who takes nothing (a pager, say) goes for one who asks."""
 
 
 MOST: Final = Most()

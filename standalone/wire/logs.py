@@ -1,5 +1,6 @@
 """`kubectl logs`: a container's output, streamed."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from diskyard.web.bridge import call
 from standalone.node.log import LogOptions
 from standalone.wire import body
 from standalone.wire.asked import Asked
+from standalone.wire.crowd import MOST
 
 LIMIT = 16
 """So many logs are read at once; each holds a thread while it waits for lines."""
@@ -33,8 +35,11 @@ class Logs(Protocol):
 class LogStreams:
     """The logs that are being read."""
 
-    def __init__(self, client: Client, logs: Logs) -> None:
+    def __init__(self, client: Client, logs: Logs, paused: float = MOST.paused) -> None:
         self._client = client
+        self._paused = paused
+        self._waiting: dict[asyncio.Timeout, float] = {}
+        """Pieces that wait for their readers, longest first: since when."""
         self._logs = logs
         self._open = 0
         self._closing = False
@@ -45,7 +50,7 @@ class LogStreams:
 
     async def stream(self, request: web.Request, key: Key, container: str = "") -> web.StreamResponse:
         """The log, as plain text, for as long as it is wanted; the container may stand in the query."""
-        if self._open >= LIMIT:
+        if self._open >= LIMIT and not self._room_made():
             raise TooManyRequests(f"{LIMIT} logs are being read already; close some, or come back later")
         self._open += 1
         try:
@@ -56,9 +61,13 @@ class LogStreams:
             response = web.StreamResponse(headers={"Content-Type": "text/plain"})
             response.enable_chunked_encoding()
             await response.prepare(request)
-            with suppress(ConnectionError):
-                await self._pass_on(first, chunks, response)
-                await response.write_eof()
+            try:
+                with suppress(ConnectionError):
+                    await self._pass_on(first, chunks, response)
+                    await response.write_eof()
+            except TimeoutError:
+                if request.transport is not None:
+                    request.transport.abort()
             return response
         finally:
             self._open -= 1
@@ -72,8 +81,28 @@ class LogStreams:
     ) -> None:
         while chunk is not None and not self._closing:
             if chunk:
-                await response.write(chunk)
+                await self._give(chunk, response)
             chunk = await call(_gathered, chunks)
+
+    async def _give(self, chunk: bytes, response: web.StreamResponse) -> None:
+        """Raises TimeoutError when the reader has to make room."""
+        waiting = asyncio.timeout(None)
+        try:
+            async with waiting:
+                self._waiting[waiting] = time.monotonic()
+                await response.write(chunk)
+        finally:
+            self._waiting.pop(waiting, None)
+
+    def _room_made(self) -> bool:
+        """Whether somebody who reads nothing goes for somebody who asks."""
+        longest = next(iter(self._waiting.items()), None)
+        if longest is None or time.monotonic() - longest[1] < self._paused:
+            return False
+        waiting, _ = longest
+        del self._waiting[waiting]
+        waiting.reschedule(asyncio.get_running_loop().time())
+        return True
 
 
 def options(request: web.Request, pod: Obj, container: str = "") -> LogOptions:

@@ -74,7 +74,7 @@ class _Server:
         self._documents = openapi.Documents(self._catalogues.now())
         self._verbs = Verbs(objects)
         self._watches = Watches(objects, most.unread)
-        self._logs = LogStreams(objects, logs)
+        self._logs = LogStreams(objects, logs, most.paused)
         self._objects = objects
         self._door = door
         self.doors: Doors | None = None
