@@ -154,8 +154,8 @@ def _asked(target: Target, path: str) -> tuple[int, str]:
     connection = http.client.HTTPSConnection(target.address, target.port, timeout=TIMEOUT, context=context)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read(LIMIT).decode("utf-8", "replace")
+        with connection.getresponse() as answer:  # one that ends the connection has taken the socket over
+            return answer.status, answer.read(LIMIT).decode("utf-8", "replace")
     finally:
         connection.close()
 

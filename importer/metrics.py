@@ -7,6 +7,7 @@ import datetime
 import ssl
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +54,11 @@ def _handler(report: Report, context: ssl.SSLContext) -> type[BaseHTTPRequestHan
             self.request.settimeout(self.timeout)
             self.request = context.wrap_socket(self.request, server_side=True)
             super().setup()
+
+        def finish(self) -> None:
+            """The server itself only knows the socket beneath TLS, which has been taken over."""
+            with closing(self.request):
+                super().finish()
 
         def do_GET(self) -> None:
             page = _PAGES.get(self.path.partition("?")[0])

@@ -114,8 +114,8 @@ def _http(said: Mapping[str, Any], target: Target, timeout: float) -> str:
     )
     try:
         connection.request("GET", path, headers=headers)
-        said_ = connection.getresponse()
-        said_.read(_MOST)
+        with connection.getresponse() as said_:  # one that ends the connection has taken the socket over
+            said_.read(_MOST)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return f"{where}: {error or type(error).__name__}"
     finally:

@@ -1,13 +1,19 @@
 """Progress: what importers say, asked beside the controllers, told to users."""
 
+import socket
 import threading
+from concurrent.futures import Future
 
-from datavolume_controller.progress import Scraper, Target, parsed
+import pytest
+
+from datavolume_controller.progress import Scraper, Target, parsed, report
 from diskyard.api.progress import Figures, percentage
 from diskyard.disk.target import Progress
+from importer import metrics
 from importer.report import Report
 from tests.builders import eventually
 
+LOCALHOST = "127.0.0.1"
 TARGET = Target("127.0.0.2", "owner", "pod")
 
 
@@ -87,6 +93,26 @@ def test_a_worker_that_does_not_answer_holds_nobody_up() -> None:
         assert eventually(lambda: scraper.figures(TARGET))
         assert scraper.figures(Target("127.0.0.3", "owner", "deaf")) is None
         answer.set()
+
+
+def test_an_answer_that_breaks_off_leaves_no_connection() -> None:
+    half = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n\r\nhalf"
+    seen: Future[bytes] = Future()
+
+    def serve(listener: socket.socket) -> None:
+        link, _ = listener.accept()
+        with metrics._context(LOCALHOST).wrap_socket(link, server_side=True) as safe:
+            safe.settimeout(60)
+            safe.recv(1 << 16)
+            safe.sendall(half)
+            seen.set_result(safe.recv(1))
+
+    with socket.create_server((LOCALHOST, 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        with pytest.raises(TimeoutError) as broken:
+            report(Target(LOCALHOST, "owner", "pod", listener.getsockname()[1]))
+
+        assert seen.result(60) == b"", f"ended while {broken.value} is still held"
 
 
 def test_keeps_the_last_word_of_a_worker_that_falls_silent() -> None:
