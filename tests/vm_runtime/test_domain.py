@@ -75,6 +75,28 @@ BOOT = {
 CASES: dict[str, tuple[Instance, bool, Backing]] = {
     "emulated": (guest(), False, FILE),
     "empty-drive": (guest({"devices": {"disks": [{"name": "drive", "cdrom": {}}]}}), False, FILE),
+    "empty-drive-first": (
+        guest({"devices": {"disks": [{"name": "drive", "cdrom": {"tray": "open"}, "bootOrder": 1}]}}), False, FILE,
+    ),
+    "large": (guest({"memory": {"guest": "4Gi"}}), True, FILE),
+    "no-hotplug": (
+        guest({"devices": {"disableHotplug": True, "disks": [{"name": "root", "disk": {"bus": "scsi"}}]}}), True, FILE,
+    ),
+    "nothing-scsi": (
+        guest({"devices": {"disableHotplug": True, "disks": [{"name": "root", "disk": {"bus": "virtio"}}]}}),
+        True,
+        FILE,
+    ),
+    "inputs": (
+        with_devices(inputs=[{"name": "a"}, {"name": "b", "type": "keyboard", "bus": "virtio"}]), True, FILE,
+    ),
+    "spinlocks": (guest({"features": {"hyperv": {"spinlocks": {}}}}), True, FILE),
+    "discards": (
+        with_disk(blockSize={"custom": {"logical": 512, "physical": 4096, "discardGranularity": 4096}}), True, FILE,
+    ),
+    "match-sata": (
+        with_disk(bus="sata", blockSize={"matchVolume": {}}), True, replace(FILE, sectors=(512, 512)),
+    ),
     "kvm": (guest(), True, FILE),
     "block": (with_disk(), True, BLOCK),
     "no-direct-io": (with_disk(), True, Backing(FILE.path)),

@@ -40,6 +40,7 @@ pytestmark = [
 TRUE_AGAIN = 10.0
 """Seconds from any crash to a status that is true."""
 WATCH = r"""
+echo "PLUG vda discards $(cat /sys/block/vda/queue/discard_granularity)"
 ( there=""
 while sleep 0.2; do
   for name in sda vdb vdc; do
@@ -84,6 +85,7 @@ def started(tmp_path_factory: pytest.TempPathFactory, watching: Path) -> Iterato
         template["terminationGracePeriodSeconds"] = 0
         (disk,) = template["domain"]["devices"]["disks"]
         disk["disk"]["pciAddress"] = "0000:00:0a.0"
+        disk["blockSize"] = {"custom": {"logical": 512, "physical": 4096, "discardGranularity": 65536}}
         template["domain"]["devices"]["disks"].append({"name": "disc", "cdrom": {"bus": "scsi"}})
         found.objects.create(MACHINE, machine)
         bare(found, "silent")
@@ -238,6 +240,7 @@ def test_a_disk_is_at_the_address_that_was_asked_for_beside_the_slots_for_others
     }  # fmt: skip
     assert len(found.findall("devices/controller[@model='pcie-root-port']")) >= 8
     assert complaints(said) == ""
+    started.speaks("vm", "PLUG vda discards 65536")
 
 
 def test_a_guest_that_was_paused_for_a_while_goes_on_by_itself(started: Line) -> None:

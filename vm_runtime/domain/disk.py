@@ -147,11 +147,7 @@ def _cache(wanted: Disk, backing: Backing) -> str:
 
 
 def _block_sizes(wanted: Disk, backing: Backing) -> dict[str, str]:
-    named = {
-        "logical": "logical_block_size",
-        "physical": "physical_block_size",
-        "discardGranularity": "discard_granularity",
-    }
+    named = {"logical": "logical_block_size", "physical": "physical_block_size"}
     said = part(wanted.block_size, "custom") or _matched(wanted, backing)
     return {called: str(said[name]) for name, called in named.items() if said.get(name)}
 

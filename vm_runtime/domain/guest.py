@@ -9,7 +9,18 @@ from lxml.builder import E
 from diskyard.api.instance import Instance, part
 from diskyard.api.names import derived
 from diskyard.errors import GuestFailed
-from vm_runtime.domain import clock, cpu, device, disk, features, firmware, interface, memory, threads
+from vm_runtime.domain import (
+    clock,
+    cpu,
+    device,
+    disk,
+    features,
+    firmware,
+    interface,
+    memory,
+    override,
+    threads,
+)
 from vm_runtime.domain.disk import Backing
 from vm_runtime.domain.firmware import Kernel, Uefi
 
@@ -53,6 +64,7 @@ def domain(instance: Instance, host: Host) -> str:
             *interface.interfaces(instance, host.mtu),
             *device.devices(instance, host.private_dir),
         ),
+        *override.overrides(instance),
         type="kvm" if host.accelerated else "qemu",
     )
     return etree.tostring(root, pretty_print=True, encoding="unicode")
