@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import Final
 
+import click
+
 from cli.kinds import kinds
 from cli.manifest import Wanted, title
 from diskyard.api import meta
 from diskyard.api.meta import DATA_VOLUME, INSTANCE, MACHINE, POD, Key, Kind
 from diskyard.api.names import derived, kubevirt
-from diskyard.errors import AlreadyExists, InvalidRequest, NotFound
+from diskyard.errors import AlreadyExists, NotFound
 from diskyard.kube.client import Client, Selection
 
 GUESTS: Final = (MACHINE, INSTANCE)
@@ -30,7 +32,7 @@ def applied(client: Client, wanted: Wanted) -> str:
 
 
 def targets(what: str, names: Iterable[str], namespace: str) -> list[tuple[Kind, Key]]:
-    """What `KIND NAME...` or `KIND/NAME` means. Raises InvalidRequest."""
+    """What `KIND NAME...` or `KIND/NAME` means. Raises InvalidRequest, UsageError."""
     word, _, inline = what.partition("/")
     found = [
         (kind, Key(name, namespace if kind.namespaced else ""))
@@ -38,7 +40,7 @@ def targets(what: str, names: Iterable[str], namespace: str) -> list[tuple[Kind,
         for name in (*((inline,) if inline else ()), *names)
     ]
     if not found:
-        raise InvalidRequest(f"which {word}? Expected its name, as in: diskyard delete {word} NAME")
+        raise click.UsageError(f"which {word}? Expected its name, as in: diskyard delete {word} NAME")
     return found
 
 

@@ -24,7 +24,7 @@ _DONE: Final = {"pause": "paused", "unpause": "unpaused"}
 
 
 def machines(names: Iterable[str], file: str | None, namespace: str) -> list[Key]:
-    """The machines that are meant, by name or by a file that describes them. Raises InvalidRequest."""
+    """The machines that are meant, by name or by a file that describes them. Raises InvalidRequest, UsageError."""
     found = [Key(name, namespace) for name in names if not _is_file(name)]
     for source in (*(name for name in names if _is_file(name)), *((file,) if file else ())):
         described = [each.key for each in wanted(source, namespace) if each.kind == MACHINE]
@@ -32,7 +32,7 @@ def machines(names: Iterable[str], file: str | None, namespace: str) -> list[Key
             raise InvalidRequest(f"{source} describes no VirtualMachine")
         found += described
     if not found:
-        raise InvalidRequest("which machine? Expected its NAME, or -f FILE")
+        raise click.UsageError("which machine? Expected its NAME, or -f FILE")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cli.source import job, source_options
+from cli.source import job, sized, source_options
 
 if TYPE_CHECKING:
     from importer.inspection import Inspection
@@ -29,6 +29,7 @@ _WIDTH: Final = 12
     "--size",
     default="",
     metavar="SIZE",
+    callback=sized,
     help="Say whether a disk of this size, such as 10Gi, has room for it.",
 )
 @source_options

@@ -70,7 +70,15 @@ def _documents(name: str, text: str) -> Iterator[tuple[int, Any]]:
             elif document is not None:
                 yield number, document
     except yaml.YAMLError as error:
-        raise InvalidRequest(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+        raise InvalidRequest(f"{name} is not YAML: {_where(error)}") from error
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """`line 5, column 2: expected <block end>, but found ...`."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
 
 
 def _wanted(document: Any, namespace: str, where: str) -> Wanted:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -14,6 +14,8 @@ from standalone.directory import Directory
 
 PATIENCE: Final = 90
 """Seconds that guests and yard get to end."""
+AGAIN: Final = 10
+"""Seconds between two Ctrl-C; to a yard that stops already, another one says nothing."""
 _MOST: Final = 2000
 """Characters of its words that an error repeats."""
 
@@ -56,13 +58,21 @@ def _said(log: TextIO) -> str:
     return log.read().strip()[-_MOST:]
 
 
+def _interrupted(child: "subprocess.Popen[str]") -> int:
+    """Its code after Ctrl-C, pressed again where one was lost: Python drops one that comes in an import's callback."""
+    for _ in range(PATIENCE // AGAIN - 1):
+        child.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(AGAIN)
+    return child.wait(AGAIN)
+
+
 def _stop(child: "subprocess.Popen[str]", log: TextIO) -> int:
     """End the yard and its pods, whatever happens; its code. A second Ctrl-C must not cut that short."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        child.send_signal(signal.SIGINT)
         try:
-            return child.wait(PATIENCE)
+            return _interrupted(child)
         except subprocess.TimeoutExpired as error:
             child.kill()
             raise DiskyardError(

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cli.reach import reaching
+from cli.source import sized
 from cli.wishes import RunWish
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -14,9 +15,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.command("run")
 @click.argument("image")
 @click.option("--name", default="", help="Of the machine. Default: from the image's file name.")
-@click.option("--memory", default="1Gi", show_default=True, metavar="SIZE", help="Of the machine.")
+@click.option(
+    "--memory", default="1Gi", show_default=True, metavar="SIZE", callback=sized, help="Of the machine."
+)
 @click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, help="Of the machine.")
-@click.option("--size", default="", metavar="SIZE",
+@click.option("--size", default="", metavar="SIZE", callback=sized,
               help="Of its disk. Default: that of the disk in the image; 16Gi beside an ISO.")  # fmt: skip
 @click.option("--cdrom", "cdroms", multiple=True, metavar="ISO",
               help="A disc to go with it, such as drivers. May be repeated.")  # fmt: skip

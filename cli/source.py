@@ -57,6 +57,18 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
+def sized(_: click.Context, __: click.Parameter, text: str) -> str:
+    """An option's size as it was written, if it is one. Raises BadParameter."""
+    from diskyard.api import quantity
+    from diskyard.errors import InvalidRequest
+
+    try:
+        quantity.parse(text or 0)
+    except InvalidRequest as error:
+        raise click.BadParameter(str(error)) from error
+    return text
+
+
 PLAIN: Final[Mapping[str, Any]] = {
     "user": "", "headers": (), "ca": "", "insecure": False, "allow_addresses": "", "architecture": "", "mirrors": (),
     "endpoint_url": "", "region": "", "anonymous": False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cli.source import job, source_options
+from cli.source import job, sized, source_options
 from diskyard.api.checksum import LENGTHS
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ STOPPED: Final = 130
 @click.argument("source")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(
-    "--size", default="", metavar="SIZE", help="The disk's size, such as 10Gi: a smaller one is grown."
+    "--size",
+    default="",
+    metavar="SIZE",
+    callback=sized,
+    help="The disk's size, such as 10Gi: a smaller one is grown.",
 )
 @click.option(
     "--checksum", default="", metavar="ALGO:HEX", help="Of the source's bytes: md5, sha1, sha256 or sha512."

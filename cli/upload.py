@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from cli.reach import client_of, reaching
+from cli.source import sized
 from cli.wishes import UploadWish
 
 FATAL: Final = 3
@@ -37,9 +38,9 @@ def _defaults(command: Any) -> Any:
 @click.option(
     "--archive-path", type=click.Path(path_type=Path), help="A tar archive, to be unpacked into the volume."
 )
-@click.option("--size", default="", metavar="SIZE", help="Of what is made, such as 10Gi.")
+@click.option("--size", default="", metavar="SIZE", callback=sized, help="Of what is made, such as 10Gi.")
 @click.option("--pvc-name", default="", metavar="NAME", help="As `pvc NAME`; an older spelling.")
-@click.option("--pvc-size", default="", metavar="SIZE", help="As --size; an older spelling.")
+@click.option("--pvc-size", default="", metavar="SIZE", callback=sized, help="As --size; an older spelling.")
 @click.option(
     "--storage-class", default="", metavar="NAME", help="Of what is made. Default: the default class."
 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from diskyard.api.names import cdi
 from diskyard.errors import InvalidRequest, SourceUnavailable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -176,7 +177,8 @@ def _refusal(host: str, address: Address, policy: Policy) -> InvalidRequest:
     where = f"{host} has the address {address}, which" if host != str(address) else f"the address {address}"
     return InvalidRequest(
         f"{where} is {permitted(address, policy)}: such addresses are not connected to. Correct the URL, or have the "
-        f"operator of this service allow it (DISKYARD_ALLOW_ADDRESSES={_inner(address)})"
+        f"operator allow it: {cdi.ALLOW_ADDRESSES}={_inner(address)} as an annotation of the CDIConfig, or "
+        "--allow-addresses on the command line"
     )
 
 

@@ -146,7 +146,7 @@ def trouble(error: Exception, patience: float | None) -> str:
     if isinstance(error, TimeoutError):
         return f"nothing came for {patience or TIMEOUT:g} seconds"
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-        return "what answers does not speak TLS. Is it http:// instead of https://?"
+        return "what answers does not speak TLS. It may be http:// and not https://"
     if isinstance(error, ConnectionError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -4,6 +4,7 @@ Only its configuration (kubeconfig, service account, exec plugins) and its conne
 dicts that orjson reads.
 """
 
+import os
 import socket
 import ssl
 import threading
@@ -92,6 +93,9 @@ def connect(kubeconfig: Path | None = None, patience: float = _ANSWER) -> "HttpC
     An answer is waited for so many seconds. Raises InvalidRequest when there is none of these, or it cannot be read.
     """
     settings = Configuration()
+    named = str(kubeconfig or os.environ.get("KUBECONFIG") or "")
+    if named and not any(Path(each).exists() for each in named.split(os.pathsep)):
+        raise InvalidRequest(f"no API server can be told from {named}: there is no such file")
     try:
         with _loading:
             if kubeconfig is not None:
@@ -284,7 +288,9 @@ class HttpClient:
 
     def _unreachable(self, error: Exception) -> ServerError:
         cause = getattr(error, "reason", None) or error
-        return ServerError(f"no answer from the API server at {self.url}: {cause}; is it running?")
+        inner = cause.__cause__ or cause
+        said = (inner.strerror if isinstance(inner, OSError) else "") or cause
+        return ServerError(f"no answer from the API server at {self.url}: {said}; is it running?")
 
 
 class HttpWatch:

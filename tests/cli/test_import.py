@@ -90,7 +90,6 @@ def test_the_digest_is_of_the_asked_algorithm(images: ImageServer, tmp_path: Pat
         ("disk.raw", ["--checksum", "sha1:" + "0" * 40], 3, "checksum mismatch: expected sha1:000"),
         ("disk.raw", ["--checksum", "sha1"], 3, "expected 'algorithm:hash'"),
         ("disk.raw", ["--size", "8Mi"], 3, "larger than the reported available storage 8388608"),
-        ("disk.raw", ["--size", "large"], 3, "not a quantity"),
         ("none", [], 3, "got 404"),
         ("broken/", [], 4, "got 503"),
     ],
@@ -119,8 +118,9 @@ def test_a_folder_that_is_not_there_is_told_before_the_source_is_asked(
     assert images.hits() == []
 
 
-def test_a_missing_argument_is_a_usage_error() -> None:
-    assert imported("http://x/").returncode == 2
+@pytest.mark.parametrize("rest", [(), ("disk.img", "--size", "large")])
+def test_what_cannot_be_read_is_a_usage_error(rest: tuple[str, ...]) -> None:
+    assert imported("http://x/", *rest).returncode == 2
 
 
 def test_never_replaces_a_file_that_is_there(images: ImageServer, tmp_path: Path) -> None:

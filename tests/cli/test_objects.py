@@ -71,7 +71,8 @@ def test_an_object_that_is_refused_does_not_stop_the_others(diskyard: Diskyard) 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{", "standard input is not YAML"),
+        ("{", "standard input is not YAML: line 1, column 2: expected the node content"),
+        ("a: b\n c: d", "standard input is not YAML: line 2, column 3: mapping values are not allowed here"),
         ("just words", "document 1: expected an object"),
         ("kind: DataVolume\napiVersion: cdi.kubevirt.io/v1beta1", "document 1: metadata.name is missing"),
         ("kind: Disk\napiVersion: v1\nmetadata: {name: a}", "no kind 'Disk' in 'v1'"),

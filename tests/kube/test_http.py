@@ -28,7 +28,9 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
 
 
 def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match=r"no API server can be told from .*nothing"):
+    with pytest.raises(
+        InvalidRequest, match=r"no API server can be told from .*nothing: there is no such file"
+    ):
         connect(tmp_path / "nothing")
 
 
@@ -36,7 +38,9 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     with served(tmp_path) as gone:
         client = connect(gone.kubeconfig)
 
-    with pytest.raises(ServerError, match=rf"no answer from the API server at {gone.url}: .* is it running"):
+    with pytest.raises(
+        ServerError, match=rf"no answer from the API server at {gone.url}: Connection refused; is it"
+    ):
         client.get(POD, Key("one", "default"))
     client.close()
 
