@@ -288,7 +288,7 @@ class HttpClient:
 
     def _unreachable(self, error: Exception) -> ServerError:
         cause = getattr(error, "reason", None) or error
-        inner = cause.__cause__ or cause
+        inner = getattr(cause, "__cause__", None) or cause
         said = (inner.strerror if isinstance(inner, OSError) else "") or cause
         return ServerError(f"no answer from the API server at {self.url}: {said}; is it running?")
 
