@@ -66,7 +66,7 @@ def test_networks_that_are_none_are_refused() -> None:
     ["http://169.254.169.254/latest", "http://[fe80::1]/", "http://0/", "http://2852039166/", "http://0xA9FEA9FE:80/"],
 )  # fmt: skip
 def test_an_endpoint_of_another_library_is_checked_however_it_is_written(url: str) -> None:
-    with pytest.raises(InvalidRequest, match="diskyard.io/allow-addresses="):
+    with pytest.raises(InvalidRequest, match=r"diskyard\.io/allow-addresses="):
         check(url)
 
 
