@@ -1,17 +1,23 @@
 """The chart renders, whatever is switched on, to what a real API server takes and what the yard says, too."""
 
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from datavolume_controller import program
 from diskyard import VERSION
 from diskyard.api import meta
-from diskyard.api.meta import API_SERVICE
+from diskyard.api.meta import API_SERVICE, NAMESPACE
 from standalone import guestapi
 from standalone.access import kubevirt
+from tests import builders
 from tests.cluster.helm import CHART, helm, rendered
+from tests.cluster.programs import folder
+from tests.served import served
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("chart")]
 EVERYTHING = ("monitoring.serviceMonitor=true", "monitoring.rules=true", "networkPolicies.enabled=true")
@@ -123,3 +129,33 @@ def _plain(role: dict[str, Any]) -> Any:
     fields = ("apiGroups", "resources", "verbs")
     rules = sorted(tuple(tuple(sorted(rule[field])) for field in fields) for rule in role["rules"])
     return aggregated, rules
+
+
+def test_a_yard_takes_the_chart_from_kubectl_and_its_roles_hold_there(tmp_path: Path) -> None:
+    """`helm template | kubectl apply -f -`, but for the programs and webhooks, which a yard has in itself."""
+    objects = rendered("deploy=false", "admission.enabled=false", crds=True)
+    with served(tmp_path) as yard:
+        yard.client.create(NAMESPACE, builders.namespace("cdi"))
+
+        def kubectl(*words: str) -> subprocess.CompletedProcess[str]:
+            program = [
+                str(folder() / "kubectl"),
+                "--kubeconfig",
+                str(yard.kubeconfig),
+                "--cache-dir",
+                str(tmp_path),
+            ]
+            told = yaml.safe_dump_all(objects)
+            return subprocess.run([*program, *words], input=told, capture_output=True, text=True, check=False)
+
+        first, again, differing = (kubectl(*words, "-f", "-") for words in (["apply"], ["apply"], ["diff"]))
+        may, may_not = (
+            kubectl("auth", "can-i", *what, "--as=system:serviceaccount:cdi:cdi-sa", "--all-namespaces")
+            for what in (("patch", "datavolumes"), ("delete", "nodes"))
+        )
+
+    assert first.returncode == 0, first.stderr
+    assert len(first.stdout.splitlines()) == len(objects)
+    assert {line.rsplit(" ", 1)[1] for line in again.stdout.splitlines()} == {"unchanged"}
+    assert (differing.returncode, differing.stdout) == (0, ""), differing.stderr
+    assert (may.stdout.strip(), may_not.stdout.strip()) == ("yes", "no")

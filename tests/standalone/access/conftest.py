@@ -18,7 +18,10 @@ As = Callable[..., Api]
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with served(tmp_path_factory.mktemp("access"), rules=Rules()) as running:
+    folder = tmp_path_factory.mktemp("access")
+    (folder / "pki").mkdir(0o700)
+    (folder / "pki" / "tokens.csv").write_text('ann-token,ann,17,"builders,testers"\n')
+    with served(folder, rules=Rules()) as running:
         yield running
 
 

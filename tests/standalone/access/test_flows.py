@@ -59,6 +59,21 @@ def test_a_service_account_may_nothing_until_it_is_allowed(worker: Api, place: s
     assert after.items == []
 
 
+def test_a_user_of_the_token_file_is_let_in_with_their_groups(yard: Yard, bearer: As, place: str) -> None:
+    core: Any = client.CoreV1Api(bearer("ann-token"))
+    reviews: Any = client.AuthenticationV1Api(bearer("ann-token"))
+
+    said = reviews.create_self_subject_review({}).status.user_info
+    before = refused(core.list_namespaced_pod, place)
+    bound(yard, place, "view", "builders", "Group")
+
+    assert (said.username, said.uid) == ("ann", "17")
+    assert said.groups == ["builders", "testers", "system:authenticated"]
+    assert before.status == 403
+    assert core.list_namespaced_pod(place).items == []
+    assert refused(client.CoreV1Api(bearer("ann-toker")).list_namespaced_pod, place).status == 401
+
+
 def test_what_is_allowed_in_one_namespace_is_allowed_in_no_other(worker: Api, allow: Allow) -> None:
     core: Any = client.CoreV1Api(worker)
     allow({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})

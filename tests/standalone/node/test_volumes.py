@@ -8,7 +8,7 @@ import pytest
 
 from diskyard import IMAGE
 from diskyard.api import meta
-from diskyard.api.meta import CONFIG_MAP, POD, Key
+from diskyard.api.meta import CLAIM, CONFIG_MAP, POD, Key
 from diskyard.api.names.kubernetes import TUN_DEVICE
 from tests import builders
 from tests.builders import eventually
@@ -76,6 +76,28 @@ def test_a_volume_cannot_lie_around_what_the_container_needs(yard: Yard, path: s
     yard.run(shell("one", "true", container=mounts(path), volumes=EMPTY))
 
     assert sentence in eventually(lambda: yard.told("one").get("Failed", ""))
+
+
+def test_a_claim_that_is_mounted_to_be_read_cannot_be_written_to(yard: Yard) -> None:
+    yard.store.create(CLAIM, builders.claim("disk"))
+    claim = {"claimName": "disk"}
+    volumes = [
+        {"name": "a", "persistentVolumeClaim": claim},
+        {"name": "b", "persistentVolumeClaim": {**claim, "readOnly": True}},
+    ]
+    places = [("a", "/a", False), ("b", "/b", False), ("a", "/c", True)]
+    mounted = [{"name": name, "mountPath": path, "readOnly": only} for name, path, only in places]
+    write = "for d in a b c; do echo $d 2>/dev/null > /$d/word || echo not $d; done; cat /b/word /c/word"
+    yard.run(shell("one", write, container={"volumeMounts": mounted}, volumes=volumes))
+
+    yard.until("one", "Succeeded")
+
+    assert [line for line in yard.log("one").splitlines() if "read-only" not in line.lower()] == [
+        "not b",
+        "not c",
+        "a",
+        "a",
+    ]
 
 
 def test_a_pod_waits_for_a_volume_that_is_missing(yard: Yard) -> None:
