@@ -1,5 +1,6 @@
 """What `diskyard run` finds out about its images before anything is made: the machine that is wanted."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from importer.inspection import inspection
 
 EMPTY: Final = "16Gi"
 """The size of the empty disk beside an ISO."""
+_PUBLIC_KEY: Final = re.compile(r"(?:^|\s)(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ AAAA")
 
 
 def machine(wish: RunWish, config: Config) -> Machine:
@@ -38,7 +40,7 @@ def machine(wish: RunWish, config: Config) -> Machine:
         wish.cpus,
         disks,
         user_data=_text(wish.cloud_init),
-        keys=_text(wish.ssh_key),
+        keys=_keys(wish.ssh_key),
     )
 
 
@@ -82,6 +84,19 @@ def _room(wish: RunWish, needed: int) -> str:
 
 def _canonical(size: int) -> str:
     return quantity.canonical(quantity.round_up(size))
+
+
+def _keys(path: Path | None) -> str:
+    """Public SSH keys, a line each. Raises InvalidRequest for anything else, a private key above all."""
+    said = _text(path)
+    for line in said.splitlines():
+        if line.strip() and not line.startswith("#") and not _PUBLIC_KEY.search(line):
+            found = "a private key" if "PRIVATE KEY" in said else "something else"
+            raise InvalidRequest(
+                f"expected public SSH keys in {path}, such as `ssh-ed25519 AAAA... me@here`, found {found}: give the "
+                "file whose name ends with .pub"
+            )
+    return said
 
 
 def _text(path: Path | None) -> str:

@@ -1,5 +1,6 @@
 """What `diskyard run` makes of its command line: names, disks in their order, objects that admission takes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,14 +78,22 @@ def test_cloud_init_is_read_from_secrets_that_the_machine_owns(
         (["nothing.iso"], "there is no file at"),
         (["ftp://example.com/x"], "expected https://, http://, gs://, docker:// or a file"),
         (["{disk}", "--size", "1Mi"], "ask for --size 4Mi, or leave it out"),
+        (
+            ["{disk}", "--ssh-key", "{key}"],
+            "found a private key: give the file whose name ends with .pub",
+        ),
     ],
 )
 def test_what_cannot_run_is_said_before_anything_is_made(tmp_path: Path, words: list[str], said: str) -> None:
     disk = tmp_path / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "4M"], check=True)
-    command = [DISKYARD, "run", *(word.format(disk=disk) for word in words)]
+    key = tmp_path / "id_ed25519"
+    key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\n")
+    command = [DISKYARD, "run", *(word.format(disk=disk, key=key) for word in words)]
 
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    nowhere = {**os.environ, "KUBECONFIG": "", "DISKYARD_DATA_DIR": str(tmp_path / "none")}
+    ended = subprocess.run(command, env=nowhere, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 3
+    assert not (tmp_path / "none").exists()
     assert said in ended.stderr
