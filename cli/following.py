@@ -42,6 +42,19 @@ def states(client: Client, kind: Kind, key: Key, within: float) -> Iterator[Obj]
     raise DiskyardError(f"{kind} {key} is not there after {within} seconds: {why(client.get(kind, key))}")
 
 
+def state(machine: Obj) -> str:
+    """A machine's state in a word; behind one that is an error, what holds it up."""
+    word = str(meta.status(machine).get("printableStatus") or "")
+    if not word.startswith(("Err", "CrashLoop")):
+        return word
+    held = [
+        str(each["message"])
+        for each in meta.status(machine).get("conditions") or ()
+        if each.get("status") == "False" and each.get("type") != "Ready" and each.get("message")
+    ]
+    return ": ".join((word, *held[:1]))
+
+
 def why(obj: Obj) -> str:
     """What its conditions say."""
     said = [

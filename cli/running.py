@@ -11,7 +11,7 @@ import click
 
 from cli import guests, looking, terminal, uploading
 from cli.display import say, step
-from cli.following import filled, states
+from cli.following import filled, state, states
 from cli.machine import Machine, disk_name, machine, secrets
 from cli.ownyard import own_yard
 from cli.reach import client_of
@@ -135,11 +135,10 @@ def _boot(client: HttpClient, wanted: Machine) -> None:
     step(f"Boot {wanted.name}")
     told = ""
     for found in states(client, MACHINE, Key(wanted.name, wanted.namespace), _RUNS_WITHIN):
-        status = str(meta.status(found).get("printableStatus") or "")
-        if status != told:
-            told = status
-            say(status)
-        if status in ("Running", "Stopped"):
+        if state(found) != told:
+            told = state(found)
+            say(told)
+        if told in ("Running", "Stopped"):
             return
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.following import state
 from cli.machine import Disk, Machine, machine, name_of, secrets
 from diskyard.api.rules import machine as admission
 
@@ -97,3 +98,14 @@ def test_what_cannot_run_is_said_before_anything_is_made(tmp_path: Path, words: 
     assert ended.returncode == 3
     assert not (tmp_path / "none").exists()
     assert said in ended.stderr
+
+
+def test_a_machine_that_cannot_start_says_what_holds_it_up() -> None:
+    ready = {"type": "Ready", "status": "False", "message": "Guest VM is not reported as running"}
+    scheduled = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
+    held = {"printableStatus": "ErrorUnschedulable", "conditions": [ready, scheduled]}
+
+    assert state({"status": held}) == "ErrorUnschedulable: 0/1 nodes are available"
+    assert state({"status": {**held, "conditions": [ready]}}) == "ErrorUnschedulable"
+    assert state({"status": {**held, "printableStatus": "Starting"}}) == "Starting"
+    assert state({}) == ""
