@@ -83,6 +83,10 @@ class Tell:
     message: str
     warning: bool = False
 
+    def __str__(self) -> str:
+        """For logs: never the whole object, which may hold what is secret, such as a guest's user data."""
+        return f"{self.reason} of {self.kind.singular} {meta.key(self.about)}: {self.message}"
+
     def carry_out(self, client: Client) -> None:
         """Write or count it."""
         name = names.event(meta.name(self.about), _digest(meta.uid(self.about), self.reason, self.message))

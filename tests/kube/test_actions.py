@@ -54,3 +54,9 @@ def test_an_owner_is_found_by_kind_and_group() -> None:
     assert list(owners(CLAIM)(pod)) == [Key("disk", "default")]
     assert list(owners(DATA_VOLUME)(pod)) == []
     assert list(owners(POD)(claim)) == []
+
+
+def test_an_event_in_a_log_does_not_show_its_object() -> None:
+    tell = Tell(CONFIG_MAP, builders.config_map("a", password="hunter2"), "Copied", "it has a copy")
+
+    assert f"{tell}" == "Copied of configmap default/a: it has a copy"
