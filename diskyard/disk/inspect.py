@@ -169,12 +169,13 @@ def _qcow2_tables(head: qcow2.Header, file_size: int | None) -> None:
         )
 
 
-_CREATE_TYPE: Final = re.compile(rb'^\s*createType\s*=\s*"([^"\r\n]*)"', re.MULTILINE | re.IGNORECASE)
+_CREATE_TYPE: Final = re.compile(rb'^[^\S\n]*createType\s*=\s*"([^"\r\n]*)"', re.MULTILINE | re.IGNORECASE)
+"""Blanks before a word are those of its line alone: with newlines among them, looking takes as long as their square."""
 _MAX_DESCRIPTION: Final = 1 << 20
 _QEMU_DESCRIPTION: Final = 20 * _SECTOR
 """What of a descriptor qemu-img reads: DESC_SIZE in its block/vmdk.c."""
 _EXTENT: Final = re.compile(
-    rb"^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\S+)[^\S\r\n]*([^\r\n]*)", re.MULTILINE | re.IGNORECASE
+    rb"^[^\S\n]*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\S+)[^\S\r\n]*([^\r\n]*)", re.MULTILINE | re.IGNORECASE
 )
 
 

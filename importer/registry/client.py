@@ -30,7 +30,7 @@ from importer.request import ANSWERS, Access, Answer, get, shown
 from importer.retry import Retrying
 
 _HUB_HOST: Final = "registry-1.docker.io"
-_PARAMETER: Final = re.compile(r'([A-Za-z_]+)="([^"]*)"')
+_PARAMETER: Final = re.compile(r'([A-Za-z_]{1,32})="([^"]*)"')
 _MAX_TOKEN: Final = 1 << 16
 
 log = logger("registry")

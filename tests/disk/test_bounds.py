@@ -16,7 +16,7 @@ from diskyard.disk.archive import Archive
 from diskyard.disk.extract import Modes, extract
 from diskyard.disk.head import Headed
 from diskyard.disk.ingest import ingest
-from diskyard.disk.inspect import inspect_file
+from diskyard.disk.inspect import head_window, inspect, inspect_file
 from diskyard.disk.preflight import HEAD, Route, preflight
 from diskyard.disk.probe import Format
 from diskyard.disk.qcow2 import Qcow2Decoder
@@ -148,18 +148,32 @@ def test_zeros_behind_a_vmdk_image_have_an_end(gallery: Path, tmp_path: Path) ->
         ingest(Bytes(image + bytes(70 * MIB), sized=False, ranged=False), Target(tmp_path / "other.img"))
 
 
-def test_a_vmdk_image_shorter_than_its_footer_is_cut_short(tmp_path: Path) -> None:
-    described = b'createType="streamOptimized"\nRW 8 SPARSE "x"\n'
-    head = b"KDMV" + b"".join(
-        number.to_bytes(length, "little")
-        for number, length in (
-            (3, 4), (1, 4), (8, 8), (8, 8), (1, 8), (1, 8), (512, 4), (0, 8), ((1 << 64) - 1, 8), (128, 8),
-        )
+def vmdk(description: bytes) -> bytes:
+    """The head of a sparse vmdk image of 4 KiB, and its descriptor."""
+    numbers = (
+        (3, 4), (1, 4), (8, 8), (8, 8), (1, 8), (-(-len(description) // 512), 8), (512, 4), (0, 8), ((1 << 64) - 1, 8),
+        (128, 8),
     )  # fmt: skip
-    (tmp_path / "image").write_bytes(head.ljust(512, b"\0") + described)
+    head = b"KDMV" + b"".join(number.to_bytes(length, "little") for number, length in numbers)
+    return head.ljust(512, b"\0") + description
+
+
+def test_a_vmdk_image_shorter_than_its_footer_is_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(vmdk(b'createType="streamOptimized"\nRW 8 SPARSE "x"\n'))
 
     with pytest.raises(UnsupportedImage, match="cut short"):
         inspect_file(tmp_path / "image", Format.VMDK)
+
+
+@pytest.mark.parametrize("filling", [b"\n", b" ", b"\n\n\nRW", b"RW 1\n", b"createType="])
+def test_a_descriptor_of_a_vmdk_image_takes_as_long_as_it_is(filling: bytes) -> None:
+    head = vmdk((filling * (1 << 16))[: 1 << 16])
+    begun = time.process_time()
+
+    with pytest.raises(UnsafeImage, match="of type unknown"):
+        inspect(head_window(head, len(head)))
+
+    assert time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Answers that no honest server gives, and names that are not ASCII: words that say what was found, or the bytes."""
 
 import json
+import time
 import zlib
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from diskyard.errors import ChecksumMismatch, InvalidRequest, SourceUnavailable, UnsafeImage
+from diskyard.errors import AccessDenied, ChecksumMismatch, InvalidRequest, SourceUnavailable, UnsafeImage
 from importer.gcs import GcsSource, Place
 from importer.http import HttpSource
 from importer.imageio import ImageioImage
@@ -84,6 +85,19 @@ def test_a_token_server_that_gives_something_else_is_found_out(answer: bytes) ->
 
         with pytest.raises(SourceUnavailable, match="gave no token"):
             repository.manifest("1")
+
+
+def test_a_challenge_takes_as_long_as_it_is() -> None:
+    with fault_server(b"", *[status(401, WWW_Authenticate="Bearer " + "a" * 65_000)] * 2) as server:
+        repository = Repository(
+            Reference(f"127.0.0.1:{server.port}", "a/b", "1"), Access(insecure=True), None
+        )
+        begun = time.process_time()
+
+        with pytest.raises(AccessDenied, match="without credentials"):
+            repository.manifest("1")
+
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(
