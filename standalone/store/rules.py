@@ -118,7 +118,7 @@ def _owners(owners: Any) -> Iterator[Cause]:
 
 def _finalizers(kind: Kind, obj: Obj, old: Obj | None) -> Iterator[Cause]:
     field = "metadata.finalizers"
-    finalizers = meta.finalizers(obj)
+    finalizers = meta.meta(obj).get("finalizers") or []  # as it was sent: anything
     if not isinstance(finalizers, list) or not all(isinstance(name, str) for name in finalizers):
         yield Cause("Invalid value: must be a list of names", field)
         return

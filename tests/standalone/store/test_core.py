@@ -71,6 +71,14 @@ def test_an_object_of_any_shape_is_refused_and_not_stumbled_over(store: Objects,
         store.create(POD, builders.some(POD, "x") | shape)
 
 
+@pytest.mark.parametrize("finalizers", ["x.example/hold", 5, {"x.example/hold": True}, [7], True])
+def test_finalizers_that_are_no_list_of_names_are_refused(store: Objects, finalizers: Any) -> None:
+    odd = builders.some(CONFIG_MAP, "x", metadata={"finalizers": finalizers})
+
+    with pytest.raises(Invalid, match=r"metadata\.finalizers: Invalid value: must be a list of names"):
+        store.create(CONFIG_MAP, odd)
+
+
 def test_a_pod_gets_its_defaults(store: Objects) -> None:
     pod = store.create(POD, builders.pod("x"))
 
