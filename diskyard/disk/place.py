@@ -95,12 +95,12 @@ def fetched(place: Place, route: Route) -> Path:
 
 def bound(place: Place, plan: Preflight) -> Callable[[int], None]:
     """What refuses a source of unknown length that has become too long: a bomb, or too large."""
-    room, free = place.target.room, _room_for(fetched(place, plan.route))
+    room = place.target.room
     if plan.route is Route.SPOOL:
-        most = most_kept(place.target)
+        free, most = _room_for(place.target.spool), most_kept(place.target)
         return partial(space.check_kept, most=free if most is None else min(free, most))
     if room is None:
-        room = free if plan.virtual_size is None else MAX_SIZE
+        room = _room_for(place.disk) if plan.virtual_size is None else MAX_SIZE
     return partial(space.check_room, room=room)
 
 
