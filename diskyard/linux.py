@@ -7,6 +7,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import platform
 import stat
 import struct
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ _BLKSSZGET: Final = 0x1268
 _BLKPBSZGET: Final = 0x127B
 _BLKZEROOUT: Final = 0x127F
 _FICLONE: Final = 0x40049409
+
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+"""What uname(2) calls a machine -> what Go, and so images and Kubernetes, call it; others have one name."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -104,6 +108,11 @@ def is_device(path: Path) -> bool:
         return stat.S_ISBLK(path.lstat().st_mode)
     except FileNotFoundError:
         return False
+
+
+def architecture() -> str:
+    """The machine's, as images and Kubernetes call it."""
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def resident() -> int:

@@ -1,12 +1,12 @@
 """From a job to a disk: where to ask for the image, which platform's it is, and the layer that has the disk."""
 
 import hashlib
-import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from diskyard import linux
 from diskyard.api.job import ImportJob
 from diskyard.errors import DiskyardError, InvalidRequest, UnsupportedImage
 from diskyard.log import logger
@@ -29,8 +29,6 @@ from importer.request import Access
 
 DOCKER: Final = "docker://"
 OCI_ARCHIVE: Final = "oci-archive:"
-_ARCHITECTURES: Final[Mapping[str, str]] = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
-"""The machine as Linux calls it -> as images do; others are called the same."""
 _MAX_INDEXES: Final = 3
 """An index may name indexes; no more of them than this."""
 
@@ -103,16 +101,12 @@ def _disk(store: Store, version: str, job: ImportJob) -> LayerDisk:
 
 
 def _architecture(job: ImportJob) -> str:
-    return job.architecture or _own_architecture()
+    return job.architecture or linux.architecture()
 
 
 def foreign(architecture: str) -> str:
     """The architecture where it is not this machine's own, for which images are chosen unasked; else empty."""
-    return "" if architecture == _own_architecture() else architecture
-
-
-def _own_architecture() -> str:
-    return _ARCHITECTURES.get(platform.machine(), platform.machine())
+    return "" if architecture == linux.architecture() else architecture
 
 
 def _image(store: Store, version: str, architecture: str) -> tuple[str, Manifest]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from diskyard import IMAGE, VERSION
+from diskyard import IMAGE, VERSION, linux
 from diskyard.api import meta
 from diskyard.api.meta import LEASE, NODE, Key, Obj
 from diskyard.api.names import kubernetes, kubevirt
@@ -34,7 +34,6 @@ LEASES: Final = "kube-node-lease"
 NO_NETWORK: Final = Unconnected(
     "`diskyard node` gives guests a network of their own with --guest-network CIDR"
 )
-_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -121,14 +120,9 @@ def labels(node: str) -> dict[str, str]:
     return {
         kubernetes.HOSTNAME_LABEL: node,
         kubernetes.OS_LABEL: "linux",
-        kubernetes.ARCH_LABEL: architecture(),
+        kubernetes.ARCH_LABEL: linux.architecture(),
         kubevirt.SCHEDULABLE: "true",
     }
-
-
-def architecture() -> str:
-    """The machine's, in Kubernetes' words."""
-    return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def status(machine: Machine, node: Obj, now: datetime, *, full: bool) -> Obj:
@@ -154,7 +148,7 @@ def status(machine: Machine, node: Obj, now: datetime, *, full: bool) -> Obj:
         "daemonEndpoints": {"kubeletEndpoint": {"Port": machine.port}},
         "images": [{"names": [IMAGE], "sizeBytes": 0}],
         "nodeInfo": {
-            "architecture": architecture(),
+            "architecture": linux.architecture(),
             "operatingSystem": "linux",
             "kernelVersion": platform.release(),
             "osImage": _os_image(),

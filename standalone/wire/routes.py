@@ -6,13 +6,12 @@ from functools import partial
 
 from aiohttp import web
 
-from diskyard import VERSION
+from diskyard import VERSION, linux
 from diskyard.api.meta import Obj
 from diskyard.errors import ApiError, BadRequest
 from diskyard.log import logger
 from diskyard.web.bridge import call
 from standalone.access.door import Door
-from standalone.node import heartbeat
 from standalone.store import binding
 from standalone.store.objects import Objects
 from standalone.store.scale import SUBRESOURCE
@@ -227,7 +226,7 @@ def _version() -> Obj:
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "",
         "compiler": platform.python_implementation().lower(),
-        "platform": f"linux/{heartbeat.architecture()}",
+        "platform": f"linux/{linux.architecture()}",
     }
 
 
