@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import requests
 
+from benchmarks.goals import goal
 from benchmarks.plane import PATIENCE, requested, serve, show, working
 from diskyard.api import meta
 from diskyard.api.job import ImportJob
@@ -104,13 +105,6 @@ def main(count: int) -> int:
         show("the server's (with our writes)", f"{(plane.server.cpu() - served) / count * 1000:.1f} ms")
         goals += looks(plane.folder)
     return 0 if all(goals) else 1
-
-
-def goal(name: str, found: float, most: float) -> bool:
-    """Say what was found and whether that is within the goal."""
-    met = found <= most
-    show(name, f"{found:.1f}  (goal: at most {most:g}: {'met' if met else 'MISSED'})")
-    return met
 
 
 def looks(folder: Path) -> list[bool]:

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from statistics import median
 
+from goals import goal
 from mainline import GREETING, plain_boot
 
 from demo import image
@@ -65,13 +66,6 @@ def main(rounds: int) -> int:
                 _many_stopped(client, running.path),
             ]
     return 0 if all(goals) else 1
-
-
-def goal(name: str, found: float, most: float) -> bool:
-    """Say what was found, and whether that is within the goal."""
-    met = found <= most
-    print(f"{name + ':':44} {found:.2f} (goal: at most {most:g}: {'met' if met else 'MISSED'})", flush=True)
-    return met
 
 
 def machine(name: str, *, on: bool) -> Obj:
