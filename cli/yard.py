@@ -16,8 +16,8 @@ from cli.reach import allowing
 from diskyard.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from standalone.outpost import Outpost
-    from standalone.yard import Means, Yard
+    from standalone.station import Station
+    from standalone.yard import Means
 
 DEFAULT_PORT: Final = 7443
 _OPEN_FILES: Final = 65_536
@@ -108,7 +108,7 @@ class Ends:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
-    def bring_about(self, running: "Yard | Outpost", directory: Path) -> None:
+    def bring_about(self, running: "Station", directory: Path) -> None:
         """Wait; end the pods as the signal says. Raises InvalidRequest when the directory is lost, pods killed."""
         while not self._came.wait(_LOOK_EVERY):
             if running.lost:

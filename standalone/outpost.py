@@ -9,12 +9,11 @@ import socket
 import ssl
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -37,6 +36,7 @@ from standalone.node import heartbeat
 from standalone.node.heartbeat import NO_NETWORK, Machine
 from standalone.node.log import LogOptions
 from standalone.node.network.network import Network, Unconnected, Wish, opened
+from standalone.station import Station
 from standalone.storage import snapshot
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
@@ -69,10 +69,8 @@ class Post:
     """The addresses of guests; None: they have no network of their own."""
 
 
-class Outpost(AbstractContextManager["Outpost"]):
+class Outpost(Station):
     """A node that serves, until closed. Closing leaves pods running."""
-
-    _hold: Hold
 
     def __init__(self, client: HttpClient, directory: Directory, post: Post) -> None:
         self._client = client
@@ -108,24 +106,6 @@ class Outpost(AbstractContextManager["Outpost"]):
     def guests(self) -> Guests:
         """The ways to the guests that run here."""
         return self._crew.guests
-
-    def stop_pods(self) -> None:
-        """End every pod's processes gracefully; what should run does so again at the next start."""
-        self._crew.stop_pods()
-
-    @property
-    def lost(self) -> bool:
-        """Whether its data directory is there no more."""
-        return self._hold.lost
-
-    def kill_pods(self) -> None:
-        """End every pod's processes at once, where the data directory is lost."""
-        self._crew.kill_pods()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def _start(self, say: Say) -> None:
         self._serve_logs(say)

@@ -4,12 +4,11 @@ What it starts outlives it. Whatever stops this process, the next yard on the di
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import datavolume_controller
@@ -36,6 +35,7 @@ from standalone.node.network.network import Wish, opened
 from standalone.node.services import Services
 from standalone.reach import LOOPBACK, Published, Reach, publish
 from standalone.seed import seed
+from standalone.station import Station
 from standalone.storage import snapshot
 from standalone.storage.place import Place
 from standalone.storage.volume import storage_classes
@@ -64,10 +64,8 @@ class Means:
 NO_MEANS: Final = Means()
 
 
-class Yard(AbstractContextManager["Yard"]):
+class Yard(Station):
     """A yard that runs, until closed. Closing leaves pods running."""
-
-    _hold: Hold
 
     def __init__(self, directory: Directory, stack: ExitStack, means: Means, say: Say) -> None:
         self.kubeconfig = directory.kubeconfig
@@ -103,24 +101,6 @@ class Yard(AbstractContextManager["Yard"]):
             yard._offer_guests(objects, first, say)
             yard._stack = stack.pop_all()
             return yard
-
-    def stop_pods(self) -> None:
-        """End every pod's processes gracefully; their objects stay, so that the next yard starts what should run."""
-        self._crew.stop_pods()
-
-    @property
-    def lost(self) -> bool:
-        """Whether its data directory is there no more."""
-        return self._hold.lost
-
-    def kill_pods(self) -> None:
-        """End every pod's processes at once, where the data directory is lost."""
-        self._crew.kill_pods()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def _serve(self, objects: Objects, door: Door, reach: Reach) -> None:
         pki, now = self._directory.pki, datetime.now(UTC)
