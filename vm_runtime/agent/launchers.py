@@ -71,11 +71,15 @@ class Write:
         try:
             with suppress(FileNotFoundError):
                 self.mailbox.write(self._checked())
-        except (Passing, OSError) as failure:
-            Tell(INSTANCE, json.loads(self.content), "SyncFailed", str(failure), warning=True).carry_out(
-                client
-            )
+        except Passing as failure:
+            self._tell(str(failure), client)
             raise
+        except OSError as failure:
+            self._tell(f"{self.mailbox.path} cannot be written on this node: {failure.strerror}", client)
+            raise
+
+    def _tell(self, why: str, client: Client) -> None:
+        Tell(INSTANCE, json.loads(self.content), "SyncFailed", why, warning=True).carry_out(client)
 
     def _checked(self) -> bytes:
         said = json.loads(self.content)
