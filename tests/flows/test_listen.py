@@ -50,8 +50,10 @@ def test_uploads_and_pages_are_let_in_too_at_a_port_that_stays_until_the_door_is
             assert here in service.external_ips
     assert ports[0] == ports[1]
 
-    with running(tmp_path / "yard"), pytest.raises(requests.ConnectionError):
-        requests.get(f"https://{here}:{ports[0]}/", verify=str(authority), timeout=60)
+    with running(tmp_path / "yard") as yard:
+        for port in (ports[0], yard.core().api_client.configuration.host.rpartition(":")[2]):
+            with pytest.raises(requests.ConnectionError):
+                requests.get(f"https://{here}:{port}/", verify=str(authority), timeout=60)
 
 
 def test_all_addresses_at_once_are_refused(tmp_path: Path) -> None:
