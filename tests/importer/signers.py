@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.builders import eventually
+
 
 @dataclass(frozen=True)
 class Signer:
@@ -45,4 +47,10 @@ def signing() -> Iterator[Signer]:
     finally:
         environment = os.environ | {"GNUPGHOME": str(home)}
         subprocess.run(["gpgconf", "--kill", "all"], check=True, env=environment)
-        shutil.rmtree(home)
+        eventually(lambda: _gone(home))
+
+
+def _gone(home: Path) -> bool:
+    """Whether a folder is removed: an agent that ends takes its sockets out of it at the same moment."""
+    shutil.rmtree(home, ignore_errors=True)
+    return not home.exists()

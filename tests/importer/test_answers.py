@@ -23,7 +23,6 @@ from importer.s3 import place as s3_place
 from importer.sums import verified
 from tests.disk.tars import entry, tar
 from tests.imageserver import Exchange, fault_server, status
-from tests.importer.signers import signing
 
 DEEP = b"[" * 60_000
 ENDLESS = b'{"size": 1e999, "generation": "1"}'
@@ -154,8 +153,6 @@ def test_a_signed_file_that_unpacks_to_very_much_is_not_written_down(tmp_path: P
     document = b"\xa3\x01" + packed + b"\n-----BEGIN PGP SIGNED MESSAGE-----\n"
     assert len(document) < 1 << 17
 
-    with (
-        signing() as signer,
-        pytest.raises(ChecksumMismatch, match="signed in SUMS unpacks to more than 4194304"),
-    ):
-        verified(document, None, signer.keyring(tmp_path / "keys"), "SUMS")
+    (tmp_path / "keys").touch()
+    with pytest.raises(ChecksumMismatch, match="signed in SUMS unpacks to more than 4194304"):
+        verified(document, None, tmp_path / "keys", "SUMS")
