@@ -74,7 +74,7 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
       4    this may work when it is tried again
       130  stopped by Ctrl-C
     """
-    from diskyard.errors import DiskyardError
+    from diskyard.errors import DiskyardError, ImageTooLarge
 
     try:
         sums: dict[str, Any] = {
@@ -91,6 +91,8 @@ def import_command(source: str, target: Path, size: str, **options: Any) -> None
         _say(source, result, time.monotonic() - begun, as_json=options["as_json"])
     except DiskyardError as error:
         click.echo(f"diskyard: {error}", err=True)
+        if isinstance(error, ImageTooLarge):
+            click.echo("diskyard: here that means a larger --size, or a larger device", err=True)
         if not error.fatal:
             click.echo("diskyard: it may work when you run the same command again", err=True)
         sys.exit(FATAL if error.fatal else PASSING)

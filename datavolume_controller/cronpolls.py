@@ -103,7 +103,9 @@ def _told(
     text = _trouble(reason, message)
     if not executed and world.cron.annotations.get(cdi.POLL_ERROR) == text:
         return ()
-    told = Tell(IMPORT_CRON, world.obj, FAILED, text, warning=True)
+    ask = f"kubectl annotate dataimportcron {world.cron.key.name} {cdi.LAST_CRON_TIME}-"
+    again = f". To have it looked at again before its schedule says: {ask}" if executed else ""
+    told = Tell(IMPORT_CRON, world.obj, FAILED, text + again, warning=True)
     return (told, _merged(world, {cdi.POLL_ERROR: text, **more}, executed=executed))
 
 

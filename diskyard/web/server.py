@@ -171,4 +171,8 @@ def _refusal(error: OSError, place: Place) -> Exception:
             "choose another with --port, or 0 for any free one"
         )
     where = " and ".join((place.host, *place.also))
+    if error.errno == errno.EADDRNOTAVAIL:
+        return InvalidRequest(
+            f"cannot listen on {where}: one of them is no address of this machine; `ip address` shows those it has"
+        )
     return InvalidRequest(f"cannot listen on {where}, port {place.port}: {error.strerror or error}")
