@@ -75,7 +75,9 @@ def test_an_iso_installs_onto_a_disk_of_its_own_with_its_discs_and_its_cloud_ini
         assert words in run.shown
     yard.console_says("setup", "Installing with drivers of a disc")
     yard.console_says("setup", "Installed")
-    stopped = yard.until("virtualmachines", "setup", lambda vm: vm["status"]["printableStatus"] == "Stopped")
+    stopped = yard.until(
+        "virtualmachines", "setup", lambda vm: vm["status"].get("printableStatus") == "Stopped", 120
+    )
     domain = stopped["spec"]["template"]["spec"]["domain"]
     assert (domain["memory"]["guest"], domain["cpu"]["cores"]) == ("64Mi", 2)
     told = yard.core().read_namespaced_secret("setup-cloud-init", "default")
