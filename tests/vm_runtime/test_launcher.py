@@ -39,3 +39,11 @@ def test_a_job_comes_back_from_its_environment() -> None:
 def test_a_job_without_a_name_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="LAUNCHER_NAME, LAUNCHER_UID"):
         LaunchJob.from_env({"LAUNCHER_NAMESPACE": "default"})
+
+
+def test_a_pod_that_cannot_hold_its_claim_ends_with_the_reason() -> None:
+    """And is begun again by its node; the instance's volumeStatus says so meanwhile."""
+    ended = run("--lend", "nothing-here", str(1 << 20))
+
+    assert ended.returncode == 1
+    assert "volume nothing-here: its disk cannot be opened: No such file or directory" in ended.stderr
