@@ -41,6 +41,8 @@ class Claim:
     size: int
     """Bytes: what was asked for, at most what was given; 0 when neither is known."""
     preallocated: bool = False
+    most: int = 0
+    """Bytes that a disk in it may have: what was given, without what its file system takes."""
 
 
 @dataclass(frozen=True)
@@ -374,26 +376,24 @@ def _claims(obj: Obj) -> Iterator[tuple[str, Claim]]:
     for volume in meta.status(obj).get("volumeStatus") or ():
         said = part(volume, "persistentVolumeClaimInfo")
         if said:
-            sizes = [
+            asked, given = (
                 quantity.parse(part(said, name).get("storage") or 0) for name in ("requests", "capacity")
-            ]
-            yield (
-                str(volume.get("name") or ""),
-                Claim(
-                    name=str(said.get("claimName") or ""),
-                    block=said.get("volumeMode") == "Block",
-                    size=min((size for size in sizes if size), default=0),
-                    preallocated=bool(said.get("preallocated")),
-                ),
             )
+            claim = Claim(
+                name=str(said.get("claimName") or ""),
+                block=said.get("volumeMode") == "Block",
+                size=min((size for size in (asked, given) if size), default=0),
+                preallocated=bool(said.get("preallocated")),
+                most=quantity.usable(given, float(str(said.get("filesystemOverhead") or 0))),
+            )
+            yield str(volume.get("name") or ""), claim
 
 
 def _claim_name(kind: str, source: Obj) -> str:
     if kind == EPHEMERAL:
         source = part(source, "persistentVolumeClaim")
-    return (
-        str(source.get("name" if kind == "dataVolume" else "claimName") or "") if kind in _ON_CLAIMS else ""
-    )
+    name = source.get("name" if kind == "dataVolume" else "claimName")
+    return str(name or "") if kind in _ON_CLAIMS else ""
 
 
 def _count(said: object) -> int:

@@ -244,6 +244,8 @@ class Report:
     """Volume -> why it could not come."""
     boots: Mapping[str, str] = field(default_factory=dict)
     """What it begins with out of a container image (`kernel`, `initrd`) -> its CRC-32, as a number."""
+    small: Mapping[str, str] = field(default_factory=dict)
+    """Volume -> why its disk is smaller than its claim promises, which is borne."""
 
     def to_text(self) -> str:
         """JSON without line breaks; what is empty is left out."""
@@ -263,6 +265,7 @@ class Report:
             said=said.get("said") is True,
             plugged=_named(said.get("plugged")),
             troubles=_named(said.get("troubles")),
+            small=_named(said.get("small")),
             boots=_named(said.get("boots")),
         )
 

@@ -116,6 +116,29 @@ def test_a_machine_comes_up_and_goes_down_wherever_its_plans_are_cut(ready: Obje
     assert [ready.list(kind).items for kind in (MACHINE, INSTANCE, POD)] == [(), (), ()]
 
 
+def test_a_disk_that_is_smaller_than_its_claim_is_told_once(ready: Objects) -> None:
+    ready.create(INSTANCE, builders.instance("vm"))
+    settled(ready, everything())
+    play(
+        ready,
+        POD,
+        launcher(ready),
+        {"phase": "Running", "containerStatuses": [{"name": "compute", "state": RUNS}]},
+    )
+    text = "PV size too small: expected 2 B, found 1 B"
+    report = json.dumps({"state": "Running", "small": {"root": text}})
+    ready.patch(POD, launcher(ready), {"metadata": {"annotations": {kubevirt.DOMAIN_REPORT: report}}})
+
+    settled(ready, everything())
+    ready.patch(INSTANCE, INSTANCE_KEY, {"metadata": {"labels": {"looked": "again"}}})
+    settled(ready, everything())
+
+    (volume,) = meta.status(ready.get(INSTANCE, INSTANCE_KEY))["volumeStatus"]
+    assert (volume["reason"], volume["message"]) == ("ToleratedSmallPV", text)
+    told = [each for each in ready.list(EVENT).items if each["reason"] == "ToleratedSmallPV"]
+    assert [(each["type"], each["message"], each["count"]) for each in told] == [("Normal", text, 1)]
+
+
 def test_a_template_that_changes_under_its_guest_asks_for_a_restart(
     ready: Objects,
 ) -> None:

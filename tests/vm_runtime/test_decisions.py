@@ -355,7 +355,7 @@ def test_a_phase_that_was_passed_keeps_its_time() -> None:
 def test_a_claim_without_holes_is_known_by_its_annotations(
     annotations: dict[str, str], preallocated: bool
 ) -> None:
-    info = claim_info(claim(annotations=annotations))
+    info = claim_info(claim(annotations=annotations), "0.06")
 
     assert info["preallocated"] is preallocated
     assert (info["claimName"], info["volumeMode"], info["capacity"]) == (
@@ -363,6 +363,8 @@ def test_a_claim_without_holes_is_known_by_its_annotations(
         "Filesystem",
         {"storage": "1Gi"},
     )
-    assert read({**asked(), "status": {"volumeStatus": [
-        {"name": "root", "persistentVolumeClaimInfo": info}
-    ]}}).claims["root"].preallocated is preallocated  # fmt: skip
+    found = read(
+        {**asked(), "status": {"volumeStatus": [{"name": "root", "persistentVolumeClaimInfo": info}]}}
+    )
+    assert found.claims["root"].preallocated is preallocated
+    assert found.claims["root"].most == 966 << 20, "of 1024, 6 % of a disk are its file system's"

@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from diskyard.api.instance import Claim, Instance, Volume
+from diskyard.api.instance import Claim, Disk, Instance, Volume
 from diskyard.errors import InvalidRequest, NoSpace
 from vm_runtime.launcher import disks
 from vm_runtime.launcher.place import Place
@@ -15,11 +16,19 @@ GIB = 1 << 30
 VOLUME = Volume("root", "persistentVolumeClaim", "c")
 
 
-def instance(claim: Claim) -> Instance:
+def instance(claim: Claim, **disk: Any) -> Instance:
     return Instance(
         "default", "vm", "uid", MIB,
-        volumes=(VOLUME,), claims={"root": claim},
+        volumes=(VOLUME,), claims={"root": claim}, disks=(Disk("root", **disk),),
     )  # fmt: skip
+
+
+def filled(directory: Path) -> Path:
+    """A claim's disk of 1 MiB, all ones."""
+    path = directory / "root" / "disk.img"
+    path.parent.mkdir()
+    path.write_bytes(b"\x01" * MIB)
+    return path
 
 
 def place(directory: Path) -> Place:
@@ -28,14 +37,60 @@ def place(directory: Path) -> Place:
 
 
 def test_a_disk_that_is_there_is_used_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "root" / "disk.img"
-    path.parent.mkdir()
-    path.write_bytes(b"\x01" * MIB)
+    path = filled(tmp_path)
 
     found = disks.claimed(instance(Claim("c", block=False, size=GIB)), VOLUME, place(tmp_path))
 
-    assert found.path == str(path)
+    assert (found.path, found.small) == (str(path), "")
     assert path.read_bytes() == b"\x01" * MIB
+
+
+@pytest.mark.parametrize(("preallocated", "blocks"), [(False, 1), (True, 5)])
+def test_a_disk_grows_with_its_claim_and_keeps_what_it_holds(
+    tmp_path: Path, preallocated: bool, blocks: int
+) -> None:
+    path = filled(tmp_path)
+    claim = Claim("c", block=False, size=6 * MIB, preallocated=preallocated, most=5 * MIB + 7)
+
+    found = disks.claimed(instance(claim), VOLUME, place(tmp_path))
+
+    grown = path.read_bytes() == b"\x01" * MIB + bytes(4 * MIB)
+    assert grown
+    assert found.small == ""
+    assert path.stat().st_blocks * 512 == blocks * MIB
+
+
+@pytest.mark.parametrize("way", [{"readonly": True}, {"shareable": True}, {"device": "cdrom"}])
+def test_a_disk_that_is_not_the_guests_alone_stays_as_it_is(tmp_path: Path, way: dict[str, Any]) -> None:
+    path = filled(tmp_path)
+    claim = Claim("c", block=False, size=6 * MIB, most=5 * MIB)
+
+    disks.claimed(instance(claim, **way), VOLUME, place(tmp_path))
+
+    assert path.stat().st_size == MIB
+
+
+def test_a_disk_never_shrinks_with_its_claim(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+
+    assert disks.grow(path, Claim("c", block=False, size=GIB, most=MIB // 2)) == ""
+    assert path.stat().st_size == MIB
+
+
+def test_a_disk_that_has_not_the_room_of_its_claim_says_so_and_takes_what_there_is(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    endless = 1 << 43
+
+    found = disks.claimed(
+        instance(Claim("c", block=False, size=endless, most=endless)), VOLUME, place(tmp_path)
+    )
+
+    size = path.stat().st_size
+    assert MIB < size < endless
+    assert size % MIB == 0
+    assert found.small == (
+        f"PV size too small: claim c gives its disk {endless} B, and its file system has room for {size} B"
+    )
 
 
 def test_an_empty_claim_gets_a_disk_of_whole_mebibytes_and_no_blocks(tmp_path: Path) -> None:

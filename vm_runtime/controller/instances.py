@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from diskyard.api import instance as instances
 from diskyard.api import meta
-from diskyard.api.config import config
+from diskyard.api.config import Config, config
 from diskyard.api.hotplug import hotpluggable
 from diskyard.api.instance import FINAL_PHASES, Instance, Volume
 from diskyard.api.meta import (
@@ -74,7 +74,8 @@ class Instances:
             asked, problem = instances.instance(obj), admission.instance_refusal(obj, allowed)
         except InvalidRequest as failure:
             asked, problem = None, str(failure)
-        supplies = self._supplies(client, asked) if asked else ()
+        chosen = config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {})
+        supplies = self._supplies(client, asked, chosen) if asked else ()
         uid, nodes = meta.uid(obj), client.list(NODE).items
         return World(
             obj=obj,
@@ -89,7 +90,7 @@ class Instances:
             state=find(client, CLAIM, Key(derived.state_claim(key.name), key.namespace)),
             settings=allowed,
             networking=networking(nodes),
-            config=config(find(client, CDI_CONFIG, Key(cdi.CONFIG_NAME)) or {}),
+            config=chosen,
             now=self._clock(),
         )
 
@@ -107,7 +108,7 @@ class Instances:
             return Plan((*_retired(world.consumer), *_plugged(world, stage), *_reported(world, stage)))
         return _admission(world)
 
-    def _supplies(self, client: Client, instance: Instance) -> tuple[Supply, ...]:
+    def _supplies(self, client: Client, instance: Instance, chosen: Config) -> tuple[Supply, ...]:
         volumes = instance.claim_volumes
         keys = [Key(volume.claim, instance.namespace) for volume in volumes]
         root = Key(instance.name, instance.namespace)
@@ -127,6 +128,7 @@ class Instances:
                 found[key],
                 find(client, DATA_VOLUME, fillers[volume.name]),
                 _holder(instance, volume, pods),
+                _overhead(chosen, found[key]),
             )
             for volume, key in zip(volumes, keys, strict=True)
         )
@@ -134,6 +136,11 @@ class Instances:
     def _pods(self, pod: Obj) -> Iterable[Key]:
         """The instance that a pod runs, and those that wait for what it uses."""
         return {*owners(INSTANCE)(pod), *self._interest.roots(POD)(pod)}
+
+
+def _overhead(chosen: Config, claim: Obj | None) -> str:
+    spec = meta.spec(claim or {})
+    return chosen.overhead_of(str(spec.get("storageClassName") or ""), spec.get("volumeMode") == "Block")
 
 
 def _interests(keys: Iterable[Key]) -> list[tuple[Kind, Key]]:
@@ -221,6 +228,7 @@ def _reported(world: World, stage: phases.Stage) -> list[Action]:
             "status": status,
         }
         actions.append(Merge(INSTANCE, meta.key(world.obj), patch, "status"))
+    actions += [Tell(INSTANCE, world.obj, phases.SMALL, text) for text in phases.small(world.obj, status)]
     if stage.phase != meta.phase(world.obj) and stage.event:
         reason, message, warning = stage.event
         actions.append(Tell(INSTANCE, world.obj, reason, message, warning))

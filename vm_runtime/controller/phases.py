@@ -24,6 +24,8 @@ from vm_runtime.controller.supply import Supply
 from vm_runtime.network.plan import POD_NIC
 from vm_runtime.network.routes import from_text, overlapped
 
+SMALL: Final = "ToleratedSmallPV"
+"""The reason of a volume whose disk is smaller than its claim promises."""
 ALIVE: Final = ("Running", "Paused", "ShuttingDown")
 """What a launcher says of a guest that runs."""
 PULL_PROBLEMS: Final = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
@@ -120,10 +122,24 @@ def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
     if subject.instance:
         after |= _shape(subject.instance, pod or {})
         volumes = supply.volume_status(fixed(subject.instance), subject.supplies)
-        after["volumeStatus"] = [*volumes, *subject.plugged]
+        after["volumeStatus"] = [*_sized(volumes, report_of(pod or {})), *subject.plugged]
     if pod is not None:
         after |= _of_pod(pod) | _boots(report_of(pod))
     return after
+
+
+def _sized(volumes: Sequence[Obj], report: Report | None) -> list[Obj]:
+    """Those whose disks are smaller than their claims promise say so."""
+    small = report.small if report else {}
+    told = {name: {"reason": SMALL, "message": text} for name, text in small.items()}
+    return [{**each, **told.get(str(each["name"]), {})} for each in volumes]
+
+
+def small(before: Obj, after: Obj) -> list[str]:
+    """What the status of an instance now says of small disks, and did not before."""
+    known = [each.get("message") for each in meta.status(before).get("volumeStatus") or ()]
+    found = [each for each in after.get("volumeStatus") or () if each.get("reason") == SMALL]
+    return [str(each["message"]) for each in found if each["message"] not in known]
 
 
 def _boots(report: Report | None) -> Obj:

@@ -111,7 +111,7 @@ def statuses(wanted: Sequence[Supply], lending: Sequence[Obj], report: Report | 
         name = each.volume.name
         entry: Obj = {"name": name, "target": plugged.get(name, "")}
         if each.claim is not None:
-            entry["persistentVolumeClaimInfo"] = supply.claim_info(each.claim)
+            entry["persistentVolumeClaimInfo"] = supply.claim_info(each.claim, each.overhead)
         found.append({**entry, **_lent(there.get(name)), **_stage(each, there.get(name), report)})
     names = {each.volume.name for each in wanted}
     leaving = [name for name in plugged if name not in names]

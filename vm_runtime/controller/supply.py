@@ -25,6 +25,8 @@ class Supply:
     data_volume: Obj | None
     holder: str = ""
     """Another instance whose launcher uses the claim."""
+    overhead: str = "0"
+    """The fraction of the claim that its file system takes."""
 
     @property
     def waits_for_consumer(self) -> bool:
@@ -62,14 +64,14 @@ def filler(claim: Obj | None, volume: Volume) -> str:
 
 def volume_status(instance: Instance, supplies: Sequence[Supply]) -> list[Obj]:
     """status.volumeStatus: each volume's name, device, and what is known of its claim."""
-    claims = {supply.volume.name: supply.claim for supply in supplies}
+    claims = {supply.volume.name: supply for supply in supplies}
     devices = instances.targets(instance.disks)
     found = []
     for volume in instance.volumes:
         entry: Obj = {"name": volume.name, "target": devices.get(volume.name, "")}
-        claim = claims.get(volume.name)
-        if claim is not None:
-            entry["persistentVolumeClaimInfo"] = claim_info(claim)
+        supply = claims.get(volume.name)
+        if supply is not None and supply.claim is not None:
+            entry["persistentVolumeClaimInfo"] = claim_info(supply.claim, supply.overhead)
         found.append(entry)
     return found
 
@@ -98,8 +100,8 @@ def holders(pods: Sequence[Mapping[str, object]], uid: str) -> list[Obj]:
     ]
 
 
-def claim_info(claim: Obj) -> Obj:
-    """What status.volumeStatus says of a claim."""
+def claim_info(claim: Obj, overhead: str) -> Obj:
+    """What status.volumeStatus says of a claim, of which that fraction goes to its file system."""
     spec, status = meta.spec(claim), meta.status(claim)
     annotations = meta.annotations(claim)
     return {
@@ -111,7 +113,7 @@ def claim_info(claim: Obj) -> Obj:
         "preallocated": any(
             text == "true" and any(sign in key for sign in PREALLOCATED) for key, text in annotations.items()
         ),
-        "filesystemOverhead": "0",
+        "filesystemOverhead": overhead,
     }
 
 

@@ -29,6 +29,8 @@ class Backing:
     """What it lies over: read from there what was not written here."""
     sectors: tuple[int, int] = (0, 0)
     """Bytes that it reads and writes at least, and those that it does at once; 0: not known."""
+    small: str = ""
+    """Why it is smaller than its claim promises."""
 
 
 def disks(instance: Instance, backings: Mapping[str, Backing]) -> Iterator[Element]:

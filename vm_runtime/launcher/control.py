@@ -86,6 +86,12 @@ class Control:
             self._report = replace(self._report, plugged=plugged, troubles=troubles)
             self._tell()
 
+    def tell_small(self, small: Mapping[str, str]) -> None:
+        """Say which disks are smaller than their claims promise; the rest is as it was."""
+        with self._lock:
+            self._report = replace(self._report, small=small)
+            self._tell()
+
     def tell_boots(self, boots: Mapping[str, str]) -> None:
         """Say what the guest begins with; the rest is as it was."""
         with self._lock:

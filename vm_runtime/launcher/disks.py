@@ -18,18 +18,25 @@ _log = log.logger("disks")
 
 TOLERATED: Final = 10
 """Per cent of a claim's size that may be missing (KubeVirt's pvcTolerateLessSpaceUpToPercent)."""
+_STORED: Final = 512
+"""Bytes of a block, as stat(2) counts them."""
 RESERVED: Final = 131072
 """Bytes left free beside a disk that we make (KubeVirt's minimumReservePVCBytes)."""
 
 
 def claimed(instance: Instance, volume: Volume, place: Place) -> Backing:
-    """The disk of a claim; an empty file system gets one. Raises InvalidRequest, NoSpace."""
+    """The disk of a claim, which grows with it; an empty file system gets one. Raises InvalidRequest, NoSpace."""
     claim = instance.claims[volume.name]
     path = place.devices / volume.name if claim.block else place.disks / volume.name / DISK_FILE
-    if not claim.block and volume.kind != EPHEMERAL and not os.path.lexists(path):
-        make(path, claim)
+    made = not claim.block and volume.kind != EPHEMERAL and not os.path.lexists(path)
+    small = make(path, claim) if made else ""
     _check_file(path, f"volume {volume.name}: {path} of claim {claim.name}", block=claim.block)
-    return Backing(str(path), claim.block, direct(path), claim.preallocated, sectors=sectors(path))
+    if not made and not claim.block and _own(instance, volume):
+        small = grow(path, claim)
+    if small:
+        _log.warning(small)
+    found = sectors(path)
+    return Backing(str(path), claim.block, direct(path), claim.preallocated, sectors=found, small=small)
 
 
 def on_host(_: Instance, volume: Volume, place: Place) -> Backing:
@@ -39,8 +46,11 @@ def on_host(_: Instance, volume: Volume, place: Place) -> Backing:
     return Backing(str(path), direct=direct(path), sectors=sectors(path))
 
 
-def make(path: Path, claim: Claim) -> None:
-    """A sparse disk of the claim's size, or of what room there is within the tolerance. Raises NoSpace."""
+def make(path: Path, claim: Claim) -> str:
+    """A sparse disk of the claim's size, or of what room there is within the tolerance; why it is smaller.
+
+    Raises NoSpace.
+    """
     size = room(claim.size, _free(path.parent))
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)
     try:
@@ -48,6 +58,44 @@ def make(path: Path, claim: Claim) -> None:
     finally:
         os.close(handle)
     _log.info("made an empty disk", path=path, size=size)
+    wanted = round_down(claim.size)
+    if size == wanted:
+        return ""
+    return (
+        f"PV size too small: expected {wanted} B, found {size} B. Using it anyway, it is within "
+        f"{TOLERATED} % toleration"
+    )
+
+
+def grow(path: Path, claim: Claim) -> str:
+    """Have a disk take what its claim gives, which may have been expanded; why it is smaller. What it holds stays."""
+    wanted = round_down(claim.most)
+    found = path.stat()
+    if found.st_size >= wanted:
+        return ""
+    size = max(found.st_size, round_down(min(wanted, found.st_blocks * _STORED + _free(path.parent))))
+    try:
+        _extend(path, size, filled=claim.preallocated)
+    except OSError as failure:
+        return (
+            f"the disk of claim {claim.name} cannot grow from {found.st_size} to {size} B: {failure.strerror}"
+        )
+    _log.info("the disk has grown with its claim", path=path, before=found.st_size, size=size)
+    if size == wanted:
+        return ""
+    return f"PV size too small: claim {claim.name} gives its disk {wanted} B, and its file system has room for {size} B"
+
+
+def _extend(path: Path, size: int, *, filled: bool) -> None:
+    """Make a file longer; `filled`: on blocks of its own. Raises OSError."""
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if filled:
+            linux.allocate(handle, 0, size)
+        else:
+            os.ftruncate(handle, size)
+    finally:
+        os.close(handle)
 
 
 def room(wanted: int, free: int) -> int:
@@ -61,10 +109,6 @@ def room(wanted: int, free: int) -> int:
             f"unable to create {DISK_FILE}, not enough space, demanded size {size} B is bigger than available "
             f"space {usable} B, also after taking {TOLERATED} % toleration into account"
         )
-    _log.warning(
-        f"PV size too small: expected {size} B, found {usable} B. Using it anyway, it is within "
-        f"{TOLERATED} % toleration"
-    )
     return usable
 
 
@@ -94,6 +138,13 @@ def direct(path: Path) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _own(instance: Instance, volume: Volume) -> bool:
+    """Whether the guest writes to the volume, and no other does."""
+    disks = [disk for disk in instance.disks if disk.name == volume.name]
+    writes = all(disk.device == "disk" and not disk.readonly and not disk.shareable for disk in disks)
+    return bool(disks) and writes and volume.kind != EPHEMERAL and not volume.source.get("readOnly")
 
 
 def _check_file(path: Path, called: str, *, block: bool) -> None:

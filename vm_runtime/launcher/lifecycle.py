@@ -111,7 +111,9 @@ class Launcher:
             if self.job.awaits:
                 self._awaited = Awaited(self.job.awaits, control.tell_console)
             control.tell_boots(firmware.checksums(firmware.kernel(instance, self.place)))
-            console = self._start(fixed(instance), daemon, hypervisor, lease)
+            host = self._host(fixed(instance), daemon, lease)
+            control.tell_small({name: each.small for name, each in host.backings.items() if each.small})
+            console = self._start(fixed(instance), host, daemon, hypervisor)
             if instance.begins_paused:
                 self._ran = True
                 control.publish(_report("Paused", "PausedByUser"))
@@ -169,18 +171,21 @@ class Launcher:
         except FileNotFoundError:
             return None
 
-    def _start(
-        self, instance: Instance, daemon: Daemon, hypervisor: Hypervisor, lease: Lease | None
-    ) -> Console | None:
-        """The guest runs on return, unless it begins halted; its serial port is read from its first instruction on."""
+    def _host(self, instance: Instance, daemon: Daemon, lease: Lease | None) -> Host:
+        """All that the guest stands on, found or made. Raises InvalidRequest, NoSpace."""
         hugepages.check(instance)
-        private = self.place.private
         uefi = firmware.uefi(instance, self.place)
         firmware.tpm(instance, self.place, daemon.tpms)
         behind = backings(instance, self.place)
         kernel = firmware.kernel(instance, self.place)
-        host = Host(self.job.accelerated, str(private), behind, uefi, kernel, lease.mtu if lease else 0)
-        xml = domain(instance, host)
+        private = str(self.place.private)
+        return Host(self.job.accelerated, private, behind, uefi, kernel, lease.mtu if lease else 0)
+
+    def _start(
+        self, instance: Instance, host: Host, daemon: Daemon, hypervisor: Hypervisor
+    ) -> Console | None:
+        """The guest runs on return, unless it begins halted; its serial port is read from its first instruction on."""
+        private, xml = self.place.private, domain(instance, host)
         daemon.wait()
         hypervisor.connect()
         hypervisor.start(xml)
