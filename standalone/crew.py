@@ -108,11 +108,13 @@ class Crew:
         """End every pod's processes gracefully; their objects stay, so that the next crew starts what should run."""
         self._controllers.stop()
         self.node.stop_all(GRACE)
+        self._place.release()
 
     def kill_pods(self) -> None:
         """Kill every pod's processes: their directory is gone."""
         self._controllers.stop()
         self.node.kill_all()
+        self._place.release()
 
     def _wake(self, kind: Kind, key: Key) -> None:
         self._controllers.wake(kind, key)

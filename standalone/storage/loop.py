@@ -42,12 +42,24 @@ def detach(volume: Path) -> None:
         _run("losetup", "--detach", str(device))
 
 
+def release(folder: Path) -> None:
+    """Release every loop device whose file is, or was, below a folder; one in use goes with its last user."""
+    for device, backing in _listed():
+        if backing.is_relative_to(folder):
+            _run("losetup", "--detach", str(device))
+
+
 def _devices(backing: Path) -> list[Path]:
+    return [device for device, _ in _listed("--associated", str(backing))]
+
+
+def _listed(*options: str) -> list[tuple[Path, Path]]:
+    """Loop devices, each with its file."""
     if os.geteuid() != 0:
         return []
-    text = _run("losetup", "--json", "--list", "--output", "NAME,BACK-FILE", "--associated", str(backing))
+    text = _run("losetup", "--json", "--list", "--output", "NAME,BACK-FILE", *options)
     entries = json.loads(text)["loopdevices"] if text.strip() else []
-    return [Path(entry["name"]) for entry in entries]
+    return [(Path(entry["name"]), Path(entry["back-file"] or "")) for entry in entries]
 
 
 def _run(*command: str) -> str:

@@ -19,6 +19,7 @@ from diskyard import linux
 from diskyard.api.pod import WORKER_UID
 from diskyard.api.quantity import GIB
 from diskyard.disk.imagestore import ImageStore
+from diskyard.errors import Passing
 from standalone.storage import loop
 from standalone.storage.copies import UNFINISHED
 
@@ -103,6 +104,11 @@ class Place:
         if block and path.exists():
             loop.detach(path)
         _take_away(path)
+
+    def release(self) -> None:
+        """Give block volumes' devices back to the machine; the next pod of one gets it attached again."""
+        with suppress(Passing):
+            loop.release(self.volumes.resolve())
 
     def discard(self, handle: str) -> None:
         """Take a snapshot away, in the same way."""

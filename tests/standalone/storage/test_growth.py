@@ -1,11 +1,13 @@
 """Claims grow where their class and the room allow, and never shrink."""
 
 import os
+import subprocess
 
 import pytest
 
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, STORAGE_CLASS, VOLUME, Key, Obj
+from standalone.storage.place import Place
 from tests import builders
 from tests.builders import eventually
 from tests.standalone.node.yard import Yard, python
@@ -60,6 +62,9 @@ def test_a_block_device_grows_under_its_pod(yard: Yard) -> None:
     ask(yard, "16Mi")
 
     yard.until("one", "Succeeded")
+    Place(yard.path / "volumes").release()
+    listed = subprocess.run(["losetup", "-nO", "BACK-FILE"], capture_output=True, text=True, check=True)
+    assert str(yard.path) not in listed.stdout
     yard.store.delete(CLAIM, DISK)
     eventually(lambda: not list((yard.path / "volumes").iterdir()), 60)
     assert yard.log("one") == "8\n16\n"
