@@ -1,25 +1,22 @@
 """Orders that the agent inside the guest carries out: what it knows, and its file systems frozen and thawed."""
 
 import base64
-import threading
 import time
 from typing import Any, Final
 
-from diskyard import log
 from diskyard.errors import GuestFailed
 from vm_runtime.launcher import agent
 from vm_runtime.launcher.hypervisor import Hypervisor
+from vm_runtime.launcher.lapse import Lapse, Words
 
 THAW: Final = 300.0
 """Seconds after which file systems that nobody thaws are thawed (KubeVirt's)."""
-LONGEST: Final = 24 * 3600.0
 LONGEST_RUN: Final = 60.0
 GLANCE: Final = 0.1
 """Seconds between two looks at whether a command inside has ended."""
 MOST: Final = 4096
 """Bytes of its words that are passed on."""
-
-_log = log.logger("launcher")
+_WORDS: Final = Words("the guest's file systems are thawed", "the guest's file systems stay frozen")
 
 
 class Insider:
@@ -27,7 +24,7 @@ class Insider:
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
-        self._timer: threading.Timer | None = None
+        self._frozen = Lapse(hypervisor.thaw, _WORDS)
 
     def system(self) -> dict[str, Any]:
         """guestosinfo. Raises GuestFailed."""
@@ -63,25 +60,11 @@ class Insider:
 
     def freeze(self, seconds: float = THAW) -> None:
         """Freeze the file systems, for so many seconds at most. Raises GuestFailed."""
-        self._cancel()
+        self._frozen.end()
         self._hypervisor.freeze()
-        self._timer = threading.Timer(min(max(seconds, 1.0), LONGEST), self._thaw_at_last)
-        self._timer.daemon = True
-        self._timer.start()
+        self._frozen.begin(seconds)
 
     def unfreeze(self) -> None:
         """Thaw them. Raises GuestFailed."""
-        self._cancel()
+        self._frozen.end()
         self._hypervisor.thaw()
-
-    def _cancel(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-
-    def _thaw_at_last(self) -> None:
-        try:
-            self._hypervisor.thaw()
-        except GuestFailed as failure:
-            _log.warning("the guest's file systems stay frozen", error=failure)
-        else:
-            _log.info("the guest's file systems are thawed: nobody had asked for it in time")

@@ -1,15 +1,11 @@
-"""A guest that is halted where it is, for a while where that is said: who halts it may die before he lets it go on."""
+"""A guest that is halted where it is, for a while where that is said."""
 
-import threading
 from typing import Final
 
-from diskyard import log
-from diskyard.errors import GuestFailed
 from vm_runtime.launcher.hypervisor import Hypervisor
+from vm_runtime.launcher.lapse import Lapse, Words
 
-LONGEST: Final = 24 * 3600.0
-
-_log = log.logger("launcher")
+_WORDS: Final = Words("the guest goes on", "the guest stays paused")
 
 
 class Pauses:
@@ -17,30 +13,16 @@ class Pauses:
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
-        self._timer: threading.Timer | None = None
+        self._lapse = Lapse(hypervisor.resume, _WORDS)
 
     def pause(self, seconds: float = 0.0) -> None:
         """Halt it; for so many seconds at most, where there are some. Raises GuestFailed."""
-        self._cancel()
+        self._lapse.end()
         self._hypervisor.pause()
         if seconds > 0:
-            self._timer = threading.Timer(min(max(seconds, 1.0), LONGEST), self._resume_at_last)
-            self._timer.daemon = True
-            self._timer.start()
+            self._lapse.begin(seconds)
 
     def unpause(self) -> None:
         """Let it go on. Raises GuestFailed."""
-        self._cancel()
+        self._lapse.end()
         self._hypervisor.resume()
-
-    def _cancel(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-
-    def _resume_at_last(self) -> None:
-        try:
-            self._hypervisor.resume()
-        except GuestFailed as failure:
-            _log.warning("the guest stays paused", error=failure)
-        else:
-            _log.info("the guest goes on: nobody had asked for it in time")
