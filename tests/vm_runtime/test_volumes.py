@@ -4,17 +4,33 @@ The guest (busybox) mounts each disc and prints its files. On each other disk it
 counts on.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from demo import image
 from diskyard.api import meta
-from diskyard.api.meta import CDI_CONFIG, CLAIM, CONFIG_MAP, INSTANCE, KUBEVIRT, MACHINE, SECRET, Key, Obj
+from diskyard.api.meta import (
+    CDI_CONFIG,
+    CLAIM,
+    CONFIG_MAP,
+    INSTANCE,
+    KUBEVIRT,
+    MACHINE,
+    SECRET,
+    SERVICE_ACCOUNT,
+    VOLUME,
+    Key,
+    Kind,
+    Obj,
+)
 from diskyard.api.names import cdi
+from standalone.access.account import ISSUER, Accounts
 from tests import builders
 from tests.builders import eventually
 from tests.disk.tars import entry, tar
@@ -30,9 +46,12 @@ pytestmark = [
     ),
 ]
 HOST_DISK = {"spec": {"configuration": {"developerConfiguration": {"featureGates": ["HostDisk"]}}}}
-KEPT = ("filled", "hosted", "lasting")
+RAW = ("raw",) if os.geteuid() == 0 else ()
+"""A block device: the yard makes some where it is root."""
+KEPT = ("filled", "hosted", "lasting", *RAW)
 LOST = ("empty", "fleeting", "packed")
 """Disks by what becomes of them when the machine stops."""
+SIGNER = ec.generate_private_key(ec.SECP256R1())
 TOUR = r"""
 mkdir /mnt
 for block in /sys/block/vd*; do
@@ -40,7 +59,7 @@ for block in /sys/block/vd*; do
   [ "$serial" = root ] && continue
   if mount -t iso9660 -o ro "$device" /mnt 2>/dev/null; then
     (cd /mnt && find . -type f | sort | while read -r file; do
-      echo "TOUR $serial ${file#./}: $(head -c 300 "$file" | tr '\n' '|')"; done)
+      echo "TOUR $serial ${file#./}: $(head -c 2000 "$file" | tr '\n' '|')"; done)
     umount /mnt
   else
     count=$(head -c 8 "$device" | tr -cd 0-9); count=$((1${count:-0000000} - 10000000))
@@ -69,7 +88,28 @@ def started(tmp_path: Path, images: Publisher) -> Iterator[Line]:
     with line(tmp_path, Acceleration(kvm=False, reason="this test's host has none")) as found:
         change = {"spec": {"insecureRegistries": [images.registry.host]}}
         found.objects.patch(CDI_CONFIG, Key(cdi.CONFIG_NAME), change)
+        found.objects.answer("token", accounts(found).issue)
         yield found
+        rid_of(found, MACHINE, "vm")
+        for name in RAW:  # else its device stays behind
+            rid_of(found, CLAIM, name)
+        eventually(lambda: not [each for each in found.objects.list(VOLUME).items if of(each) in RAW])
+
+
+def rid_of(started: Line, kind: Kind, name: str) -> None:
+    if not started.gone(kind, name):
+        started.objects.delete(kind, Key(name, "default"))
+        eventually(lambda: started.gone(kind, name))
+
+
+def of(volume: Obj) -> str:
+    """The claim that a volume is, or was, bound to."""
+    return str((meta.spec(volume).get("claimRef") or {}).get("name") or "")
+
+
+def accounts(started: Line) -> Accounts:
+    """Who gives pods their tokens, and knows them again."""
+    return Accounts(started.objects, SIGNER)
 
 
 def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind_does(
@@ -83,6 +123,8 @@ def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind
     started.objects.create(SECRET, builders.secret("silent", **{"Autounattend.xml": "<b/>"}))
     started.objects.create(CONFIG_MAP, builders.config_map("settings", color="blue"))
     started.objects.create(CONFIG_MAP, builders.config_map("answers", **{"unattend.xml": "<a/>"}))
+    started.objects.create(CONFIG_MAP, builders.config_map("kube-root-ca.crt", **{"ca.crt": "roots"}))
+    started.objects.create(SERVICE_ACCOUNT, builders.some(SERVICE_ACCOUNT, "robot"))
     image = images.push(tar([entry("disk/some.img", bytes(1 << 20))]), pack="").removeprefix("docker://")
 
     started.objects.create(MACHINE, wanted(started, image))
@@ -95,6 +137,9 @@ def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind
     assert first["answers"] == {"unattend.xml": "<a/>"}
     assert first["silent"] == {"Autounattend.xml": "<b/>"}
     assert (first["words"], first["settings"]) == ({"password": "x y"}, {"color": "blue"})
+    assert (first["account"]["namespace"], first["account"]["ca.crt"]) == ("default", "roots")
+    user, _ = accounts(started).user(str(first["account"]["token"]), [ISSUER])
+    assert user.name == "system:serviceaccount:default:robot"
     assert first["counts"] == every("0")
 
     started.objects.patch(CONFIG_MAP, Key("settings", "default"), {"data": {"color": "red"}})
@@ -140,6 +185,8 @@ def put(started: Line, touring: Path) -> None:
         else:
             disk.write_bytes(bytes(1 << 20))
         disk.chmod(0o666)
+    for name in RAW:
+        started.objects.create(CLAIM, builders.claim(name, "4Mi", volumeMode="Block"))
 
 
 def folder(started: Line, claim: str) -> Path:
@@ -166,6 +213,8 @@ def wanted(started: Line, image: str) -> Obj:
         {"name": "settings", "configMap": {"name": "settings", "volumeLabel": "cidata"}},
         {"name": "answers", "sysprep": {"configMap": {"name": "answers"}}},
         {"name": "silent", "sysprep": {"secret": {"name": "silent"}}},
+        {"name": "account", "serviceAccount": {"serviceAccountName": "robot"}},
+        *({"name": name, "persistentVolumeClaim": {"claimName": name}} for name in RAW),
         {"name": "about", "downwardAPI": {"fields": [
             {"path": "name", "fieldRef": {"fieldPath": "metadata.annotations['kubevirt.io/domain']"}},
             {"path": "kind", "fieldRef": {"fieldPath": "metadata.labels['role']"}},
