@@ -202,7 +202,7 @@ def test_labels_come_from_the_environment_of_the_image(pushed: Publisher) -> Non
     url = pushed.push(tar([entry("disk/x", DISK)]), env=env)
 
     with closing(registry.opened(ImportJob("registry", url, insecure_tls=True))) as source:
-        assert source.labels == {
+        assert source.said.labels == {
             "instancetype.kubevirt.io/default-instancetype": "u1.small",
             "kubevirt.io/x": "y",
         }
