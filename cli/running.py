@@ -135,8 +135,8 @@ def _boot(client: HttpClient, wanted: Machine) -> None:
     step(f"Boot {wanted.name}")
     told = ""
     for found in states(client, MACHINE, Key(wanted.name, wanted.namespace), _RUNS_WITHIN):
-        if state(found) != told:
-            told = state(found)
+        if (word := state(found)) != told:
+            told = word
             say(told)
         if told in ("Running", "Stopped"):
             return

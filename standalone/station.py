@@ -1,7 +1,6 @@
 """What a yard and an outpost have in common: a data directory that is held, and pods that outlive the process."""
 
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Self
 
 from standalone.crew import Crew
@@ -18,9 +17,7 @@ class Station:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     @property

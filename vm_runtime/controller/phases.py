@@ -119,12 +119,13 @@ def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
     }
     if stage.reason:
         after["reason"] = stage.reason
+    report = report_of(pod or {})
     if subject.instance:
         after |= _shape(subject.instance, pod or {})
         volumes = supply.volume_status(fixed(subject.instance), subject.supplies)
-        after["volumeStatus"] = [*_sized(volumes, report_of(pod or {})), *subject.plugged]
+        after["volumeStatus"] = [*_sized(volumes, report), *subject.plugged]
     if pod is not None:
-        after |= _of_pod(pod) | _boots(report_of(pod))
+        after |= _of_pod(pod) | _boots(report)
     return after
 
 

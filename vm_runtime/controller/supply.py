@@ -64,12 +64,12 @@ def filler(claim: Obj | None, volume: Volume) -> str:
 
 def volume_status(instance: Instance, supplies: Sequence[Supply]) -> list[Obj]:
     """status.volumeStatus: each volume's name, device, and what is known of its claim."""
-    claims = {supply.volume.name: supply for supply in supplies}
+    on_claims = {supply.volume.name: supply for supply in supplies}
     devices = instances.targets(instance.disks)
     found = []
     for volume in instance.volumes:
         entry: Obj = {"name": volume.name, "target": devices.get(volume.name, "")}
-        supply = claims.get(volume.name)
+        supply = on_claims.get(volume.name)
         if supply is not None and supply.claim is not None:
             entry["persistentVolumeClaimInfo"] = claim_info(supply.claim, supply.overhead)
         found.append(entry)
