@@ -33,8 +33,9 @@ async def relay(request: web.Request, stream: socket.socket, protocol: str) -> w
 
 async def _out(stream: socket.socket, client: web.WebSocketResponse) -> None:
     loop = asyncio.get_running_loop()
+    datagrams = stream.type == socket.SOCK_DGRAM  # an empty one is no end
     with suppress(OSError):
-        while chunk := await loop.sock_recv(stream, CHUNK):
+        while (chunk := await loop.sock_recv(stream, CHUNK)) or datagrams:
             await client.send_bytes(chunk)
     await client.close(code=WSCloseCode.OK)
 
