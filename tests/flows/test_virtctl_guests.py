@@ -6,7 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,17 @@ from tests.flows.place import Place
 from tests.flows.yard import data_volume, machine
 from tests.guest import GREETING
 from tests.imageserver import ImageServer
+from tests.letin import DATAGRAMS
 from tests.letin import guest_image as image_that_lets_in
 from tests.terminal import terminal
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("uploads")]
 RELEASE = "v1.6"
 OLD = "v0.36"
+MACHINES_OWN = ("-t", "-oStrictHostKeyChecking=no", "-t", "-oUserKnownHostsFile=/dev/null")
+"""With the machine's client of SSH, which knows nobody."""
+VIRTCTLS_OWN = ("--local-ssh=false", "--known-hosts=")
+"""With the one in virtctl."""
 DOORS = "/apis/subresources.kubevirt.io/v1/namespaces/default"
 START = f"{DOORS}/virtualmachines/commanded/start"
 
@@ -163,18 +168,24 @@ def screen(place: Place) -> bytes:
 def has_ports(place: Place, key: Path) -> None:
     """Where root runs it, who can give guests a network of their own."""
     place.console_says("commanded", "network: commanded ", 240)
-    assert eventually(lambda: page(place, "vm/commanded"), 240).startswith("commanded ")
+    for ports, answer, begins in (
+        ("8080:80", answered, "commanded "),
+        (f"udp/8080:{DATAGRAMS}", echoed, "heard a question"),
+    ):
+        said = eventually(lambda ports=ports, answer=answer: forwarded(place, ports, answer), 240)
+        assert said.startswith(begins)
     is_entered(place, key)
+    takes_and_gives_files(place, key)
 
 
-def page(place: Place, target: str) -> str:
-    """What the guest answers on its port 80, by `virtctl port-forward`; nothing: there was no answer this time."""
+def forwarded(place: Place, ports: str, answer: Callable[[str], str]) -> str:
+    """What the guest answers by `virtctl port-forward`; nothing: there was no answer this time."""
     here = f"127.{55 + os.getpid() % 8}.{os.getpid() // 8 % 250}.1"  # nobody else's on this machine
     env = {**os.environ, **surroundings(place)}
-    command = [virtctl(RELEASE), "port-forward", target, "--address", here, "8080:80"]
+    command = [virtctl(RELEASE), "port-forward", "vm/commanded", "--address", here, ports]
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as forward:
         try:
-            return eventually(lambda: answered(here), 60)
+            return eventually(lambda: answer(here), 60)
         except AssertionError:
             return ""
         finally:
@@ -193,21 +204,44 @@ def answered(address: str) -> str:
         connection.close()
 
 
+def echoed(address: str) -> str:
+    """What comes back for a datagram to port 8080 there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(5)
+        try:
+            asking.connect((address, 8080))
+            asking.send(b"a question")
+            return asking.recv(64).decode()
+        except OSError as error:
+            raise AssertionError(f"{address}: {error}") from error
+
+
 def is_entered(place: Place, key: Path) -> None:
     """With the machine's own ssh through `virtctl port-forward --stdio`, and with the client in virtctl."""
     ask = ("--identity-file", str(key), "--command", "echo I am $(id -un) of $(hostname)")
-    nobody_known = ("-t", "-oStrictHostKeyChecking=no", "-t", "-oUserKnownHostsFile=/dev/null")
-    for words in (
-        ("root@vm/commanded", *nobody_known),
-        ("root@vmi/commanded", "--local-ssh=false", "--known-hosts="),
-    ):
-        said = eventually(lambda words=words: entered(place, *words, *ask), 240)
+    for words in (("root@vm/commanded", *MACHINES_OWN), ("root@vmi/commanded", *VIRTCTLS_OWN)):
+        said = eventually(lambda words=words: entered(place, "ssh", *words, *ask), 240)
         assert "I am root of commanded\n" in said
+
+
+def takes_and_gives_files(place: Place, key: Path) -> None:
+    """By both ways, to a guest that has no SFTP: `-O` is for those."""
+    sent, back = key.with_name("sent"), key.with_name("back")
+    for target, client in (
+        ("root@vm/commanded", (*MACHINES_OWN, "-t-O")),
+        ("root@vmi/commanded", VIRTCTLS_OWN),
+    ):
+        sent.write_bytes(os.urandom(300_000))
+        for way in ((str(sent), f"{target}:/root/file"), (f"{target}:/root/file", str(back))):
+            words = ("scp", *way, "--identity-file", str(key), *client)
+            eventually(lambda words=words: entered(place, *words), 240)
+        same = back.read_bytes() == sent.read_bytes()
+        assert same, client
 
 
 def entered(place: Place, *words: str) -> str:
     """What was said inside."""
-    said = ran(place, "ssh", *words)
+    said = ran(place, *words)
     assert said.endswith("exit 0"), said
     return said
 
