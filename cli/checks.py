@@ -14,8 +14,11 @@ from cli import cgroups
 from cli.packages import installation
 from diskyard.api.names import kubevirt
 from diskyard.api.quantity import GIB, human
+from diskyard.errors import Refused
 from standalone.node.memory import Memory, memory
+from standalone.node.network import network
 from vm_runtime.agent import host
+from vm_runtime.launcher.firmware import BUILDS
 from vm_runtime.network import routes as route_table
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
@@ -48,7 +51,10 @@ def findings(data_dir: Path) -> Iterator[Finding]:
     yield program("qemu", "qemu-system-x86_64", "--version")
     yield program("qemu-img", "qemu-img", "--version")
     yield program("libvirt's daemon", "libvirtd", "--version")
+    yield firmware()
+    yield tpm()
     yield bubblewrap()
+    yield networks()
     yield loop_devices(root=os.geteuid() == 0)
     yield limits(memory())
     yield users(root=os.geteuid() == 0)
@@ -75,12 +81,12 @@ def kvm() -> Iterator[Finding]:
         f"Checking if device {host.DEVICE} exists",
         *_verdict(exists, EMULATION + "modprobe kvm_intel or kvm_amd"),
     )
-    yield Finding(
-        f"Checking if device {host.DEVICE} is accessible",
-        *_verdict(accessible, EMULATION + "sudo usermod -aG kvm $USER, then log in again"),
-    )
+    opening = EMULATION + "sudo usermod -aG kvm $USER, then log in again"
+    yield Finding(f"Checking if device {host.DEVICE} is accessible", *_verdict(accessible, opening))
     probe = host.acceleration()
     fix = EMULATION + "run on hardware, or on a host with nested virtualization"
+    if exists and not accessible:
+        fix = opening
     yield Finding(
         "Checking if KVM runs a machine",
         "PASS" if probe.kvm else "WARN",
@@ -117,6 +123,36 @@ def program(name: str, *command: str) -> Finding:
     if said.returncode:
         return Finding(check, "FAIL", _last(said.stderr), installation(command[0]))
     return Finding(check, "PASS", said.stdout.splitlines()[0] if said.stdout else "")
+
+
+def firmware() -> Finding:
+    """Whether guests can boot by UEFI."""
+    check = "Checking for UEFI firmware"
+    found = next((code for code, _ in (*BUILDS[False], *BUILDS[True]) if Path(code).is_file()), "")
+    if found:
+        return Finding(check, "PASS", found)
+    return Finding(check, "WARN", "guests boot by BIOS only", installation("ovmf"))
+
+
+def tpm() -> Finding:
+    """Whether guests can have a TPM."""
+    check = "Checking for swtpm"
+    if all(shutil.which(name) for name in ("swtpm", "swtpm_setup")):
+        return Finding(check, "PASS")
+    return Finding(check, "WARN", "no guest can have a TPM", installation("swtpm"))
+
+
+def networks() -> Finding:
+    """Whether guests get networks of their own, as this user."""
+    check = "Checking that guests get networks of their own"
+    try:
+        network.check_means()
+    except Refused as error:
+        found = f"{error}: guests reach out through this machine, and nothing reaches in"
+        return Finding(
+            check, "WARN", found, "run `sudo diskyard up`, where iproute2 and nftables are installed"
+        )
+    return Finding(check, "PASS")
 
 
 def bubblewrap() -> Finding:

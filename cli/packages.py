@@ -1,4 +1,4 @@
-"""Which package holds a program, in the words of the host's package manager."""
+"""Which package holds a program (or the firmware `ovmf`), in the words of the host's package manager."""
 
 import shutil
 from collections.abc import Callable
@@ -10,6 +10,8 @@ APT: Final = {
     "libvirtd": "libvirt-daemon libvirt-daemon-driver-qemu",
     "bwrap": "bubblewrap",
     "losetup": "util-linux",
+    "ovmf": "ovmf",
+    "swtpm": "swtpm swtpm-tools",
 }
 RPM: Final = {
     "qemu-system-x86_64": "qemu-kvm",
@@ -17,6 +19,8 @@ RPM: Final = {
     "libvirtd": "libvirt-daemon libvirt-daemon-driver-qemu",
     "bwrap": "bubblewrap",
     "losetup": "util-linux-core",
+    "ovmf": "edk2-ovmf",
+    "swtpm": "swtpm swtpm-tools",
 }
 TOOLS: Final = (("apt-get", "apt", APT), ("dnf", "dnf", RPM), ("yum", "yum", RPM))
 

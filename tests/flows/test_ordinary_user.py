@@ -1,5 +1,6 @@
 """A yard without root: disks are imported, guests run, and what needs root is refused with a sentence."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -99,3 +100,20 @@ def test_the_upload_proxy_has_a_port_that_works(yard: Yard) -> None:
     labels = "cdi.kubevirt.io=cdi-uploadproxy"
     service = yard.core().list_namespaced_service("cdi", label_selector=labels).items[0]
     assert service.spec.ports[0].port > 1024
+
+
+def test_the_doctor_says_what_it_costs(home: Path, program: tuple[str, ...]) -> None:
+    said = subprocess.run(
+        [*program, "doctor", "--json"], capture_output=True, text=True, check=False, cwd=home
+    )
+
+    found = {each["check"]: each for each in json.loads(said.stdout)}
+    networks = found["Checking that guests get networks of their own"]
+    assert (networks["verdict"], networks["found"]) == (
+        "WARN",
+        "only root can make networks for guests: guests reach out through this machine, and nothing reaches in",
+    )
+    opened, runs = (
+        found[f"Checking if {what}"] for what in ("device /dev/kvm is accessible", "KVM runs a machine")
+    )
+    assert opened["verdict"] == "PASS" or runs["fix"] == opened["fix"] or "modprobe" in opened["fix"]

@@ -61,7 +61,7 @@ def opened(directory: Path, wish: Wish, say: Callable[[str], None]) -> "Network 
     What the operator has asked for and cannot have is refused; what was not asked for is done without.
     """
     try:
-        _check_means()
+        check_means()
         return Network.open(directory, wish, say)
     except (Passing, Refused) as failure:
         if wish.subnet is not None:
@@ -218,7 +218,8 @@ class Network:
             links.ip("netns", "delete", name)
 
 
-def _check_means() -> None:
+def check_means() -> None:
+    """Whether this user and machine can make networks. Raises Refused, which says what is missing."""
     if os.geteuid() != 0:
         raise Refused("only root can make networks for guests")
     missing = [name for name in PROGRAMS if not shutil.which(name)]
