@@ -1,11 +1,13 @@
 """The small bootable disk that every test of guests uses: made once, kept in the user's cache."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from demo import image
 from demo.agent import agent
+from tests.builders import eventually
 
 GREETING = b"Hello from a guest of Diskyard."
 """The guest's first words on its serial console."""
@@ -54,13 +56,17 @@ def processes(pod: str) -> dict[int, str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                mounts = (entry / "mountinfo").read_text()
-                command = (entry / "cmdline").read_text().replace("\0", " ")
+                mounts = (entry / "mountinfo").read_text(errors="replace")
+                command = _command(int(entry.name))
             except OSError:
                 continue
             if pod in mounts or pod in command:
                 found[int(entry.name)] = command
     return found
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
 
 
 def program(family: dict[int, str], name: str) -> int:
@@ -70,8 +76,20 @@ def program(family: dict[int, str], name: str) -> int:
         for pid, command in family.items()
         if any(Path(word).name.startswith(name) for word in command.split()[:4])
     ]
+    if len(found) > 1:  # one that was about to run another program had the command line of who started it
+        found = eventually(lambda: lasting if len(lasting := _lasting(family, found)) == 1 else [])
     assert len(found) == 1, (name, found, family)
     return found[0]
+
+
+def _lasting(family: dict[int, str], pids: list[int]) -> list[int]:
+    """Which of them are what they were."""
+    lasting = []
+    for pid in pids:
+        with suppress(OSError):
+            if _command(pid) == family[pid]:
+                lasting.append(pid)
+    return lasting
 
 
 def alive(pid: int) -> bool:

@@ -29,7 +29,13 @@ class Terminal:
 
     def ended(self, within: float = 120) -> int:
         """The exit code."""
-        eventually(lambda: self._heard() and self._process.poll() is not None, within)
+
+        def over() -> bool:
+            self._heard()
+            return self._process.poll() is not None
+
+        eventually(over, within)
+        self._heard()  # its last words may have come since
         return self._process.wait()
 
     def _heard(self) -> str:

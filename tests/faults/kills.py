@@ -99,7 +99,15 @@ def crash_local(image: Path, disk: Path, at: int) -> None:
     part = disk.with_name(f".{disk.name}.part")
     command = [sys.executable, "-m", "cli", "import", str(image), str(disk)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    eventually(lambda: disk.exists() or (part.exists() and part.stat().st_blocks * 512 >= at), 60)
+    eventually(lambda: disk.exists() or _written(part) >= at)
     process.kill()
     process.wait()
     subprocess.run(command if not disk.exists() else ["true"], check=True, capture_output=True)
+
+
+def _written(part: Path) -> int:
+    """Bytes of it on the disk; it may become the disk at any moment."""
+    try:
+        return part.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0

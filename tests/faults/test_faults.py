@@ -45,7 +45,9 @@ from tests.faults.behaviours import (
 )
 from tests.imageserver import Behaviour, FaultServer, cut, fault_server, status
 
-PATIENCE = 0.5
+PATIENCE = 60.0
+LITTLE = 0.5
+"""Seconds without a byte after which a server counts as silent: this few only where one is."""
 WRAPPING = 2048
 """Bytes that stored gzip adds to these bodies."""
 AT = 1_500_000
@@ -64,6 +66,7 @@ class Case:
     words: str = ""
     waits: tuple[float, ...] | None = None
     """How long it stayed away before each new attempt, where that is part of the answer."""
+    patience: float = PATIENCE
 
 
 BROKEN = cut(AT)
@@ -71,9 +74,12 @@ CASES = [
     Case("a reset in the body", [reset(AT)]),
     Case("a reset before an answer's first byte", [BROKEN, reset(0)]),
     Case("a body that breaks off, twice", [BROKEN, cut(AT + 200_000)]),
-    Case("a stall in the body", [stall(AT, RELEASED)]),
-    Case("a stall before the answer", [BROKEN, silent(RELEASED)], waits=DELAYS[:2]),
-    Case("a server that never answers again", [BROKEN, *[silent(RELEASED)] * NEVER], SourceUnavailable, "0.5 s"),
+    Case("a stall in the body", [stall(AT, RELEASED)], patience=LITTLE),
+    Case("a stall before the answer", [BROKEN, silent(RELEASED)], waits=DELAYS[:2], patience=LITTLE),
+    Case(
+        "a server that never answers again", [BROKEN, *[silent(RELEASED)] * NEVER], SourceUnavailable, "0.5 s",
+        patience=LITTLE,
+    ),
     Case("bytes that drip", [drip]),
     Case("other bytes at once", [shifted], SourceUnavailable, "Content-Range from 0"),
     Case("other bytes later", [BROKEN, shifted]),
@@ -131,10 +137,11 @@ class Importer:
     """What an importer does, with less patience."""
 
     target: Target
+    patience: float
     waits: list[float] = field(default_factory=list)
 
     def run(self, url: str) -> Result:
-        source = HttpSource(url, Access(patience=PATIENCE))
+        source = HttpSource(url, Access(patience=self.patience))
         with closing(Retrying(source, wait=self.waits.append)) as patient:
             return ingest(patient, self.target, expect=Expect(url, url))
 
@@ -143,7 +150,7 @@ class Importer:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
 def test_a_server_with(images: Path, tmp_path: Path, kind: str, case: Case) -> None:
     body, disk = (images / kind).read_bytes(), tmp_path / "disk.img"
-    importer = Importer(Target(disk))
+    importer = Importer(Target(disk), case.patience)
     with fault_server(body, *case.faults) as server:
         if case.outcome is None:
             result = importer.run(server.url())
