@@ -13,6 +13,7 @@ from diskyard.api.meta import (
     CONFIG_MAP,
     DATA_VOLUME,
     INSTANCE,
+    KUBEVIRT,
     MACHINE,
     POD,
     REPLICA_SET,
@@ -115,6 +116,7 @@ _DEFAULTS: Final[Mapping[Kind, Defaults]] = {
 _ADVICE: Final[Mapping[Kind, Callable[[Obj], Sequence[str]]]] = {
     MACHINE: machine.advice,
     CONFIG_MAP: settings.advice,
+    KUBEVIRT: settings.object_advice,
 }
 _CAUSES: Final[Mapping[Kind, Causes]] = {
     CLAIM: _claim_causes,

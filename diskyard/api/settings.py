@@ -3,7 +3,7 @@
 Where both speak, the object wins (KubeVirt 0.36 read only the ConfigMap). Gates that nobody knows are no error.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,6 +35,20 @@ UNREAD: Final = {
     "supported-guest-agent": "spec.configuration.supportedGuestAgentVersions",
 }
 """Keys that are not -> what replaces them."""
+
+
+FOLLOWED: Final[Mapping[str, tuple[str, ...]]] = {
+    "spec": ("configuration", "workloads", "imagePullPolicy"),
+    "spec.workloads": ("nodePlacement",),
+    "spec.workloads.nodePlacement": ("nodeSelector",),
+    "spec.configuration": (
+        "developerConfiguration", "machineType", "cpuModel", "evictionStrategy", "imagePullPolicy", "network",
+        "vmStateStorageClass",
+    ),
+    _DEVELOPER: ("featureGates", "disabledFeatureGates", "useEmulation", "nodeSelectors"),
+    "spec.configuration.network": ("defaultNetworkInterface", _BRIDGE),
+}  # fmt: skip
+"""Of the KubeVirt object, where it says something -> what of that changes something."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,21 @@ def advice(config_map: Obj) -> tuple[str, ...]:
         return ()
     unread = (key for key in part(config_map, "data") if key not in READ)
     return tuple(_unread(key) for key in unread)
+
+
+def object_advice(obj: Obj) -> tuple[str, ...]:
+    """What the author of a KubeVirt is told: which of its settings do nothing, where it is the one for guests."""
+    return tuple(_kept(meta.spec(obj), "spec")) if meta.key(obj) == CR else ()
+
+
+def _kept(said: Obj, path: str) -> Iterator[str]:
+    for name in said:
+        place = f"{path}.{name}"
+        if name not in FOLLOWED[path]:
+            if said[name] not in (None, "", [], {}, False):
+                yield f"{place} is kept, and nothing follows it here"
+        elif place in FOLLOWED:
+            yield from _kept(part(said, name), place)
 
 
 def _unread(key: str) -> str:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from diskyard.api.meta import CONFIG_MAP, Obj
+from diskyard.api.meta import CONFIG_MAP, KUBEVIRT, Obj
 from diskyard.api.rules import instance
-from diskyard.api.settings import READ, UNSET, Settings, advice, settings
+from diskyard.api.settings import READ, UNSET, Settings, advice, object_advice, settings
 from tests import builders
 
 
@@ -167,6 +167,27 @@ def test_who_writes_the_old_config_map_is_told_what_nobody_reads_and_what_took_i
     assert told[0].startswith("data.migrations is not read: spec.configuration.migrations of KubeVirt")
     assert told[1].startswith("data.wishes is no setting that anybody reads: feature-gates, ")
     assert advice(builders.some(CONFIG_MAP, "other", data=data)) == ()
+
+
+def test_who_writes_a_kubevirt_is_told_what_of_it_nothing_follows() -> None:
+    followed = {"machineType": "q35", "developerConfiguration": {"useEmulation": True}, "network": {}}
+    kept = {"memBalloonStatsPeriod": 5, "developerConfiguration": {"cpuAllocationRatio": 1}}
+    upstream = {
+        "certificateRotateStrategy": {},
+        "imagePullPolicy": "IfNotPresent",
+        "workloadUpdateStrategy": {},
+    }
+
+    def told(spec: Obj, name: str = "kubevirt") -> tuple[str, ...]:
+        return object_advice(builders.some(KUBEVIRT, name, "kubevirt", spec=spec))
+
+    assert told({**upstream, "configuration": followed}) == ()
+    assert told({"infra": {"replicas": 2}, "configuration": {**followed, **kept}}) == (
+        "spec.infra is kept, and nothing follows it here",
+        "spec.configuration.developerConfiguration.cpuAllocationRatio is kept, and nothing follows it here",
+        "spec.configuration.memBalloonStatsPeriod is kept, and nothing follows it here",
+    )
+    assert told({"infra": {"replicas": 2}}, "other") == ()
 
 
 @pytest.mark.parametrize("key", READ)

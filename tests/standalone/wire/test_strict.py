@@ -74,6 +74,20 @@ def test_a_field_of_a_machine_that_nobody_reads_is_warned_of(tmp_path: Path) -> 
     assert "spec.template.spec.domain.devices.disks[0].bootorder" in made.headers["Warning"]
 
 
+def test_a_setting_of_a_kubevirt_that_nothing_follows_is_warned_of(tmp_path: Path) -> None:
+    kubevirt = {"apiVersion": "kubevirt.io/v1", "kind": "KubeVirt", "metadata": {"name": "kubevirt"},
+                "spec": {"configuration": {"vmRolloutStrategy": "LiveUpdate"}}}  # fmt: skip
+    path = "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts"
+
+    with served(tmp_path, rules=Rules()) as yard, urllib3.PoolManager(ca_certs=str(yard.authority)) as pool:
+        wire = Wire(yard, pool)
+        wire.send("POST", "/api/v1/namespaces", builders.namespace("kubevirt"))
+        made = wire.send("POST", path, kubevirt)
+
+    assert made.status == 201
+    assert "spec.configuration.vmRolloutStrategy is kept, and nothing follows it" in made.headers["Warning"]
+
+
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_examples_of_the_documentation_are_taken_without_a_warning(tmp_path: Path, file: Path) -> None:
     with served(tmp_path, rules=Rules()) as yard, urllib3.PoolManager(ca_certs=str(yard.authority)) as pool:
