@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diskyard.api.meta import INSTANCE, MACHINE, Obj
-from diskyard.errors import ApiError, BadRequest, Conflict
+from diskyard.errors import ApiError, BadRequest, Conflict, Forbidden
 from tests import builders
 from vm_runtime.controller import subresources
 from vm_runtime.controller.subresources import VERBS, check_order, world
@@ -178,3 +178,17 @@ def test_an_order_fits_the_guests_state(verb: str, phase: str, conditions: tuple
     assert said.endswith(why)
     assert bool(said) == bool(why)
     assert INSTANCE.singular in said or not why
+
+
+def test_a_guest_whose_liveness_is_probed_is_not_paused() -> None:
+    obj = instance("Running")
+    obj["spec"]["livenessProbe"] = {"httpGet": {"port": 80}}
+
+    with pytest.raises(Forbidden) as refusal:
+        check_order(obj, "pause")
+
+    assert str(refusal.value) == (
+        'virtualmachineinstance.kubevirt.io "vm" is forbidden: Pausing VMIs with LivenessProbe is currently not '
+        "supported"
+    )
+    check_order(obj, "reset")

@@ -13,7 +13,7 @@ from diskyard.api import meta
 from diskyard.api.instance import FINAL_PHASES
 from diskyard.api.machine import Machine, Request, Strategy
 from diskyard.api.meta import INSTANCE, MACHINE, Key, Kind, Obj
-from diskyard.errors import BadRequest, Conflict
+from diskyard.errors import BadRequest, Conflict, Forbidden
 from diskyard.kube.reconcile import Action, Merge
 
 UNSET: Final = ("", "Unknown")
@@ -134,7 +134,7 @@ def shown(part: str, said: Any) -> Obj:
 
 
 def check_order(obj: Obj, verb: str) -> None:
-    """Whether an instance can be paused, unpaused, rebooted or reset now. Raises Conflict."""
+    """Whether an instance can be paused, unpaused, rebooted or reset now. Raises Conflict, Forbidden."""
     paused = meta.holds(obj, "Paused")
     wrong = ""
     if meta.phase(obj) != "Running":
@@ -149,6 +149,9 @@ def check_order(obj: Obj, verb: str) -> None:
         wrong = "VMI does not have guest agent connected"
     if wrong:
         raise refused(INSTANCE, meta.key(obj), wrong)
+    if verb == "pause" and meta.spec(obj).get("livenessProbe") is not None:
+        name = f'{INSTANCE.singular}.{INSTANCE.group} "{meta.name(obj)}"'
+        raise Forbidden(f"{name} is forbidden: Pausing VMIs with LivenessProbe is currently not supported")
 
 
 def refused(kind: Kind, key: Key, why: str) -> Conflict:
