@@ -45,6 +45,8 @@ def test_a_key_reads_as_kubectl_writes_it() -> None:
 
 def test_short_names_stay_as_they_are() -> None:
     assert derived.importer_pod("disk") == "importer-disk"
+    assert derived.instance_label("v" * 63) == "v" * 63
+    assert derived.instance_label("v" * 64) == "v" * 54 + "-287b0b57"
 
 
 def test_long_names_are_cut_and_still_told_apart() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from diskyard.api import meta
+from diskyard.api.machine import machine
 from diskyard.api.meta import (
     CLAIM,
     DATA_VOLUME,
@@ -31,6 +32,7 @@ from vm_runtime.controller import restart
 from vm_runtime.controller.instances import Instances
 from vm_runtime.controller.kubevirts import KubeVirts
 from vm_runtime.controller.machines import Machines
+from vm_runtime.controller.machines import instance as made
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RUNS: Obj = {"running": {}}
@@ -180,6 +182,17 @@ def test_a_guest_that_remembers_gets_a_claim_of_its_machine(
     assert meta.labels(claim) == {"persistent-state-for": "vm"}
     assert claim["spec"].get("storageClassName") == chosen
     assert ready.get(POD, launcher(ready))
+
+
+def test_what_a_guest_reads_about_itself_is_the_same_at_each_start() -> None:
+    obj = builders.stored(builders.machine("vm"), uid="machine")
+
+    first, second = (made(obj, machine(obj))["spec"]["domain"]["firmware"] for _ in range(2))
+
+    assert first == second
+    assert len({first["uuid"], first["serial"]}) == 2
+    obj["spec"]["template"]["spec"]["domain"]["firmware"] = {"serial": "S1"}
+    assert made(obj, machine(obj))["spec"]["domain"]["firmware"] == {**first, "serial": "S1"}
 
 
 def test_a_machine_makes_the_volumes_of_its_templates_and_waits_for_them(ready: Objects) -> None:

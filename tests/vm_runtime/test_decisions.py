@@ -182,6 +182,7 @@ def test_the_launchers_pod_has_what_a_guest_needs_and_nothing_of_root() -> None:
     assert found["spec"]["terminationGracePeriodSeconds"] == 60
     assert found["spec"]["nodeSelector"] == {kubevirt.SCHEDULABLE: "true"}
     assert found["metadata"]["labels"][kubevirt.CREATED_BY] == "vmi"
+    assert found["metadata"]["labels"]["vmi.kubevirt.io/id"] == "vm"
 
 
 def test_an_emulated_guest_asks_for_no_device() -> None:
@@ -219,12 +220,13 @@ def test_pods_of_guests_run_where_the_operator_says_and_where_the_guest_asks() -
     }
     operator = read_settings({"spec": {"configuration": configuration}}, None)
     obj, instance = known()
-    obj["spec"]["nodeSelector"] = {"disk": "hdd"}
+    obj["spec"] |= {"nodeSelector": {"disk": "hdd"}, "subdomain": "web", "dnsPolicy": "Default"}
 
     found = placed(launcher_pod(obj, instance, Config(), accelerated=False), operator)["spec"]
 
     assert found["nodeSelector"] == {kubevirt.SCHEDULABLE: "true", "disk": "hdd", "a": "b"}
     assert found["containers"][0]["imagePullPolicy"] == "Never"
+    assert (found["subdomain"], found["dnsPolicy"]) == ("web", "Default")
 
 
 def test_a_guest_may_be_promised_less_than_it_sees() -> None:
@@ -235,6 +237,9 @@ def test_a_guest_may_be_promised_less_than_it_sees() -> None:
     found = launcher_pod(obj, instance, Config(), accelerated=False)["spec"]["containers"][0]["resources"]
 
     assert int(found["requests"]["memory"]) == (1 << 30) + overhead(4 << 30, 1)
+    obj["spec"]["domain"]["resources"]["overcommitGuestOverhead"] = True
+    found = launcher_pod(obj, instance, Config(), accelerated=False)["spec"]["containers"][0]["resources"]
+    assert int(found["requests"]["memory"]) == 1 << 30, "and nothing for what is around it"
 
 
 def test_memory_around_a_guest_follows_kubevirts_formula() -> None:

@@ -147,12 +147,13 @@ def data_volume(owner: Obj, template: Obj) -> Obj:
 
 
 def instance(owner: Obj, machine: Machine) -> Obj:
-    """The instance that a machine's template says; its firmware's uuid stays the same at each start."""
+    """The instance that a machine's template says; its uuid and serial number stay the same at each start."""
     said = meta.meta(machine.template)
     spec = {**meta.spec(machine.template)}
     domain = {**part(spec, "domain")}
     firmware = {**part(domain, "firmware")}
     firmware.setdefault("uuid", str(uuid5(NAMESPACE_OID, machine.uid)))
+    firmware.setdefault("serial", str(uuid5(NAMESPACE_OID, f"{machine.uid}/serial")))
     return {
         "apiVersion": INSTANCE.api_version,
         "kind": INSTANCE.kind,

@@ -126,6 +126,7 @@ def _metadata(obj: Obj, name: str) -> Obj:
             kubevirt.APP_LABEL: kubevirt.LAUNCHER,
             kubevirt.CREATED_BY: meta.uid(obj),
             kubevirt.VM_LABEL: meta.name(obj)[:63].rstrip("-."),
+            kubevirt.VMI_ID_LABEL: derived.instance_label(meta.name(obj)),
         },
         "annotations": {
             **kept,
@@ -138,7 +139,10 @@ def _metadata(obj: Obj, name: str) -> Obj:
 
 def _placement(obj: Obj, instance: Instance) -> Obj:
     spec = meta.spec(obj)
-    said = ("affinity", "tolerations", "schedulerName", "topologySpreadConstraints", "priorityClassName")
+    said = (
+        "affinity", "tolerations", "schedulerName", "topologySpreadConstraints", "priorityClassName", "subdomain",
+        "dnsPolicy",
+    )  # fmt: skip
     account = service_account(instance)
     return {
         "hostname": instance.hostname,
@@ -156,7 +160,8 @@ def _devices(instance: Instance, *, kvm: bool, tun: bool) -> Obj:
 
 def _resources(obj: Obj, instance: Instance, devices: Obj) -> Obj:
     asked: Obj = ((meta.spec(obj).get("domain") or {}).get("resources")) or {}
-    around = overhead(instance.memory, instance.cpu.count)
+    spared = asked.get("overcommitGuestOverhead") is True
+    around = 0 if spared else overhead(instance.memory, instance.cpu.count)
     page = part(part(instance.domain, "memory"), "hugepages").get("pageSize")
     said = asked.get("requests") or {}
     promised = quantity.parse(said.get("memory") or instance.memory)

@@ -6,6 +6,7 @@ import re
 from diskyard.api.names import cdi
 
 MAX_NAME = 253
+LONGEST_LABEL = 63
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,35}[A-Za-z0-9])?")
 """What a name in an annotation's key may end in: 63 characters are allowed of all of it."""
@@ -107,6 +108,14 @@ def consumer_pod(instance: str, uid: str) -> str:
 def plug_consumer_pod(volume: str, uid: str) -> str:
     """`hp-volume-<volume>-c<...>`: the pod that only makes the claim of such a volume bind."""
     return f"{fitted('hp-volume', volume, 55)}-c{_short(uid)}"
+
+
+def instance_label(instance: str) -> str:
+    """What `vmi.kubevirt.io/id` says, by which `virtctl expose` finds a guest's pod; long names as in KubeVirt."""
+    if len(instance) <= LONGEST_LABEL:
+        return instance
+    digest = hashlib.sha1(instance.encode(), usedforsecurity=False).hexdigest()[:8]
+    return f"{instance[: LONGEST_LABEL - len(digest) - 1]}-{digest}"
 
 
 def state_claim(instance: str) -> str:

@@ -90,7 +90,10 @@ def _small_devices(devices: Obj, at: str) -> Iterator[Cause]:
         if each.get("type") not in (None, "", "tablet"):
             yield Cause("Input device can have only tablet type.", f"{place}.type")
     yield from _among(part(devices, "video").get("type"), VIDEOS, f"{at}.video.type")
-    action = part(part(devices, "watchdog"), "i6300esb").get("action")
+    watchdog = part(devices, "watchdog")
+    if watchdog and not isinstance(watchdog.get("i6300esb"), dict):
+        yield Cause(f"{at}.watchdog must be an i6300esb: no other is there on amd64", f"{at}.watchdog")
+    action = part(watchdog, "i6300esb").get("action")
     yield from _among(action, WATCHDOGS, f"{at}.watchdog.i6300esb.action")
 
 

@@ -17,8 +17,8 @@ CACHES: Final = ("none", "writethrough", "writeback")
 IO_MODES: Final = ("native", "threads")
 ERROR_POLICIES: Final = ("stop", "ignore", "report", "enospace")
 
-_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_LABEL_TEXT: Final = (
+LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+LABEL_TEXT: Final = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
     "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
@@ -76,8 +76,8 @@ def boot_orders(devices: Obj, at: str) -> Iterator[Cause]:
 
 def misnamed(entry: Obj, place: str) -> Iterator[Cause]:
     """A name that is no DNS label."""
-    if not _LABEL.fullmatch(str(entry.get("name") or "")):
-        yield Cause(_LABEL_TEXT, f"{place}.name")
+    if not LABEL.fullmatch(str(entry.get("name") or "")):
+        yield Cause(LABEL_TEXT, f"{place}.name")
 
 
 def _target(disk: Obj, place: str) -> Iterator[Cause]:

@@ -9,7 +9,7 @@ from diskyard.api.instance import PROBES, part, parts
 from diskyard.api.meta import Obj
 from diskyard.api.names.kubevirt import RESERVED_LABELS
 from diskyard.api.rules.board import board_causes
-from diskyard.api.rules.disks import disk_causes
+from diskyard.api.rules.disks import LABEL, LABEL_TEXT, disk_causes
 from diskyard.api.rules.hotplug import changes, hotplug_causes
 from diskyard.api.rules.instance_defaults import ARCHITECTURE, defaults, spec_defaults
 from diskyard.api.rules.networks import bridge_causes, network_causes
@@ -29,6 +29,8 @@ PAGES: Final = (2 << 20, 1 << 30)
 MACHINES: Final = ("q35*", "pc-q35*")
 MOST_PROCESSORS: Final = 288
 """What q35 takes without an emulated interrupt remapper (qemu's pc_q35_machine_options)."""
+DNS_POLICIES: Final = ("ClusterFirst", "ClusterFirstWithHostNet", "Default")
+"""Whose name servers a pod asks; a guest is told those of its node."""
 STARTS: Final = ("Paused",)
 EVICTIONS: Final = ("None", "LiveMigrate", "LiveMigrateIfPossible", "External")
 WAYS: Final = ("exec", "guestAgentPing", "httpGet", "tcpSocket")
@@ -36,11 +38,12 @@ WAYS: Final = ("exec", "guestAgentPing", "httpGet", "tcpSocket")
 NOT_YET: Final = (
     "resourceClaims",
     "domain.cpu.dedicatedCpuPlacement", "domain.cpu.isolateEmulatorThread", "domain.cpu.numa", "domain.cpu.realtime",
+    "domain.features.hyperv.tlbflush.direct", "domain.features.hyperv.tlbflush.extended",
     "domain.features.hypervPassthrough", "domain.firmware.acpi",
     "domain.ioThreads", "domain.launchSecurity",
     "domain.devices.autoattachVSOCK", "domain.devices.clientPassthrough",
     "domain.devices.downwardMetrics", "domain.devices.filesystems", "domain.devices.gpus",
-    "domain.devices.hostDevices",
+    "domain.devices.hostDevices", "domain.devices.useVirtioTransitional",
 )  # fmt: skip
 """Fields that ask for what we cannot do yet: refused, never ignored."""
 DISK_NOT_YET: Final = (
@@ -205,6 +208,25 @@ def _grace(spec: Obj, at: str) -> Iterator[Cause]:
         yield Cause(f"{field} must be greater than or equal to 0", field)
 
 
+def _names(spec: Obj, at: str) -> Iterator[Cause]:
+    """What the guest and its pod are called, and who knows other names."""
+    for field in ("hostname", "subdomain"):
+        said = spec.get(field)
+        if said and not LABEL.fullmatch(str(said)):
+            text = f"{at}.{field} does not conform to the kubernetes DNS_LABEL rules : {LABEL_TEXT}"
+            yield Cause(text, f"{at}.{field}")
+    policy = spec.get("dnsPolicy")
+    if policy not in (None, "", *DNS_POLICIES):
+        text = f"{at}.dnsPolicy {policy} is not supported: {', '.join(DNS_POLICIES)} are"
+        yield Cause(text, f"{at}.dnsPolicy", "FieldValueNotSupported")
+    if spec.get("dnsConfig"):
+        text = (
+            f"{at}.dnsConfig is not supported yet: guests are told the name servers of their node, and networkData of "
+            "a cloud-init volume can name others"
+        )
+        yield Cause(text, f"{at}.dnsConfig", "FieldValueNotSupported")
+
+
 def _probes(spec: Obj, at: str) -> Iterator[Cause]:
     for name in PROBES:
         if spec.get(name) is None:
@@ -219,6 +241,6 @@ def _probes(spec: Obj, at: str) -> Iterator[Cause]:
 
 
 _RULES: Final[tuple[Callable[[Obj, str], Iterator[Cause]], ...]] = (
-    disk_causes, hotplug_causes, _memory, _processors, _machine, board_causes, _grace, _strategy, network_causes,
-    _probes, _unsupported,
+    disk_causes, hotplug_causes, _memory, _processors, _machine, board_causes, _names, _grace, _strategy,
+    network_causes, _probes, _unsupported,
 )  # fmt: skip

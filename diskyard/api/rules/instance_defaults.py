@@ -124,6 +124,8 @@ def _disks(spec: Obj, domain: Obj) -> None:
 
 
 def _small_devices(devices: Obj) -> None:
+    if devices.get("autoattachInputDevice") is True and not parts(devices, "inputs"):
+        devices["inputs"] = [{"name": f"{DEFAULT_NAME}-0"}]
     for each in parts(devices, "inputs"):
         each["bus"] = each.get("bus") or "usb"
         each["type"] = each.get("type") or "tablet"

@@ -19,6 +19,7 @@ EXCLUSIVE: Final = (
     "instead"
 )
 OLD_SWITCH: Final = "spec.running is deprecated, please use spec.runStrategy instead."
+REPLACEMENT: Final = "Replacement"
 TEMPLATES: Final = "spec.dataVolumeTemplate"
 
 
@@ -56,6 +57,12 @@ def _causes(obj: Obj, settings: Settings) -> Iterator[Cause]:
     if spec.get("instancetype") or spec.get("preference"):
         field = "spec.instancetype" if spec.get("instancetype") else "spec.preference"
         yield Cause(f"{field} is not supported yet", field, "FieldValueNotSupported")
+    if spec.get("updateVolumesStrategy") not in (None, "", REPLACEMENT):
+        text = (
+            f"spec.updateVolumesStrategy {spec['updateVolumesStrategy']} is not supported yet, for it is a live "
+            f"migration: {REPLACEMENT} is, by which other volumes come at the next start"
+        )
+        yield Cause(text, "spec.updateVolumesStrategy", "FieldValueNotSupported")
     template = part(spec, "template")
     if not template:
         yield Cause("missing virtual machine template.", "spec.template", "FieldValueRequired")
