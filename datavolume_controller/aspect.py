@@ -4,13 +4,13 @@ from typing import Final
 
 from datavolume_controller.attempt import FAILED
 from datavolume_controller.claim import Refusal, unknown_class
-from datavolume_controller.refusal import QUOTA
 from datavolume_controller.world import World
 from diskyard.api import meta
 from diskyard.api.datavolume import Phase
 from diskyard.api.meta import Condition
 from diskyard.api.names import cdi, kubernetes
 from diskyard.api.storage import Claim, choices, default_class
+from diskyard.kube.refusal import QUOTA
 
 NOT_SERVED: Final = "SourceNotServed"
 NO_CLASS: Final = "StorageClassNotFound"

@@ -5,7 +5,6 @@ from typing import Final
 
 from datavolume_controller import cloner, prime
 from datavolume_controller.cloneworld import World, asked_size, original, stand_in
-from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.strategy import COPY, CSI_CLONE, SNAPSHOT
 from datavolume_controller.worded import annotated, refused, running
 from diskyard.api import meta, quantity
@@ -15,6 +14,7 @@ from diskyard.api.meta import SNAPSHOT as VOLUME_SNAPSHOT
 from diskyard.api.names import cdi, clone, derived
 from diskyard.kube.client import Deletion
 from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell
+from diskyard.kube.refusal import CreateOrExplain
 
 PAUSE: Final = 2.0
 """Seconds until storage, or a source that somebody uses, is looked at again."""

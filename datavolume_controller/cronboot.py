@@ -8,7 +8,6 @@ from copy import deepcopy
 from typing import Final
 
 from datavolume_controller.cronworld import World
-from datavolume_controller.refusal import QUOTA, CreateOrExplain
 from diskyard.api import meta
 from diskyard.api.boottest import IMAGE, PLAIN, BootTest, Verdict
 from diskyard.api.instance import FINAL_PHASES, parts
@@ -16,6 +15,7 @@ from diskyard.api.meta import CLAIM, IMPORT_CRON, INSTANCE, Condition, Obj
 from diskyard.api.names import cdi, derived, kubevirt
 from diskyard.kube.client import Deletion
 from diskyard.kube.reconcile import Action, Create, Delete, Merge, Tell
+from diskyard.kube.refusal import QUOTA, CreateOrExplain
 
 BOOTED: Final = "BootTested"
 FAILED: Final = "BootTestFailed"

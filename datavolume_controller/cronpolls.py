@@ -5,7 +5,6 @@ from typing import Final
 
 from datavolume_controller import poller
 from datavolume_controller.cronworld import World
-from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.trust import Share
 from diskyard.api import meta
 from diskyard.api.job import TerminationMessage
@@ -14,6 +13,7 @@ from diskyard.api.names import cdi
 from diskyard.api.poll import Found
 from diskyard.kube.client import Deletion
 from diskyard.kube.reconcile import Action, Create, Delete, Merge, Tell
+from diskyard.kube.refusal import CreateOrExplain
 
 FAILED: Final = "PollFailed"
 IMAGE_TROUBLE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")

@@ -12,7 +12,6 @@ from datavolume_controller.cronpolls import looked, unmade
 from datavolume_controller.cronstatus import status
 from datavolume_controller.cronswitch import switched
 from datavolume_controller.cronworld import World
-from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
 from diskyard.api import meta
 from diskyard.api.boottest import BootTest, boot_test
@@ -53,6 +52,7 @@ from diskyard.kube.reconcile import (
     nothing,
     owners,
 )
+from diskyard.kube.refusal import CreateOrExplain
 
 
 def _cron_of(obj: Obj) -> Iterable[Key]:

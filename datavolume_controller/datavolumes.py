@@ -8,7 +8,6 @@ from datavolume_controller import cloning, importer, population, status, uploade
 from datavolume_controller.claim import Refusal, Storage
 from datavolume_controller.datasources import SOURCES
 from datavolume_controller.progress import FIRST, IDLE, PERIOD, Scraper, Target
-from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.report import reported
 from datavolume_controller.settings import settings
 from datavolume_controller.world import World
@@ -57,6 +56,7 @@ from diskyard.kube.reconcile import (
     same_name,
     short,
 )
+from diskyard.kube.refusal import CreateOrExplain
 
 LOOK_AGAIN: Final = 30.0
 """Seconds until a DataVolume is looked at again that waits for volumes made by hand: nothing else wakes it."""

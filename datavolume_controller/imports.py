@@ -12,7 +12,6 @@ from datavolume_controller import attempt, importer, vddk
 from datavolume_controller.asked import digest
 from datavolume_controller.attempt import Attempt
 from datavolume_controller.progress import Scraper, Target
-from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
 from datavolume_controller.trust import Share
 from datavolume_controller.usage import claims, in_use, users
@@ -39,6 +38,7 @@ from diskyard.kube.reconcile import (
     find,
     short,
 )
+from diskyard.kube.refusal import CreateOrExplain
 
 RUNNING: Final = "Pod is running"
 IMAGE_TROUBLE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")

@@ -14,7 +14,6 @@ from datavolume_controller.population import ours
 from datavolume_controller.prime import World
 from datavolume_controller.progress import PERIOD, Scraper, Target
 from datavolume_controller.rebind import rebound
-from datavolume_controller.refusal import CreateOrExplain
 from diskyard.api import meta
 from diskyard.api import pod as pods
 from diskyard.api.meta import (
@@ -47,6 +46,7 @@ from diskyard.kube.reconcile import (
     owners,
     short,
 )
+from diskyard.kube.refusal import CreateOrExplain
 
 _KINDS: Final = (IMPORT_SOURCE, UPLOAD_SOURCE)
 

@@ -11,7 +11,6 @@ from typing import Final
 from datavolume_controller import attempt, importer, uploader
 from datavolume_controller.attempt import Attempt
 from datavolume_controller.progress import IDLE, PERIOD, Scraper, Target
-from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.settings import settings
 from datavolume_controller.usage import claims, in_use, users
 from datavolume_controller.worded import annotated, refused, running
@@ -26,6 +25,7 @@ from diskyard.api.progress import Figures
 from diskyard.api.storage import Claim, claim
 from diskyard.kube.client import Client, Deletion
 from diskyard.kube.reconcile import NOTHING, Action, Create, Delete, Plan, Tell, everything, find, short
+from diskyard.kube.refusal import CreateOrExplain
 from diskyard.web.issue import Pem
 
 RUNNING: Final = "Pod is running"

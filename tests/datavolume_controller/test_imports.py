@@ -6,13 +6,13 @@ from typing import Any
 from datavolume_controller import importer
 from datavolume_controller.imports import Imports, World
 from datavolume_controller.progress import Scraper
-from datavolume_controller.refusal import CreateOrExplain
 from diskyard.api import meta
 from diskyard.api.config import Config
 from diskyard.api.meta import Key, Obj
 from diskyard.api.names import cdi
 from diskyard.api.storage import claim
 from diskyard.kube.reconcile import Delete, Merge, Plan
+from diskyard.kube.refusal import CreateOrExplain
 from tests import builders
 from tests.datavolume_controller.conftest import RUNNING, ended
 from tests.datavolume_controller.plans import said, told

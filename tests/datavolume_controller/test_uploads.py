@@ -9,7 +9,6 @@ import pytest
 
 from datavolume_controller import attempt, authorities, uploader
 from datavolume_controller.progress import Scraper, parsed
-from datavolume_controller.refusal import CreateOrExplain
 from datavolume_controller.uploads import Uploads, World
 from diskyard.api import meta
 from diskyard.api.config import Config, config
@@ -21,6 +20,7 @@ from diskyard.api.storage import claim
 from diskyard.api.upload import UploadJob
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import Create, Delete, Merge, Plan
+from diskyard.kube.refusal import CreateOrExplain
 from diskyard.web import issue
 from diskyard.web.issue import Pem
 from standalone.store.objects import Objects

@@ -8,11 +8,11 @@ from datavolume_controller import vddk
 from datavolume_controller.imports import Imports
 from datavolume_controller.pendings import Pendings
 from datavolume_controller.progress import Scraper
-from datavolume_controller.refusal import CreateOrExplain
 from diskyard.api import meta
 from diskyard.api.meta import CDI_CONFIG, CLAIM, CONFIG_MAP, NAMESPACE, Key, Obj
 from diskyard.api.names import cdi
 from diskyard.kube.reconcile import Merge, Plan
+from diskyard.kube.refusal import CreateOrExplain
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import some

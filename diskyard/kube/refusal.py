@@ -24,13 +24,15 @@ class CreateOrExplain:
     patch: Callable[[str, str], Obj]
     """(reason, message) -> what `about` is to say."""
     subresource: str = ""
+    reason: str = ""
+    """Under which all of them are told; empty: ErrExceededQuota, ErrCreationRefused."""
 
     def carry_out(self, client: Client) -> None:
         """Make it. Raises what the server said."""
         try:
             self.create.carry_out(client)
         except (Forbidden, Invalid, BadRequest, NotFound) as refused:
-            reason = QUOTA if "exceeded quota" in str(refused) else _REFUSED
+            reason = self.reason or (QUOTA if "exceeded quota" in str(refused) else _REFUSED)
             patch = self.patch(reason, str(refused))
             Tell(self.kind, self.about, reason, str(refused), warning=True).carry_out(client)
             Merge(self.kind, meta.key(self.about), patch, self.subresource).carry_out(client)
