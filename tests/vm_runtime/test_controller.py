@@ -1,6 +1,7 @@
 """The controllers against a store, with no node: the test plays the node's part, and cuts plans anywhere."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,13 +19,15 @@ from diskyard.api.meta import (
     NAMESPACE,
     NODE,
     POD,
+    RESOURCE_QUOTA,
     Key,
     Kind,
     Obj,
 )
 from diskyard.api.names import derived, kubevirt
-from diskyard.errors import Conflict
+from diskyard.errors import Conflict, Forbidden
 from diskyard.kube.client import Deletion
+from diskyard.kube.controller import reconcile
 from diskyard.kube.reconcile import Reconciler
 from standalone.store.objects import Objects
 from tests import builders
@@ -234,6 +237,58 @@ def test_where_no_webhook_refuses_it_what_cannot_be_is_not_started_and_says_why(
     instance = meta.condition(ready.get(INSTANCE, Key("alone", "default")), "Synchronized") or {}
     assert instance["message"] == "spec.domain.launchSecurity is not supported yet"
     assert (len(ready.list(INSTANCE).items), ready.list(POD).items) == (1, ())
+
+
+def reconciled(store: Objects, reconciler: Reconciler[Any]) -> None:
+    """As the controllers do it: what is refused is tried again later."""
+    for _ in range(3):
+        with suppress(Forbidden):
+            reconcile(reconciler, store, store, INSTANCE_KEY)
+
+
+def quota(store: Objects, **hard: str) -> None:
+    store.create(RESOURCE_QUOTA, builders.some(RESOURCE_QUOTA, "few", spec={"hard": hard}))
+
+
+@pytest.mark.parametrize("phase", ["Bound", "Pending"])
+def test_a_pod_that_is_refused_is_told_once_and_made_when_there_is_room(ready: Objects, phase: str) -> None:
+    quota(ready, pods="0")
+    play(ready, CLAIM, Key("disk", "default"), {"phase": phase})
+    ready.create(DATA_VOLUME, builders.data_volume("disk"))
+    state = "Succeeded" if phase == "Bound" else "WaitForFirstConsumer"
+    play(ready, DATA_VOLUME, Key("disk", "default"), {"phase": state})
+    ready.create(INSTANCE, builders.instance("vm"))
+
+    reconciled(ready, Instances(lambda: NOW))
+    found = ready.get(INSTANCE, INSTANCE_KEY)
+    reconciled(ready, Instances(lambda: NOW))
+
+    said = meta.condition(found, "Synchronized") or {}
+    assert (meta.phase(found), said["reason"]) == ("Pending", "FailedCreate")
+    assert "is forbidden: exceeded quota: few" in said["message"]
+    assert ready.get(INSTANCE, INSTANCE_KEY) == found, "one that waits writes nothing"
+    assert [each["reason"] for each in ready.list(EVENT).items] == ["FailedCreate"]
+
+    ready.patch(RESOURCE_QUOTA, Key("few", "default"), {"spec": {"hard": {"pods": "1"}}})
+    reconciled(ready, Instances(lambda: NOW))
+    assert len(ready.list(POD).items) == 1
+    assert meta.condition(ready.get(INSTANCE, INSTANCE_KEY), "Synchronized") is None
+
+
+def test_a_machine_whose_instance_is_refused_says_so_until_it_may_be_made(ready: Objects) -> None:
+    quota(ready, **{"count/virtualmachineinstances.kubevirt.io": "0"})
+    ready.create(MACHINE, builders.machine("vm", runStrategy="RerunOnFailure"))
+
+    reconciled(ready, Machines(lambda: NOW))
+
+    found = ready.get(MACHINE, INSTANCE_KEY)
+    said = meta.condition(found, "Failure") or {}
+    assert said["reason"] == "FailedCreate"
+    assert "exceeded quota: few" in said["message"]
+    ready.delete(RESOURCE_QUOTA, Key("few", "default"))
+    reconciled(ready, Machines(lambda: NOW))
+    assert ready.get(INSTANCE, INSTANCE_KEY)
+    assert meta.condition(ready.get(MACHINE, INSTANCE_KEY), "Failure") is None
 
 
 def test_a_missing_claim_is_named_and_told_once(ready: Objects) -> None:

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from diskyard.api import meta
-from diskyard.api.meta import INSTANCE, REPLICA_SET, Key, Obj
+from diskyard.api.meta import INSTANCE, REPLICA_SET, RESOURCE_QUOTA, Key, Obj
 from diskyard.api.rules import replicas as rules
+from diskyard.errors import Forbidden
 from diskyard.kube.client import Selection
+from diskyard.kube.refusal import CreateOrExplain
 from standalone.store.objects import Objects
 from tests import builders
 from tests.vm_runtime.test_controller import settled
@@ -119,9 +121,25 @@ def test_many_are_made_a_few_at_a_time(store: Objects, controller: list[Replicas
     world = controller[0].gather(store, KEY)
     assert world is not None
 
-    made = [each for each in controller[0].decide(world).actions if getattr(each, "kind", None) == INSTANCE]
+    made = [each for each in controller[0].decide(world).actions if isinstance(each, CreateOrExplain)]
 
     assert len(made) == BURST
+
+
+def test_what_the_server_refuses_is_said_and_tried_again(store: Objects, controller: list[Replicas]) -> None:
+    full = {"hard": {"count/virtualmachineinstances.kubevirt.io": "1"}}
+    store.create(RESOURCE_QUOTA, builders.some(RESOURCE_QUOTA, "few", spec=full))
+    store.create(REPLICA_SET, replica_set(2))
+
+    with pytest.raises(Forbidden):
+        settled(store, controller)
+
+    (said,) = status(store)["conditions"]
+    assert (said["type"], said["reason"]) == ("ReplicaFailure", "FailedCreate")
+    assert "exceeded quota: few" in said["message"]
+    store.delete(RESOURCE_QUOTA, Key("few", KEY.namespace))
+    settled(store, controller)
+    assert (len(instances(store)), status(store)["conditions"]) == (2, [])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from diskyard.api.meta import (
     KUBEVIRT,
     NODE,
     POD,
+    RESOURCE_QUOTA,
+    Condition,
     Key,
     Kind,
     Obj,
@@ -37,7 +39,9 @@ from diskyard.kube.reconcile import (
     finalized,
     find,
     owners,
+    short,
 )
+from diskyard.kube.refusal import CreateOrExplain
 from vm_runtime.controller import admission, gate, phases, plugs, supply
 from vm_runtime.controller.configuration import acceleration, networking, of_settings, settings_of
 from vm_runtime.controller.gate import World
@@ -61,6 +65,7 @@ class Instances:
             KUBEVIRT: everything,
             CONFIG_MAP: of_settings,
             NODE: everything,
+            RESOURCE_QUOTA: short,
         }
 
     def gather(self, client: Client, key: Key) -> World | None:
@@ -155,7 +160,7 @@ def _known(obj: Obj, asked: Instance, supplies: Sequence[Supply]) -> Mapping[str
 def _admission(world: World) -> Plan:
     """The gates before a pod, in their order: the first that is closed says why."""
     closed = gate.closed(world)
-    stage = closed.stage if closed else phases.waiting()
+    stage = _before_pod(world, closed)
     actions: list[Action] = [*_reported(world, stage)]
     if closed is None and world.instance is not None:
         pod = launcher_pod(
@@ -163,19 +168,38 @@ def _admission(world: World) -> Plan:
             accelerated=world.acceleration.kvm, networked=world.networking.own,
         )  # fmt: skip
         if remembers(world.instance) and world.state is None:
-            actions.append(Create(CLAIM, state_claim(world.obj, world.instance, world.settings)))
+            claim = state_claim(world.obj, world.instance, world.settings)
+            actions.append(_made(world, stage, Create(CLAIM, claim)))
         actions += [
-            Create(POD, placed(pod, world.settings)),
+            _made(world, stage, Create(POD, placed(pod, world.settings))),
             Tell(INSTANCE, world.obj, "SuccessfulCreate", f"Created virtual machine pod {meta.name(pod)}"),
         ]
         return Plan((*_retired(world.consumer), *actions))
     if closed and closed.consumer and world.instance is not None and world.consumer is None:
-        actions.append(Create(POD, placed(consumer_pod(world.obj, world.instance), world.settings)))
+        pod = placed(consumer_pod(world.obj, world.instance), world.settings)
+        actions.append(_made(world, stage, Create(POD, pod)))
     if world.consumer is not None and not (closed and closed.consumer):
         actions += _retired(world.consumer)
     if closed and closed.event and phases.news(world.obj, closed.stage):
         actions.append(Tell(INSTANCE, world.obj, closed.event, closed.message, warning=True))
     return Plan(tuple(actions))
+
+
+def _before_pod(world: World, closed: gate.Closed | None) -> phases.Stage:
+    to_make = closed is None or (closed.consumer and world.consumer is None)
+    if closed is None or (to_make and phases.refused(world.obj)):
+        return phases.waiting(world.obj)
+    return closed.stage
+
+
+def _made(world: World, stage: phases.Stage, create: Create) -> CreateOrExplain:
+    """What is in the way of it, such as a quota, is said by the instance."""
+
+    def told(reason: str, message: str) -> Obj:
+        why = Condition("Synchronized", "False", reason, message)
+        return {"status": _status(world, replace(stage, conditions=(why,)))}
+
+    return CreateOrExplain(create, INSTANCE, world.obj, told, "status", phases.NOT_MADE)
 
 
 def _plugged(world: World, stage: phases.Stage) -> list[Action]:
@@ -208,19 +232,7 @@ def _deletion(world: World) -> Plan:
 
 
 def _reported(world: World, stage: phases.Stage) -> list[Action]:
-    status = phases.status(
-        phases.Subject(
-            world.obj,
-            world.instance,
-            world.supplies,
-            world.pod,
-            _plugs(world, stage),
-            world.networking.reason,
-            world.networking.routes,
-        ),
-        stage,
-        world.now,
-    )
+    status = _status(world, stage)
     actions: list[Action] = []
     if status != meta.status(world.obj):
         patch = {
@@ -237,6 +249,19 @@ def _reported(world: World, stage: phases.Stage) -> list[Action]:
             Tell(INSTANCE, world.obj, each.reason, each.message, warning=True) for each in stage.conditions
         ]
     return actions
+
+
+def _status(world: World, stage: phases.Stage) -> Obj:
+    subject = phases.Subject(
+        world.obj,
+        world.instance,
+        world.supplies,
+        world.pod,
+        _plugs(world, stage),
+        world.networking.reason,
+        world.networking.routes,
+    )
+    return phases.status(subject, stage, world.now)
 
 
 def _plugs(world: World, stage: phases.Stage) -> list[Obj]:

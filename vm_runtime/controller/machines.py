@@ -1,7 +1,7 @@
 """The reconciler of machines: their DataVolumes, their instance, and the word that says how they are."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
@@ -28,6 +28,7 @@ from diskyard.kube.reconcile import (
     find,
     same_name,
 )
+from diskyard.kube.refusal import CreateOrExplain
 from vm_runtime.controller import hotplug, phases, restart, strategy
 from vm_runtime.controller.admission import machine_refusal
 from vm_runtime.controller.configuration import of_settings, settings_of
@@ -37,10 +38,6 @@ from vm_runtime.controller.strategy import State, Step
 ORPHAN: Final = "orphan"
 """The finalizer by which someone asked that what we made be left."""
 NO_INSTANCE: Final = meta.Condition("Ready", "False", "VMINotExists", "VMI does not exist")
-
-
-NOT_MADE: Final = "FailedCreate"
-"""The reason of a condition that says why no instance may be made."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ class Machines:
         if kubevirt.MACHINE_FINALIZER not in meta.finalizers(world.obj):
             return Plan((_finalizers(world.obj, add=True),))
         volumes = [
-            Create(DATA_VOLUME, data_volume(world.obj, template))
+            _made(world, state, Create(DATA_VOLUME, data_volume(world.obj, template)))
             for template in world.machine.data_volumes
             if meta.name(template) not in world.data_volumes
         ]
@@ -180,9 +177,19 @@ def _start(world: World, state: State) -> list[Action]:
     if state.begins_paused:
         made["spec"]["startStrategy"] = "Paused"
     return [
-        Create(INSTANCE, made),
+        _made(world, state, Create(INSTANCE, made)),
         Tell(MACHINE, world.obj, "SuccessfulCreate", text),
     ]
+
+
+def _made(world: World, state: State, create: Create) -> CreateOrExplain:
+    """What is in the way of it is said by the machine."""
+
+    def told(_: str, message: str) -> Obj:
+        after = status(replace(world, obstacle=message), state) | {"runStrategy": state.strategy_before}
+        return {"status": phases.patch(meta.status(world.obj), after)}
+
+    return CreateOrExplain(create, MACHINE, world.obj, told, "status", phases.NOT_MADE)
 
 
 def _plugged(world: World) -> list[Action]:
@@ -253,7 +260,7 @@ def status(world: World, state: State) -> Obj:
 
 def _conditions(world: World, state: State) -> list[Obj]:
     if world.obstacle and world.instance is None:
-        told = meta.Condition("Failure", "True", NOT_MADE, world.obstacle)
+        told = meta.Condition("Failure", "True", phases.NOT_MADE, world.obstacle)
         return timed(world.obj, [NO_INSTANCE, told], meta.timestamp(world.now))
     copies = (meta.status(world.instance).get("conditions") or []) if world.instance else []
     ours = [*restart.required(world.machine.template, world.instance), *_failed(world, state)]
@@ -272,7 +279,7 @@ def _failed(world: World, state: State) -> list[meta.Condition]:
         return []
     else:
         said = meta.condition(world.obj, "Failure") or {}
-    if not said.get("message") or said.get("reason") == NOT_MADE:
+    if not said.get("message") or said.get("reason") == phases.NOT_MADE:
         return []
     return [meta.Condition("Failure", "True", str(said.get("reason") or "Failed"), str(said["message"]))]
 

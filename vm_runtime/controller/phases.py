@@ -24,6 +24,8 @@ from vm_runtime.controller.supply import Supply
 from vm_runtime.network.plan import POD_NIC
 from vm_runtime.network.routes import from_text, overlapped
 
+NOT_MADE: Final = "FailedCreate"
+"""The reason of what the server did not let us make."""
 SMALL: Final = "ToleratedSmallPV"
 """The reason of a volume whose disk is smaller than its claim promises."""
 ALIVE: Final = ("Running", "Paused", "ShuttingDown")
@@ -68,9 +70,14 @@ class Subject:
     """Where the nodes go themselves."""
 
 
-def waiting() -> Stage:
-    """Nothing keeps it from getting its pod."""
-    return Stage("Pending")
+def waiting(obj: Obj) -> Stage:
+    """Nothing keeps it from getting its pod; that the server refused that pod is said until it takes it."""
+    return Stage("Pending", _kept(obj, "Synchronized") if refused(obj) else ())
+
+
+def refused(obj: Obj) -> bool:
+    """Whether the server has not let us make a pod of it."""
+    return (meta.condition(obj, "Synchronized") or {}).get("reason") == NOT_MADE
 
 
 def of_pod(obj: Obj, pod: Obj | None) -> Stage:

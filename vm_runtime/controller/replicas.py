@@ -5,7 +5,7 @@ Each instance has a slot, and its name says which: to make one twice makes one. 
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count, islice
 from typing import Final
@@ -16,8 +16,10 @@ from diskyard.api.instance import FINAL_PHASES, part
 from diskyard.api.meta import CONFIG_MAP, INSTANCE, KUBEVIRT, REPLICA_SET, Condition, Key, Kind, Obj
 from diskyard.kube.client import Client, Deletion, Selection
 from diskyard.kube.reconcile import Action, Create, Delete, Merge, Plan, Tell, everything, find, owners
+from diskyard.kube.refusal import CreateOrExplain
 from vm_runtime.controller.admission import replicas_refusal
 from vm_runtime.controller.configuration import of_settings, settings_of
+from vm_runtime.controller.phases import NOT_MADE
 
 BURST: Final = 10
 """How many are made or taken away at a time."""
@@ -115,7 +117,14 @@ def names(owner: Obj) -> Iterator[str]:
 def _more(world: World, number: int) -> Iterator[Action]:
     free = (name for name in names(world.obj) if name not in world.taken)
     for name in islice(free, number):
-        yield Create(INSTANCE, instance(world.obj, name))
+        yield CreateOrExplain(
+            Create(INSTANCE, instance(world.obj, name)),
+            REPLICA_SET,
+            world.obj,
+            lambda _, message: {"status": _status(replace(world, obstacle=message))},
+            "status",
+            NOT_MADE,
+        )
         text = f"Started the virtual machine by creating the new virtual machine instance {name}"
         yield Tell(REPLICA_SET, world.obj, "SuccessfulCreate", text)
 
@@ -142,18 +151,22 @@ def _gone(obj: Obj) -> Delete:
     return Delete(INSTANCE, meta.key(obj), Deletion(uid=meta.uid(obj)))
 
 
-def _reported(world: World) -> list[Action]:
+def _status(world: World) -> Obj:
     told = []
     if meta.spec(world.obj).get("paused"):
         told.append(Condition("ReplicaPaused", "True", "Paused", "Controller got paused"))
     if world.obstacle:
-        told.append(Condition("ReplicaFailure", "True", "FailedCreate", world.obstacle))
-    after: Obj = {
+        told.append(Condition("ReplicaFailure", "True", NOT_MADE, world.obstacle))
+    return {
         "replicas": len(world.active),
         "readyReplicas": sum(map(_ready, world.active)),
         "labelSelector": selector.written(part(meta.spec(world.obj), "selector")),
         "conditions": timed(world.obj, told, meta.timestamp(world.now)),
     }
+
+
+def _reported(world: World) -> list[Action]:
+    after = _status(world)
     if after == {"conditions": [], **meta.status(world.obj)}:
         return []
     change = {
