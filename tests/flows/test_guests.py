@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from diskyard.api.meta import INSTANCE, REPLICA_SET, Key
+from diskyard.api import meta
+from diskyard.api.meta import INSTANCE, KUBEVIRT, REPLICA_SET, Key
 from diskyard.errors import BadRequest, Conflict, NotFound
 from diskyard.kube.client import Selection
 from diskyard.kube.http import HttpClient, connect
@@ -23,6 +24,19 @@ from tests.terminal import terminal
 
 DOORS = "/apis/subresources.kubevirt.io/v1alpha3/namespaces/default"
 PLAIN = "plain.kubevirt.io"
+RUNTIME = Key("kubevirt", "kubevirt")
+WALK_THROUGH = """
+apiVersion: kubevirt.io/v1
+kind: KubeVirt
+metadata: {name: kubevirt, namespace: kubevirt}
+spec:
+  certificateRotateStrategy: {}
+  configuration: {developerConfiguration: {}}
+  customizeComponents: {}
+  imagePullPolicy: IfNotPresent
+  workloadUpdateStrategy: {}
+"""
+"""kubevirt-cr.yaml as KubeVirt publishes it."""
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +191,19 @@ def test_a_guest_with_a_tpm_begins_paused_and_goes_on(yard: Yard) -> None:
 
     yard.delete("virtualmachines", "sealed")
     yard.gone("virtualmachines", "sealed")
+
+
+def test_the_runtime_is_available_and_the_walk_throughs_object_is_taken(yard: Yard, tmp_path: Path) -> None:
+    """A-05."""
+    manifest = tmp_path / "kubevirt-cr.yaml"
+    manifest.write_text(WALK_THROUGH)
+    with closing(connect(yard.kubeconfig)) as server:
+        eventually(lambda: meta.holds(server.get(KUBEVIRT, RUNTIME), "Available"), 60)
+
+        applied = diskyard(yard, "apply", "-f", str(manifest))
+
+        assert (applied.returncode, applied.stderr) == (0, ""), "nothing of it is warned about"
+        assert meta.holds(server.get(KUBEVIRT, RUNTIME), "Available")
 
 
 def test_a_replica_set_is_scaled_up_and_down(yard: Yard) -> None:

@@ -16,8 +16,6 @@ from diskyard.api.meta import (
     INSTANCE,
     KUBEVIRT,
     MACHINE,
-    NAMESPACE,
-    NODE,
     POD,
     RESOURCE_QUOTA,
     Key,
@@ -39,7 +37,6 @@ from vm_runtime.controller.machines import instance as made
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RUNS: Obj = {"running": {}}
-EMULATE = {"spec": {"configuration": {"developerConfiguration": {"useEmulation": True}}}}
 INSTANCE_KEY = Key("vm", "default")
 
 
@@ -64,19 +61,6 @@ def _turn(store: Objects, reconciler: Reconciler[Any], cut: int) -> int:
                 break
         done += len(actions)
     return done
-
-
-@pytest.fixture
-def ready(store: Objects) -> Objects:
-    """A store with a probed node, emulation allowed, and a bound claim."""
-    store.create(
-        NODE, builders.some(NODE, "node", metadata={"annotations": {kubevirt.ACCELERATION: "it hangs"}})
-    )
-    store.create(NAMESPACE, builders.namespace("kubevirt"))
-    store.create(KUBEVIRT, builders.some(KUBEVIRT, "kubevirt", "kubevirt", **EMULATE))
-    store.create(CLAIM, builders.claim("disk"))
-    store.patch(CLAIM, Key("disk", "default"), {"status": {"phase": "Bound"}}, "status")
-    return store
 
 
 def everything() -> list[Reconciler[Any]]:
