@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from diskyard import VERSION
+from diskyard import VERSION, ending
 from diskyard.errors import ApiError, DiskyardError
 
 COMMANDS: Final = {
@@ -98,6 +98,7 @@ def door() -> None:
     """Import VM disks, and start guests from them, with or without a cluster."""
 
 
+@ending.at_once
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
     try:

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from cloner.volume import SourceVolume
-from diskyard import log
+from diskyard import ending, log
 from diskyard.api.names import cdi, clone
 from diskyard.disk import wire
 
@@ -27,6 +26,7 @@ PATIENCE: Final = 30.0
 logger = log.logger("cloner")
 
 
+@ending.at_once
 def main() -> int:
     """Serve until told to stop; the process's exit code."""
     log.start(log.level(os.environ.get(cdi.ENV_VERBOSITY, "")))
@@ -90,4 +90,4 @@ def _stop(_signal: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from datavolume_controller.program import ADMISSION, ALL, CONTROLLERS, Program, Settings
-from diskyard import log
+from diskyard import ending, log
 from diskyard.errors import DiskyardError
 from diskyard.kube.http import connect
 
@@ -71,5 +71,8 @@ def command(kubeconfig: Path | None, verbosity: int, names: tuple[str, ...], **o
         sys.exit(LOST)
 
 
+main = ending.at_once(command)
+
+
 if __name__ == "__main__":
-    command()
+    main()

@@ -5,7 +5,6 @@ Exit codes: 0 done, 3 can never work as asked, 4 may work when tried again, 143 
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from diskyard import log
+from diskyard import ending, log
 from diskyard.api.job import ImportJob, TerminationMessage, Vddk
 from diskyard.api.lending import NEVER, Lending
 from diskyard.api.names import cdi
@@ -35,6 +34,7 @@ _OPENING: Final = (SourceMissing, AccessDenied, SourceUnavailable)
 logger = log.logger("importer")
 
 
+@ending.at_once
 def main() -> int:
     """Run the job that the environment says; the process's exit code."""
     log.start(log.level(os.environ.get(cdi.ENV_VERBOSITY, "")))
@@ -161,4 +161,4 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,12 +1,12 @@
 """A yard's data directory: one owner at a time, a version that it was written by."""
 
-import fcntl
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from diskyard.disk import lock
 from diskyard.errors import Busy, InvalidRequest, NoSpace
 
 VERSION: Final = 1
@@ -79,16 +79,13 @@ class Hold:
         """Make the directory where needed and take it. Raises Busy with the process id of who has it."""
         _prepare(directory)
         pid_file = directory.path / "yard.pid"
-        file = os.open(pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(file)
+        file = lock.taken(pid_file, 0o644, patience=lock.MOMENT)
+        if file is None:
+            owner = pid_file.read_text(errors="replace").strip()[:32] or "unknown"
             raise Busy(
                 f"{directory.path} already has a yard: process {owner}. "
                 f"Use that one (kubeconfig: {directory.kubeconfig}), stop it (kill {owner}), or give another --data-dir"
-            ) from error
+            )
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         return cls(file, pid_file)

@@ -3,14 +3,13 @@
 import os
 import signal
 import ssl
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from diskyard import log
+from diskyard import ending, log
 from diskyard.api.names import cdi, upload
 from diskyard.errors import DiskyardError
 from diskyard.kube.http import connect
@@ -24,6 +23,7 @@ LOOK_AGAIN = 10.0
 """Seconds between two looks at whether there is another certificate: its controller renews it."""
 
 
+@ending.at_once
 def main() -> int:
     """Serve until told to stop; the process's exit code."""
     log.start()
@@ -72,4 +72,4 @@ def _renewed(shown: tls.Pair, context: ssl.SSLContext, known: float) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

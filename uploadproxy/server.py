@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import ssl
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -21,7 +20,7 @@ from typing import Any, Final
 
 from aiohttp import BodyPartReader, web
 
-from diskyard import log, volume
+from diskyard import ending, log, volume
 from diskyard.api.job import TerminationMessage
 from diskyard.api.names import cdi, upload
 from diskyard.api.upload import UploadJob
@@ -57,6 +56,7 @@ class End:
     text: str
 
 
+@ending.at_once
 def main() -> int:
     """Serve the job that the environment says; the process's exit code."""
     log.start(log.level(os.environ.get(cdi.ENV_VERBOSITY, "")))
@@ -253,4 +253,4 @@ def _context(job: UploadJob) -> ssl.SSLContext:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -120,7 +120,7 @@ class Journal:
 
 
 def _locked(path: Path) -> int:
-    fd = lock.taken(path)
+    fd = lock.taken(path, patience=lock.MOMENT)
     if fd is None:
         raise Busy(f"another process is writing this disk (it holds {path}): wait for it, or stop it")
     return fd

@@ -6,7 +6,6 @@ replaces, so deciding happens in the callers' threads and the writer only compar
 as the bytes that were stored; older ones are read back only for a watch that resumes, and forgotten by compaction.
 """
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -22,6 +21,7 @@ import orjson
 
 from diskyard import log as logging
 from diskyard.api.meta import Key, Obj
+from diskyard.disk import lock
 from diskyard.errors import ApiError, Busy, Expired, InvalidRequest, ServerError
 
 VERSION: Final = 1
@@ -304,14 +304,9 @@ class _Batch:
 
 def _guard(path: Path) -> int:
     """A lock beside the store, held until closed: two processes must not write one store."""
-    guard = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(guard)
-        raise Busy(
-            f"{path} is in use by another process; stop it first, or choose another directory"
-        ) from error
+    guard = lock.taken(path.with_name(path.name + ".lock"), patience=lock.MOMENT)
+    if guard is None:
+        raise Busy(f"{path} is in use by another process; stop it first, or choose another directory")
     return guard
 
 

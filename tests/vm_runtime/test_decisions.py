@@ -141,6 +141,25 @@ def test_the_phase_follows_from_pod_and_report(
     assert (stage.phase, stage.reason) == (phase, reason)
 
 
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            '{"reason": "SourceMissing", "message": "no such image"}',
+            "containerDisk volume disk: no such image",
+        ),
+        ('{"message": "Import Complete"}', "containerDisk volume disk: its importer ended with code 134"),
+    ],
+)
+def test_an_image_that_was_not_fetched_says_why(message: str, words: str) -> None:
+    failed = pod("Failed")
+    failed["status"]["initContainerStatuses"] = [{"name": "volumedisk", "state": ended(134, message)}]
+
+    stage = phases.of_pod({**asked(), "status": {"phase": "Scheduling"}}, failed)
+
+    assert (stage.reason, stage.conditions[0].message) == ("ErrImagePull", words)
+
+
 def test_a_launcher_that_was_killed_is_said_to_be() -> None:
     stage = phases.of_pod(asked(), pod("Failed", **ended(137, "the log's last lines")))
 

@@ -188,7 +188,8 @@ def _not_fetched(container: str, end: pods.End) -> Stage:
     said = TerminationMessage.from_text(end.message)
     name = container.removeprefix(FETCHES)
     reason = NotStored.reason if said.reason == NotStored.reason else "ErrImagePull"
-    return _failed(reason, f"containerDisk volume {name}: {said.message or f'ended with code {end.code}'}")
+    how = f"its importer ended with code {end.code}"
+    return _failed(reason, f"containerDisk volume {name}: {said.message if said.reason else how}")
 
 
 def _failed(reason: str, message: str) -> Stage:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from diskyard import log
+from diskyard import ending, log
 from diskyard.api.job import LaunchJob, TerminationMessage
 from diskyard.api.names.cdi import TERMINATION_LOG
 from diskyard.api.names.kubevirt import CONTROL_SOCKET
@@ -24,6 +24,7 @@ LEND: Final = "--lend"
 _log = log.logger("launcher")
 
 
+@ending.at_once
 def main() -> int:
     """Run the guest; 0 when it powered off, 1 when it could not run or crashed."""
     if CONSUME in sys.argv[1:]:
@@ -62,4 +63,4 @@ def _say(end: TerminationMessage) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
