@@ -13,6 +13,7 @@ from diskyard.api.meta import Key, Obj
 from diskyard.api.names import kubevirt
 
 CR: Final = Key(kubevirt.CR_NAME, kubevirt.NAMESPACE)
+UNFOLLOWED: Final = f"only KubeVirt {CR} is followed: write there what this one says, and delete it"
 CONFIG_MAP: Final = Key(kubevirt.CONFIG_MAP_NAME, kubevirt.NAMESPACE)
 HOST_DISK: Final = "HostDisk"
 _BRIDGE: Final = "permitBridgeInterfaceOnPodNetwork"
@@ -112,8 +113,8 @@ def advice(config_map: Obj) -> tuple[str, ...]:
 
 
 def object_advice(obj: Obj) -> tuple[str, ...]:
-    """What the author of a KubeVirt is told: which of its settings do nothing, where it is the one for guests."""
-    return tuple(_kept(meta.spec(obj), "spec")) if meta.key(obj) == CR else ()
+    """What the author of a KubeVirt is told: that nobody follows it, or which of its settings do nothing."""
+    return tuple(_kept(meta.spec(obj), "spec")) if meta.key(obj) == CR else (UNFOLLOWED,)
 
 
 def _kept(said: Obj, path: str) -> Iterator[str]:

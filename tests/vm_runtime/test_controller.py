@@ -351,3 +351,13 @@ def test_kubevirt_says_that_it_is_available(ready: Objects) -> None:
     found = ready.get(KUBEVIRT, Key("kubevirt", "kubevirt"))
     assert meta.phase(found) == "Deployed"
     assert meta.holds(found, "Available")
+
+
+def test_a_kubevirt_that_nobody_follows_says_which_one_is(ready: Objects) -> None:
+    ready.create(KUBEVIRT, builders.some(KUBEVIRT, "mine", spec={}))
+
+    settled(ready, everything())
+
+    said = meta.condition(ready.get(KUBEVIRT, Key("mine", "default")), "Available") or {}
+    assert (said["status"], said["reason"]) == ("False", "ExistingDeployment")
+    assert said["message"].startswith("only KubeVirt kubevirt/kubevirt is followed")

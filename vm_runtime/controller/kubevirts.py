@@ -8,6 +8,7 @@ from diskyard import VERSION
 from diskyard.api import meta
 from diskyard.api.condition import timed
 from diskyard.api.meta import KUBEVIRT, Condition, Key, Kind, Obj
+from diskyard.api.settings import CR, UNFOLLOWED
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Merge, Plan, find
 
@@ -17,6 +18,13 @@ DEPLOYED = (
     Condition("Degraded", "False", "AllComponentsReady", "All components are ready."),
     Condition("Created", "True", "AllResourcesCreated", "All resources were created."),
 )
+OTHER = (
+    Condition("Available", "False", "ExistingDeployment", UNFOLLOWED),
+    Condition("Progressing", "False", "ExistingDeployment", UNFOLLOWED),
+    Condition("Degraded", "True", "ExistingDeployment", UNFOLLOWED),
+    Condition("Created", "False", "ExistingDeployment", UNFOLLOWED),
+)
+"""Of a KubeVirt beside the one that is followed."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class World:
 
 
 class KubeVirts:
-    """Writes `phase: Deployed` and the conditions for which people wait."""
+    """Writes `phase: Deployed` and the conditions for which people wait; of any other, that nobody follows it."""
 
     kind = KUBEVIRT
     wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {}
@@ -43,14 +51,14 @@ class KubeVirts:
 
     def decide(self, world: World) -> Plan:
         """Its status, when it does not say all that yet."""
-        before = meta.status(world.obj)
+        before, followed = meta.status(world.obj), meta.key(world.obj) == CR
         after = {
             **before,
-            "phase": "Deployed",
+            "phase": "Deployed" if followed else "Deploying",
             "observedGeneration": int(meta.meta(world.obj).get("generation") or 0),
             "observedKubeVirtVersion": f"diskyard-v{VERSION}",
             "targetKubeVirtVersion": f"diskyard-v{VERSION}",
-            "conditions": timed(world.obj, DEPLOYED, meta.timestamp(world.now)),
+            "conditions": timed(world.obj, DEPLOYED if followed else OTHER, meta.timestamp(world.now)),
         }
         if after == before or meta.deleting(world.obj):
             return NOTHING
