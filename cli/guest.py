@@ -118,7 +118,7 @@ def domain_command(name: str, kubeconfig: Path | None, namespace: str) -> None:
 @reaching
 def vnc_command(name: str, port: int, proxy_only: bool, kubeconfig: Path | None, namespace: str) -> None:
     """Show a guest's screen, beside others who look."""
-    import threading
+    import time
 
     from cli import guests, screen
     from diskyard.api.meta import Key
@@ -132,6 +132,7 @@ def vnc_command(name: str, port: int, proxy_only: bool, kubeconfig: Path | None,
             click.echo(
                 f"The screen of {name} is at vnc://127.0.0.1:{number} until Ctrl-C, for any viewer.", err=True
             )
-            threading.Event().wait()
+            while True:  # a Ctrl-C that comes just before a wait is handled after it
+                time.sleep(1)
         else:
             started.wait()

@@ -83,7 +83,8 @@ def _demo(setting: Setting) -> Iterator[None]:
         if setting.stay:
             say("")
             say("Press Ctrl-C to stop and clean up.")
-            signal.pause()
+            while True:  # a Ctrl-C that comes just before a wait is handled after it
+                time.sleep(1)
 
 
 def _setting() -> Setting:

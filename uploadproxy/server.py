@@ -40,6 +40,9 @@ DEADLINE: Final = "Deadline Passed"
 GRACE: Final = 10.0
 _LAST_ANSWER: Final = 1.0
 """Seconds for which a server that is done still answers who asks how it went."""
+_LOOK: Final = 1.0
+"""Seconds after which we look up: a signal that another thread was given, or that came just before this one waits, is
+handled only then."""
 _OPEN: Final = ("/healthz", "/progress")
 """What anybody in the cluster may ask, as of importers."""
 _CLONE: Final = "x-cdi-content-type"
@@ -97,13 +100,12 @@ def _serve(env: Mapping[str, str], ends: "SimpleQueue[End]") -> End:
 
 def _awaited(ends: "SimpleQueue[End]", receiver: Receiver, deadline: str) -> End:
     """How it ends; at the deadline, as soon as nobody sends."""
+    until = datetime.fromisoformat(deadline) if deadline else datetime.max.replace(tzinfo=UTC)
     while True:
-        left = (datetime.fromisoformat(deadline) - datetime.now(UTC)).total_seconds() if deadline else None
-        try:
-            return ends.get(timeout=max(1.0, left) if left is not None else None)
-        except Empty:
-            if not receiver.busy:
-                return End(DONE, json.dumps({"deadlinePassed": True, "message": DEADLINE}))
+        with suppress(Empty):
+            return ends.get(timeout=_LOOK)
+        if datetime.now(UTC) >= until and not receiver.busy:
+            return End(DONE, json.dumps({"deadlinePassed": True, "message": DEADLINE}))
 
 
 def application(receiver: Receiver, job: UploadJob) -> web.Application:

@@ -2,10 +2,12 @@
 bytes, an offset behind them, a half-open socket that keeps the lock, 409 for ever)."""
 
 import base64
+import ctypes
 import gzip
 import hashlib
 import os
 import random
+import signal
 import socket
 import ssl
 import subprocess
@@ -281,11 +283,23 @@ def test_a_server_that_is_told_to_stop_keeps_what_it_has(pod: Pod) -> None:
     first, _ = _half(pod, url, RAW[: 2 * MIB])
     eventually(lambda: pod.progress()["fetched"] > 0, 60)
 
-    assert pod.kill(15) == 143
+    assert pod.kill(signal.SIGTERM) == 143
     first.close()
     pod.start()
 
     assert 0 < pod.offset(url) <= 2 * MIB
+
+
+def test_a_server_is_told_to_stop_by_whichever_of_its_threads_is_told(pod: Pod) -> None:
+    """Python handles a signal in its first thread, which nothing wakes where another one was given it."""
+    assert pod.process
+    pid = pod.process.pid
+    other = max(int(each.name) for each in Path(f"/proc/{pid}/task").iterdir())
+    assert other != pid
+
+    assert ctypes.CDLL(None).tgkill(pid, other, signal.SIGTERM) == 0
+
+    assert pod.ended()[0] == 143
 
 
 def test_an_image_out_of_order_is_asked_for_from_its_start_once(pod: Pod, tmp_path: Path) -> None:

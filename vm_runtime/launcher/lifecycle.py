@@ -39,6 +39,9 @@ ASK_AGAIN: Final = 2.0
 """Seconds between two requests to the guest to power off: an early one finds nobody listening."""
 GLANCE: Final = 0.05
 """Seconds between two looks for the instance's file."""
+LOOK: Final = 1.0
+"""Seconds after which we look up: a signal that another thread was given, or that came just before this one waits, is
+handled only then."""
 INSTANCE_LIMIT: Final = 4 << 20
 DAEMON_LIVES: Final = 3
 """How often libvirt's daemon may end within an hour."""
@@ -232,15 +235,15 @@ class Launcher:
                 self._press(self._ending, hypervisor)
 
     def _next(self) -> Happening | None:
-        """What happened next; None: time to press on with an ending."""
+        """What happened next; None: nothing did, time to press on with an ending."""
         try:
             return self._happenings.get(timeout=self._pause())
         except Empty:
             return None
 
-    def _pause(self) -> float | None:
+    def _pause(self) -> float:
         if self._ending is None:
-            return None
+            return LOOK
         due = (
             self._ending.deadline
             if self._ending.destroyed
