@@ -23,6 +23,10 @@ from standalone.node.sandbox import ENTER, Host, drop
 KINDS: Final = ("startup", "readiness", "liveness")
 _MOST: Final = 10 << 10
 """Bytes of an answer that are kept."""
+_BUILT: Final = 60.0
+"""Seconds in which a sandbox is built, on the slowest machine."""
+_GLANCE: Final = 0.02
+"""Seconds between two looks whether it is."""
 
 
 @dataclass(frozen=True)
@@ -162,16 +166,25 @@ def _entering(inside: int, spec: Mapping[str, Any], target: Target) -> Iterator[
 
 
 def _inside(life: Path) -> int:
-    """The process id of the first process of the sandbox: the supervisor's bubblewrap's child."""
-    found = process.holder(life)
-    for _ in range(2):
-        if not found:
-            raise FileNotFoundError("it has ended")
-        children = Path(f"/proc/{found}/task/{found}/children").read_text().split()
-        found = int(children[0]) if children else 0
-    if not found:
-        raise FileNotFoundError("it has ended")
-    return found
+    """The process id of the first process of the sandbox: the supervisor's bubblewrap's child.
+
+    It has one of its own, the container's, as soon as the sandbox is built; this returns then.
+    """
+    deadline = time.monotonic() + _BUILT
+    while (keeper := process.holder(life)) and time.monotonic() < deadline:
+        first = _child(_child(keeper))
+        if _child(first):
+            return first
+        time.sleep(_GLANCE)
+    raise FileNotFoundError("it has not begun" if keeper else "it has ended")
+
+
+def _child(parent: int) -> int:
+    """The first process that this one has begun; 0: none."""
+    if not parent:
+        return 0
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return int(children[0]) if children else 0
 
 
 def _run(command: list[str], env: int, deadline: float) -> tuple[int | None, str]:
