@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,15 @@ def loop(backing: Path, size: int) -> Iterator[Path]:
         yield Path(made)
     finally:
         subprocess.run(["losetup", "-d", made], check=True)
+
+
+def backing() -> str:
+    """What stands behind the loop devices of this machine; others come and go meanwhile."""
+    found = []
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):
+            found.append(path.read_text())
+    return "".join(found)
 
 
 @contextmanager

@@ -75,12 +75,12 @@ class Place:
             group, version, "default", plural, name
         )
 
-    def wait(self, plural: str, name: str, phase: str, within: float = 60) -> dict[str, Any]:
+    def wait(self, plural: str, name: str, phase: str, within: float = 180) -> dict[str, Any]:
         """The object, once `status.phase` is `phase`."""
         return self.until(plural, name, lambda obj: obj.get("status", {}).get("phase") == phase, within)
 
     def until(
-        self, plural: str, name: str, holds: Callable[[dict[str, Any]], bool], within: float = 60
+        self, plural: str, name: str, holds: Callable[[dict[str, Any]], bool], within: float = 180
     ) -> dict[str, Any]:
         """The object, once something holds of it; its last state in the failure."""
 
@@ -94,7 +94,7 @@ class Place:
 
         return eventually(seen, within)
 
-    def gone(self, plural: str, name: str, within: float = 60) -> None:
+    def gone(self, plural: str, name: str, within: float = 180) -> None:
         """Wait until the object is not there."""
 
         def missing() -> bool:
@@ -106,7 +106,7 @@ class Place:
 
         eventually(missing, within)
 
-    def told(self, name: str, words: str, within: float = 20) -> str:
+    def told(self, name: str, words: str, within: float = 120) -> str:
         """The events about objects of that name, once one holds these words."""
 
         def said() -> str:
@@ -135,7 +135,7 @@ class Place:
         pods = self.core().list_namespaced_pod("default", label_selector=f"vm.kubevirt.io/name={instance}")
         return str(pods.items[0].metadata.name)
 
-    def console_says(self, instance: str, words: str, within: float = 120) -> str:
+    def console_says(self, instance: str, words: str, within: float = 240) -> str:
         """The guest's serial console, once it has said something."""
 
         def said() -> str:

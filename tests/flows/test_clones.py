@@ -233,6 +233,7 @@ def test_nobody_gets_at_another_namespace_by_writing_its_name_on_a_claim(
     place: Place, source: Path, elsewhere: str
 ) -> None:
     """What made CVE-2025-14459 and its forerunners possible: the controllers' right is never the user's."""
+    nothing_left(place)  # of what was cloned before
     objects(place).create_namespaced_custom_object(*CDI, elsewhere, "volumeclonesources", wanted())
     forged = by_hand("thief", dataSourceNamespace="default")
     forged["metadata"]["annotations"]["cdi.kubevirt.io/storage.clone.token"] = "a.b.c"

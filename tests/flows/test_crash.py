@@ -95,7 +95,7 @@ def test_what_ends_while_no_yard_runs_is_told_by_the_next(tmp_path: Path) -> Non
                     assert found["status"]["reason"] == ENDS[program]
                     eventually(lambda family=families[program]: not any(map(guest.alive, family)))
             for program in names:
-                assert pods[program] not in Path("/proc/self/mountinfo").read_text()
+                eventually(lambda uid=pods[program]: uid not in Path("/proc/self/mountinfo").read_text())
 
 
 def test_a_yard_whose_directory_is_removed_says_so_and_leaves_nothing(tmp_path: Path) -> None:

@@ -68,7 +68,10 @@ def page(seen: Yard, proxy: Reached, session: str, tmp_path: Path) -> Iterator[P
 
 
 def joined(page: Page, door: str) -> None:
-    page.run(f"document.querySelector('[data-door=\"default/seen/{door}\"]').click()")
+    page.until(
+        f"(button => button && !button.disabled && (button.click(), true))"
+        f"(document.querySelector('[data-door=\"default/seen/{door}\"]'))"
+    )
     page.until(CONNECTED)
 
 

@@ -86,10 +86,12 @@ def test_a_guest_is_started_joined_paused_and_stopped(
     greeting.close()
 
     assert diskyard(guest, "domain", "worker").stdout.startswith("<domain type=")
-    figures = server.text("/metrics")
-    assert 'kubevirt_vmi_cpu_usage_seconds_total{name="worker",namespace="default"' in figures
-    assert 'kubevirt_vmi_storage_read_traffic_bytes_total{drive="root",name="worker"' in figures
-    assert 'diskyard_datavolumes{phase="Succeeded"}' in figures
+    for figure in (
+        'kubevirt_vmi_cpu_usage_seconds_total{name="worker",namespace="default"',
+        'kubevirt_vmi_storage_read_traffic_bytes_total{drive="root",name="worker"',
+        'diskyard_datavolumes{phase="Succeeded"}',
+    ):
+        eventually(lambda figure=figure: figure in server.text("/metrics"))
 
     manifest = tmp_path / "worker.yaml"
     manifest.write_text("apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: worker}\n")

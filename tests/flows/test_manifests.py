@@ -41,7 +41,9 @@ def test_kubevirts_old_example_fills_its_claim_while_it_is_stopped_and_boots_whe
     yard.create(yaml.safe_load(ALPINE.replace("URL", images.url("alpine.iso"))))
 
     yard.wait("datavolumes", "alpine-dv", "Succeeded")
-    stopped = yard.until("virtualmachines", "vm-dv", lambda vm: vm["status"]["printableStatus"] == "Stopped")
+    stopped = yard.until(
+        "virtualmachines", "vm-dv", lambda vm: vm["status"].get("printableStatus") == "Stopped"
+    )
 
     assert stopped["status"].get("created") is not True
     client = connect(yard.kubeconfig)

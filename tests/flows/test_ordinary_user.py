@@ -37,7 +37,8 @@ def program(home: Path) -> tuple[str, ...]:
     venv = home / "venv"
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", venv], check=True)
     here, there = (Path(sysconfig.get_path("purelib", vars=vars_)) for vars_ in ({}, {"base": str(venv)}))
-    shutil.copytree(here, there, copy_function=_linked, dirs_exist_ok=True)
+    unfinished = shutil.ignore_patterns("*.pyc.*")  # another process compiles what it runs first
+    shutil.copytree(here, there, copy_function=_linked, dirs_exist_ok=True, ignore=unfinished)
     for script in Path(sysconfig.get_path("scripts")).glob("diskyard*"):
         _, _, rest = script.read_text().partition("\n")
         (venv / "bin" / script.name).write_text(f"#!{venv}/bin/python\n{rest}")

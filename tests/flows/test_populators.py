@@ -12,6 +12,7 @@ from tests.flows.yard import CDI, data_volume
 from tests.imageserver import ImageServer
 
 GIVEN = "cdi.kubevirt.io/storage.pod.phase"
+PROGRESS = "cdi.kubevirt.io/storage.populator.progress"
 
 
 def import_source(name: str, url: str, **spec: Any) -> dict[str, Any]:
@@ -48,6 +49,12 @@ def bound(place: Place, name: str) -> Any:
     return eventually(seen, 90)
 
 
+def notes(place: Place, name: str) -> dict[str, str]:
+    """The claim's annotations."""
+    found = place.core().read_namespaced_persistent_volume_claim(name, "default")
+    return dict(found.metadata.annotations or {})
+
+
 def claims(place: Place) -> set[str]:
     found = place.core().list_namespaced_persistent_volume_claim("default").items
     return {each.metadata.name for each in found}
@@ -60,13 +67,13 @@ def test_a_claim_is_filled_by_what_it_names_and_nothing_else_is_left(
     place.told("populated", "VolumeImportSource default/image doesn't exist")
     place.create(import_source("image", qcow2))
 
-    found = bound(place, "populated")
+    bound(place, "populated")
 
     disk = place.volume("populated") / "disk.img"
     image = (images.folder / "disk.raw").read_bytes()
     assert disk.read_bytes()[: len(image)] == image
-    assert found.metadata.annotations[GIVEN] == "Succeeded"
-    assert found.metadata.annotations["cdi.kubevirt.io/storage.populator.progress"] == "100.0%"
+    eventually(lambda: notes(place, "populated").get(GIVEN) == "Succeeded")
+    eventually(lambda: notes(place, "populated").get(PROGRESS) == "100.0%")
     eventually(lambda: not [each for each in claims(place) if each.startswith("prime-")], 60)
     place.core().delete_namespaced_persistent_volume_claim("populated", "default")
     eventually(lambda: not disk.parent.exists(), 60)
@@ -82,8 +89,12 @@ def test_a_datavolume_goes_by_a_populator_when_asked(place: Place, qcow2: str) -
     assert done["status"]["progress"] == "100.0%"
     assert (place.volume("by-populator") / "disk.img").stat().st_size == 64 << 20
     api = client.CustomObjectsApi(place.api())
-    left = api.list_namespaced_custom_object(*CDI, "default", "volumeimportsources")["items"]
-    assert not [each for each in left if each["metadata"]["name"].startswith("volume-import-source-")]
+
+    def sources() -> list[str]:
+        found = api.list_namespaced_custom_object(*CDI, "default", "volumeimportsources")["items"]
+        return [each["metadata"]["name"] for each in found]
+
+    eventually(lambda: not [each for each in sources() if each.startswith("volume-import-source-")])
     eventually(lambda: not [each for each in claims(place) if each.startswith("prime-")], 60)
 
 
@@ -94,15 +105,17 @@ def test_a_populated_claim_that_is_deleted_half_way_leaves_nothing(place: Place,
     place.core().create_namespaced_persistent_volume_claim("default", asked)
 
     def running() -> bool:
-        found = place.core().read_namespaced_persistent_volume_claim("half-way", "default")
-        return (found.metadata.annotations or {}).get(GIVEN) == "Running"
+        return notes(place, "half-way").get(GIVEN) == "Running"
 
-    eventually(running, 60)
+    eventually(running)
     place.core().delete_namespaced_persistent_volume_claim("half-way", "default")
 
     eventually(lambda: not [each for each in claims(place) if each.startswith(("prime-", "half-way"))], 90)
-    pods = place.core().list_namespaced_pod("default").items
-    assert not [each for each in pods if each.metadata.name.startswith("importer-prime-")]
+
+    def pods() -> list[str]:
+        return [each.metadata.name for each in place.core().list_namespaced_pod("default").items]
+
+    eventually(lambda: not [each for each in pods() if each.startswith("importer-prime-")])
 
 
 def test_a_wrong_url_is_put_right_without_another_datavolume(

@@ -338,24 +338,36 @@ def test_an_upload_goes_on_after_kill_9_of_the_yard_and_its_pod(tmp_path: Path) 
         claimed(yard, "disk", "128Mi")
         eventually(lambda: note(yard, "disk", "pod.ready") == "true", 120)
         url, offset = _begun(yard, tmp_path, image)
+        before = _ready(yard, "cdi-upload-disk")
         yard.kill()
     with running(directory) as yard:
         yard.core().delete_namespaced_pod(
             "cdi-upload-disk", "default", grace_period_seconds=0, _preload_content=False
         )
-        proxy = reached(yard, tmp_path / "ca")
+        eventually(lambda: _ready(yard, "cdi-upload-disk") not in ("", before), 120)
 
         def held() -> int:
             headers = {"Authorization": f"Bearer {token(yard, 'disk')}", "Tus-Resumable": "1.0.0"}
-            answer = proxy.head(proxy.url + url, headers=headers, timeout=60)
+            proxy = reached(yard, tmp_path / "ca")
+            try:
+                answer = proxy.head(proxy.url + url, headers=headers, timeout=60)
+            except requests.ConnectionError as error:  # it may be where it is not said to be yet
+                raise AssertionError(str(error)) from error
             assert answer.status_code == 200, answer.status_code
             return int(answer.headers["Upload-Offset"])
 
         assert eventually(held, 120) == offset
-        rest = _patch(proxy, yard, url, offset, image.read_bytes()[offset:])
+        rest = _patch(reached(yard, tmp_path / "ca"), yard, url, offset, image.read_bytes()[offset:])
         assert rest.status_code == 204, rest.text
         eventually(lambda: note(yard, "disk", "pod.phase") == "Succeeded", 120)
         assert holds(yard, "disk", image)
+
+
+def _ready(yard: Yard, name: str) -> str:
+    """The uid of the pod of that name once it is ready; empty: it is not."""
+    found = [pod for pod in yard.core().list_namespaced_pod("default").items if pod.metadata.name == name]
+    known = [each for pod in found for each in pod.status.conditions or () if each.type == "Ready"]
+    return str(found[0].metadata.uid) if known and known[0].status == "True" else ""
 
 
 def _begun(yard: Yard, folder: Path, image: Path) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from standalone.node.network.plan import yard as yard_name
 from tests.flows.place import CDI, KUBEVIRT, Place
 
 PROGRAM = (sys.executable, "-m", "cli")
-READY_WITHIN = 60
+READY_WITHIN = 120
 STOPPED_WITHIN = 240
 """A pod has its grace (a guest: its own and half a minute), and the yard gives up after 100 seconds."""
 

@@ -95,7 +95,7 @@ def _attack(yard: Yard, bystander: "subprocess.Popen[bytes]") -> Attack:
     mount = {"volumeMounts": [{"name": "d", "mountPath": "/data"}]}
     volumes = [{"name": "d", "persistentVolumeClaim": {"claimName": "own"}}]
     yard.run(command("bad", "python", "-c", source, json.dumps(wanted), container=mount, volumes=volumes))
-    eventually(lambda: meta.phase(yard.pod("bad")) in ("Succeeded", "Failed"), 30)
+    eventually(lambda: meta.phase(yard.pod("bad")) in ("Succeeded", "Failed"), 120)
     assert meta.phase(yard.pod("bad")) == "Succeeded", yard.log("bad")
     yard.run(command("env", "env"))
     yard.until("env", "Succeeded")

@@ -40,7 +40,7 @@ def ran(directory: Path, script: str, *binds: Bind) -> process.End:
     program = shutil.copy(supervisor.__file__, directory)  # only root may look into some checkouts
     subprocess.run(
         [PYTHON, "-I", "-S", program, directory / "0"],
-        user=NOBODY, group=NOBODY, extra_groups=[], check=True, timeout=30,
+        user=NOBODY, group=NOBODY, extra_groups=[], check=True, timeout=120,
     )  # fmt: skip
     life = process.observe(directory / "0")
     assert life

@@ -306,17 +306,12 @@ def test_the_whole_tree_ends_with_the_main_process(yard: Yard) -> None:
 
 
 def dead_children() -> list[int]:
-    children = [
-        int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()
-    ]
-    return [pid for pid in children if _state(pid) == "Z"]
+    lists = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for path in lists for pid in _bytes(path).split() if _state(int(pid)) == b"Z"]
 
 
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-    except FileNotFoundError:
-        return ""
+def _state(pid: int) -> bytes:
+    return _bytes(Path(f"/proc/{pid}/stat")).rpartition(b") ")[2][:1]
 
 
 def test_no_dead_process_stays_unburied(yard: Yard) -> None:

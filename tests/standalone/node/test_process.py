@@ -173,7 +173,7 @@ def test_everything_ends_with_its_supervisor(life: Path) -> None:
 
     os.kill(process.holder(life), signal.SIGKILL)
 
-    assert told.wait(10)
+    assert told.wait(60)
     assert free(life / "sandbox")
     assert (ended(life).code, ended(life).reason) == (255, "Unknown")
     exits.close()
@@ -203,7 +203,7 @@ def test_the_end_of_a_process_is_told_at_once(life: Path) -> None:
 
     assert exits.watch(life, told.set)
 
-    assert told.wait(10)
+    assert told.wait(60)
     assert ended(life).code == 0
     assert not exits.watch(life, told.set)
     exits.close()

@@ -234,7 +234,7 @@ def test_two_claims_never_share_a_volume(yard: Yard, folder: Path) -> None:
         return sorted(meta.phase(each) for each in yard.store.list(CLAIM).items)
 
     eventually(lambda: "Bound" in phases(), 60)
-    assert phases() == ["Bound", "Pending"]
+    eventually(lambda: phases() == ["Bound", "Pending"])
 
 
 def test_what_is_left_of_a_claim_is_kept_and_for_nobody_until_it_is_freed(yard: Yard, folder: Path) -> None:

@@ -19,6 +19,7 @@ from standalone.storage.volumes import reconcilers
 from standalone.store.objects import Objects
 from tests import builders
 from tests.builders import eventually, stored
+from tests.disk import loops
 from tests.standalone.node.yard import Yard, python, shell
 
 DISK = Key("disk", "default")
@@ -194,9 +195,7 @@ def test_a_block_claim_is_a_device_of_its_size_in_the_pod(yard: Yard) -> None:
 
     assert yard.log("one") == f"{8 << 20}\n"
     eventually(lambda: not directories(yard))
-    assert str(backing) not in "".join(
-        p.read_text() for p in Path("/sys/block").glob("loop*/loop/backing_file")
-    )
+    eventually(lambda: str(backing) not in loops.backing())
 
 
 def test_an_interrupted_removal_is_finished_at_the_next_start(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Claims grow where their class and the room allow, and never shrink."""
 
 import os
-import subprocess
 
 import pytest
 
@@ -10,6 +9,7 @@ from diskyard.api.meta import CLAIM, STORAGE_CLASS, VOLUME, Key, Obj
 from standalone.storage.place import Place
 from tests import builders
 from tests.builders import eventually
+from tests.disk import loops
 from tests.standalone.node.yard import Yard, python
 
 DISK = Key("disk", "default")
@@ -63,8 +63,7 @@ def test_a_block_device_grows_under_its_pod(yard: Yard) -> None:
 
     yard.until("one", "Succeeded")
     Place(yard.path / "volumes").release()
-    listed = subprocess.run(["losetup", "-nO", "BACK-FILE"], capture_output=True, text=True, check=True)
-    assert str(yard.path) not in listed.stdout
+    eventually(lambda: str(yard.path) not in loops.backing())
     yard.store.delete(CLAIM, DISK)
     eventually(lambda: not list((yard.path / "volumes").iterdir()), 60)
     assert yard.log("one") == "8\n16\n"

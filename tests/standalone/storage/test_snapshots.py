@@ -144,8 +144,8 @@ def test_it_outlives_its_claim_and_goes_with_its_object(yard: Yard) -> None:
     yard.store.delete(SNAPSHOT, Key("monday", "default"))
 
     eventually(lambda: gone(yard, SNAPSHOT, Key("monday", "default")))
-    assert gone(yard, SNAPSHOT_CONTENT, Key(held))
-    assert lying(yard) == []
+    eventually(lambda: gone(yard, SNAPSHOT_CONTENT, Key(held)))
+    eventually(lambda: lying(yard) == [])
 
 
 def test_what_is_retained_can_be_given_to_another_object(yard: Yard) -> None:

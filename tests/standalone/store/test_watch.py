@@ -72,7 +72,7 @@ def test_a_stream_wakes_its_reader(store: Objects) -> None:
 
     store.create(CONFIG_MAP, builders.config_map("one"))
 
-    assert woken.wait(5)
+    assert woken.wait(60)
     assert [sent.change().obj["metadata"]["name"] for sent in stream.take()] == ["one"]
 
 
