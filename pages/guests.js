@@ -10,7 +10,9 @@ const $ = (id) => document.getElementById(id);
 let open = null; // what is looked at: { namespace, name, door, leave() }
 
 async function ask(method, path) {
-  const headers = { Authorization: `Bearer ${localStorage.getItem(KEY)}` };
+  const session = localStorage.getItem(KEY);
+  if (!session) throw new Error("This browser has not been let in yet");
+  const headers = { Authorization: `Bearer ${session}` };
   const answer = await fetch(path, { method, headers });
   const said = await answer.json();
   if (!answer.ok) throw new Error(said.message || answer.statusText);
@@ -129,7 +131,7 @@ function screen(viewing) {
   window.viewing = viewing;
   keep(viewing, (url, protocols) => new Promise((resolve) => {
     rfb = new RFB($("screen"), url, { wsProtocols: protocols, shared: true });
-    rfb.scaleViewport = false;
+    rfb.scaleViewport = true;
     rfb.addEventListener("connect", () => (state(viewing, "connected"), rfb.focus()));
     rfb.addEventListener("disconnect", resolve);
     viewing.rfb = rfb;

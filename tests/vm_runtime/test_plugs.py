@@ -19,7 +19,7 @@ from diskyard.api import meta
 from diskyard.api.hotplug import drives
 from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
 from diskyard.api.names import derived, kubernetes, kubevirt
-from diskyard.errors import Conflict, DiskyardError
+from diskyard.errors import Conflict, DiskyardError, GuestFailed
 from diskyard.kube.client import Selection
 from tests import builders
 from tests.builders import eventually, within
@@ -241,6 +241,18 @@ def test_a_disk_is_at_the_address_that_was_asked_for_beside_the_slots_for_others
     assert len(found.findall("devices/controller[@model='pcie-root-port']")) >= 8
     assert complaints(said) == ""
     started.speaks("vm", "PLUG vda discards 65536")
+
+
+def test_no_agent_answers_unless_the_guest_is_paused_and_nobody_can(started: Line) -> None:
+    pod = meta.uid(started.pod(started.found(INSTANCE, "vm")))
+
+    with pytest.raises(GuestFailed, match="guest-ping"):
+        started.doors.order(pod, "ping")
+    started.doors.order(pod, "pause")
+    try:
+        started.doors.order(pod, "ping")
+    finally:
+        started.doors.order(pod, "unpause")
 
 
 def test_a_guest_that_was_paused_for_a_while_goes_on_by_itself(started: Line) -> None:

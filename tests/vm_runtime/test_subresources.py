@@ -192,3 +192,13 @@ def test_a_guest_whose_liveness_is_probed_is_not_paused() -> None:
         "supported"
     )
     check_order(obj, "reset")
+    obj["spec"]["livenessProbe"] = {"guestAgentPing": {}}
+    check_order(obj, "pause")
+
+
+def test_what_hears_no_button_and_has_no_agent_is_not_rebooted_softly() -> None:
+    obj = instance("Running")
+    obj["spec"]["domain"]["features"] = {"acpi": {"enabled": False}}
+
+    with pytest.raises(Conflict, match="neither have the agent connected"):
+        check_order(obj, "softreboot")

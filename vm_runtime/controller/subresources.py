@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from diskyard.api import machine as machines
 from diskyard.api import meta
-from diskyard.api.instance import FINAL_PHASES
+from diskyard.api.instance import FINAL_PHASES, part
 from diskyard.api.machine import Machine, Request, Strategy
 from diskyard.api.meta import INSTANCE, MACHINE, Key, Kind, Obj
 from diskyard.errors import BadRequest, Conflict, Forbidden
@@ -147,11 +147,20 @@ def check_order(obj: Obj, verb: str) -> None:
         wrong = "VMI is paused"
     elif verb in OF_AGENT and not meta.holds(obj, "AgentConnected"):
         wrong = "VMI does not have guest agent connected"
+    elif verb == "softreboot" and not meta.holds(obj, "AgentConnected") and not _has_acpi(obj):
+        wrong = "VMI neither have the agent connected nor the ACPI feature enabled"  # as KubeVirt has it
     if wrong:
         raise refused(INSTANCE, meta.key(obj), wrong)
-    if verb == "pause" and meta.spec(obj).get("livenessProbe") is not None:
+    alive = part(meta.spec(obj), "livenessProbe")
+    if verb == "pause" and alive and alive.get("guestAgentPing") is None:
+        # Nobody would answer that probe, and its guest would be shut down.
         name = f'{INSTANCE.singular}.{INSTANCE.group} "{meta.name(obj)}"'
         raise Forbidden(f"{name} is forbidden: Pausing VMIs with LivenessProbe is currently not supported")
+
+
+def _has_acpi(obj: Obj) -> bool:
+    features = part(part(meta.spec(obj), "domain"), "features")
+    return part(features, "acpi").get("enabled") is not False
 
 
 def refused(kind: Kind, key: Key, why: str) -> Conflict:

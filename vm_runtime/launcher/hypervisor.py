@@ -161,6 +161,11 @@ class Hypervisor:
             return Turn(OFF, "Crashed")
         return Turn(PAUSED, _PAUSED.get(why, "")) if state == libvirt.VIR_DOMAIN_PAUSED else Turn(RUNNING)
 
+    def paused(self) -> bool:
+        """Whether it is. Raises GuestFailed."""
+        with _Spoken("libvirt did not say whether the guest is paused"):
+            return bool(self._domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED)
+
     def xml(self) -> str:
         """What runs, as libvirt completed it. Raises GuestFailed."""
         with _Spoken("libvirt did not show the guest"):

@@ -43,8 +43,9 @@ class Insider:
         return list(agent.filesystems(self._hypervisor.guest()))
 
     def ping(self) -> None:
-        """Have it answer. Raises GuestFailed."""
-        self._hypervisor.ask_agent("guest-ping")
+        """Have it answer; in a paused guest nothing can, and nothing is wrong. Raises GuestFailed."""
+        if not self._hypervisor.paused():
+            self._hypervisor.ask_agent("guest-ping")
 
     def run(self, command: list[str], seconds: float) -> dict[str, Any]:
         """Have a command run inside; its exit code and the beginning of what it said. Raises GuestFailed."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 from pathlib import Path
@@ -128,13 +129,14 @@ def _routes(shown: Iterable[dict[str, object]], own: str) -> Iterator[Route]:
 
 
 def servers(resolv: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Name servers that can be reached from elsewhere than this machine, and search domains, of a resolv.conf."""
+    """IPv4 name servers that can be reached from elsewhere than this machine, and search domains, of a resolv.conf."""
     found: list[str] = []
     searches: tuple[str, ...] = ()
     for line in resolv.splitlines():
         match line.split():
-            case ["nameserver", address] if ":" not in address and not address.startswith(("127.", "0.")):
-                found.append(str(IPv4Address(address)))
+            case ["nameserver", address] if not address.startswith(("127.", "0.")):
+                with suppress(ValueError):  # IPv6, or no address: passed over, as the C library does
+                    found.append(str(IPv4Address(address)))
             case ["search" | "domain", *names]:
                 searches = tuple(name for name in names if name != ".")
     return tuple(found), searches
