@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,11 @@ def plain_boot(disk: Path, mebibytes: int = 256) -> float:
         "-drive",
         f"file={disk},format=raw,if=virtio",
     ]
+    return greeted(command)
+
+
+def greeted(command: Sequence[str]) -> float:
+    """Seconds from the start of a qemu by that command to its guest's first words."""
     begun = time.monotonic()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as machine:
         try:
