@@ -22,6 +22,13 @@ TEXT = (
     "(_, n) => viewing.terminal.buffer.active.getLine(n).translateToString(true)).join('\\n')"
 )
 PICTURE = "document.querySelector('#screen canvas').toDataURL()"
+WHOLE = (
+    "(() => { const text = document.querySelector('.xterm-screen').getBoundingClientRect(), "
+    "view = document.querySelector('.xterm-viewport'), box = document.getElementById('terminal'); "
+    "return text.right <= view.getBoundingClientRect().left + view.clientWidth "
+    "&& text.bottom <= box.getBoundingClientRect().bottom })()"
+)
+"""Whether the terminal's text ends before its scroll bar and above its box's edge."""
 CONNECTED = "document.getElementById('link').textContent === 'connected'"
 
 
@@ -90,6 +97,7 @@ def test_a_browser_types_into_a_guests_console_beside_others_and_after_a_broken_
 ) -> None:
     assert "Running" in page.run("document.getElementById('list').innerText")
     joined(page, "console")
+    page.until(WHOLE)
     client = connect(seen.kubeconfig)
     stream = client.stream(CONSOLE, "plain.kubevirt.io")
 
@@ -126,6 +134,9 @@ def test_a_browser_sees_a_guests_screen_change_and_comes_back_after_a_broken_lin
 ) -> None:
     joined(page, "vnc")
     page.until("document.querySelector('#screen canvas')?.width > 100")
+    page.until(
+        "document.querySelector('#screen canvas').clientWidth <= document.getElementById('screen').clientWidth"
+    )
     before = page.run(PICTURE)
     client = connect(seen.kubeconfig)
     stream = client.stream(CONSOLE, "plain.kubevirt.io")
