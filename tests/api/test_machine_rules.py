@@ -81,6 +81,13 @@ ORDERS = {
          "or 6G"),
         ({"domain.memory": {"guest": "10"}}, "spec.domain.memory.guest",
          "spec.domain.memory.guest '10': must be greater than 1M."),
+        ({"domain.resources": {"requests": {"memory": "10"}}}, "spec.domain.resources.requests.memory",
+         "spec.domain.resources.requests.memory '10': must be greater than 1M."),
+        ({"domain.resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}},
+         "spec.domain.resources.requests.memory",
+         "spec.domain.resources.requests.memory '2Gi' is greater than spec.domain.resources.limits.memory '1Gi'"),
+        ({**disk(disk={}, bootOrder=1), **card(bridge={}, bootOrder=1)}, f"{CARD}.bootOrder",
+         f"Boot order for {CARD}.bootOrder already set for a different device."),
         ({"domain.memory": {"guest": "2Gi"}, "domain.resources": {"limits": {"memory": "1Gi"}}},
          "spec.domain.memory.guest",
          "spec.domain.memory.guest '2Gi' must be equal to or less than the memory limit "

@@ -99,6 +99,11 @@ def test_what_is_served_is_admitted(volume: Obj) -> None:
         (seed(), SEED, f"{SEED} must have at least one userdatasource or one networkdatasource set."),
         (seed(userData="a", userDataBase64="Yg=="), SEED, f"{SEED} must have only one userdatasource set."),
         (seed(userDataBase64="?"), f"{SEED}.userDataBase64", f"{SEED}.userDataBase64 is not a valid base64 value."),
+        (seed(networkData="a", networkDataBase64="Yg=="), SEED, f"{SEED} must have only one networkdatasource set."),
+        (seed(networkDataBase64="?"), f"{SEED}.networkDataBase64",
+         f"{SEED}.networkDataBase64 is not a valid base64 value."),
+        (seed(networkDataSecretRef={"other": "s"}), f"{SEED}.networkDataSecretRef.name",
+         f"{SEED}.networkDataSecretRef.name is a required field"),
         (seed(userData="x" * 2049), f"{SEED}.userData",
          f"{SEED} userdata exceeds 2048 byte limit. Should use UserDataSecretRef for larger data."),
         (seed(networkData="x" * 2049), f"{SEED}.networkData",
@@ -123,6 +128,12 @@ def test_names_are_unique() -> None:
     twice = refused(one(dataVolume={"name": "a"}), one(dataVolume={"name": "b"}))
 
     assert ("spec.volumes[1].name", f"{HERE} and spec.volumes[1] must not have the same Name.") in twice
+
+
+def test_there_are_256_at_most() -> None:
+    many = [{"name": f"v{number}", "dataVolume": {"name": "d"}} for number in range(257)]
+
+    assert ("spec.volumes", "spec.volumes list exceeds the 256 element limit in length") in refused(*many)
 
 
 def test_what_is_no_volume_is_told_apart_from_what_is_not_served_yet() -> None:
