@@ -42,7 +42,7 @@ class Claim:
     """Bytes: what was asked for, at most what was given; 0 when neither is known."""
     preallocated: bool = False
     most: int = 0
-    """Bytes that a disk in it may have: what was given, without what its file system takes."""
+    """Bytes that a disk in it may have: that size, without what its file system takes."""
 
 
 @dataclass(frozen=True)
@@ -376,15 +376,14 @@ def _claims(obj: Obj) -> Iterator[tuple[str, Claim]]:
     for volume in meta.status(obj).get("volumeStatus") or ():
         said = part(volume, "persistentVolumeClaimInfo")
         if said:
-            asked, given = (
-                quantity.parse(part(said, name).get("storage") or 0) for name in ("requests", "capacity")
-            )
+            sizes = [quantity.parse(part(said, each).get("storage") or 0) for each in ("requests", "capacity")]
+            size = min(filter(None, sizes), default=0)
             claim = Claim(
                 name=str(said.get("claimName") or ""),
                 block=said.get("volumeMode") == "Block",
-                size=min((size for size in (asked, given) if size), default=0),
+                size=size,
                 preallocated=bool(said.get("preallocated")),
-                most=quantity.usable(given, float(str(said.get("filesystemOverhead") or 0))),
+                most=quantity.usable(size, float(str(said.get("filesystemOverhead") or 0))),
             )
             yield str(volume.get("name") or ""), claim
 

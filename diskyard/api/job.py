@@ -246,6 +246,8 @@ class Report:
     """What it begins with out of a container image (`kernel`, `initrd`) -> its CRC-32, as a number."""
     small: Mapping[str, str] = field(default_factory=dict)
     """Volume -> why its disk is smaller than its claim promises, which is borne."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Volume -> bytes of its disk as the guest has it, of those that grow with their claims."""
 
     def to_text(self) -> str:
         """JSON without line breaks; what is empty is left out."""
@@ -267,6 +269,7 @@ class Report:
             troubles=_named(said.get("troubles")),
             small=_named(said.get("small")),
             boots=_named(said.get("boots")),
+            sizes=_counted(said.get("sizes")),
         )
 
 
@@ -383,3 +386,8 @@ def _whole(number: object) -> int:
 
 def _named(said: object) -> dict[str, str]:
     return {name[:63]: text[:512] for name, text in islice(_texts(said).items(), PLUGS)}
+
+
+def _counted(said: object) -> dict[str, int]:
+    found = said if isinstance(said, dict) else {}
+    return {str(name)[:63]: _whole(number) for name, number in islice(found.items(), PLUGS)}

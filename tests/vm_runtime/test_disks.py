@@ -77,6 +77,17 @@ def test_a_disk_never_shrinks_with_its_claim(tmp_path: Path) -> None:
     assert path.stat().st_size == MIB
 
 
+def test_a_disk_that_was_exchanged_for_a_link_is_not_made_larger(tmp_path: Path) -> None:
+    other = filled(tmp_path)
+    other.rename(tmp_path / "other")
+    other.symlink_to(tmp_path / "other")
+
+    said = disks.grow(other, Claim("c", block=False, size=GIB, most=2 * MIB))
+
+    assert said == f"the disk of claim c cannot grow to {2 * MIB} B: Too many levels of symbolic links"
+    assert (tmp_path / "other").stat().st_size == MIB
+
+
 def test_a_disk_that_has_not_the_room_of_its_claim_says_so_and_takes_what_there_is(tmp_path: Path) -> None:
     path = filled(tmp_path)
     endless = 1 << 43

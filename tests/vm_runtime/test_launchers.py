@@ -23,7 +23,7 @@ from vm_runtime.agent.launchers import NO_GRANTS, Forget, Grants, Launchers, Obs
 from vm_runtime.agent.mailbox import Mailbox
 from vm_runtime.agent.network import Networking
 from vm_runtime.agent.observer import Observer
-from vm_runtime.agent.plugs import Plug, Unplug
+from vm_runtime.agent.plugs import Grow, Plug, Unplug
 from vm_runtime.network.plan import Connection
 
 POD = builders.stored(builders.pod("p"), uid="p")
@@ -44,7 +44,7 @@ def launchers(tmp_path: Path) -> Launchers:
 
 
 def orders(actions: tuple[Action, ...]) -> list[tuple[type, str]]:
-    return [(type(each), each.volume) for each in actions if isinstance(each, (Plug, Unplug))]
+    return [(type(each), each.volume) for each in actions if isinstance(each, (Plug, Unplug, Grow))]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,27 @@ def test_a_guest_is_given_what_is_to_come_and_asked_for_what_is_to_go(
     launchers: Launchers, report: Report, lent: dict[str, str], wanted: list[tuple[type, str]]
 ) -> None:
     plan = launchers.decide(world(report=report, lent=lent))
+
+    assert orders(plan.actions) == wanted
+    assert (plan.requeue_after is not None) is bool(wanted)
+
+
+@pytest.mark.parametrize(
+    ("report", "wanted"),
+    [
+        (Report("Running", sizes={"root": 1 << 20}), [(Grow, "root")]),
+        (Report("Paused", sizes={"root": 1 << 20}), [(Grow, "root")]),
+        (Report("Running", sizes={"root": 2 << 20}), []),
+        (Report("Running", sizes={"root": 3 << 20}), []),
+        (Report("Running", sizes={"other": 1 << 20}), []),
+        (Report("ShuttingDown", sizes={"root": 1 << 20}), []),
+        (Report("Running"), []),  # of a launcher that is older than all this
+    ],
+)
+def test_a_disk_is_to_grow_as_long_as_its_claim_gives_more(
+    launchers: Launchers, report: Report, wanted: list[tuple[type, str]]
+) -> None:
+    plan = launchers.decide(world(report=report, given={"root": 2 << 20}))
 
     assert orders(plan.actions) == wanted
     assert (plan.requeue_after is not None) is bool(wanted)

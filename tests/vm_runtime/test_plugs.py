@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lxml import etree
@@ -17,18 +16,29 @@ from demo import image
 from demo.kernel import kernel
 from diskyard.api import meta
 from diskyard.api.hotplug import drives
-from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, POD, Key, Obj
-from diskyard.api.names import derived, kubernetes, kubevirt
-from diskyard.errors import Conflict, DiskyardError, GuestFailed
-from diskyard.kube.client import Selection
+from diskyard.api.meta import CLAIM, INSTANCE, MACHINE, Key
+from diskyard.api.names import derived, kubernetes
+from diskyard.errors import Conflict, GuestFailed
 from tests import builders
 from tests.builders import eventually, within
 from tests.guest import alive, processes, program
 from tests.vm_runtime.line import Line, line
+from tests.vm_runtime.plugging import (
+    bare,
+    disk_of,
+    expanded,
+    gone,
+    grown,
+    holds,
+    lenders,
+    ordered,
+    plugged,
+    status,
+    xml,
+)
 from tests.vm_runtime.test_domain import complaints
 from vm_runtime.agent.host import Acceleration
 from vm_runtime.controller import hotplug
-from vm_runtime.controller.subresources import world
 
 pytestmark = [
     pytest.mark.guest,
@@ -50,6 +60,12 @@ while sleep 0.2; do
            sync; echo "PLUG $name has $(cat /sys/block/$name/size)"; } ;;
     esac
   done
+done ) &
+( before=""
+while sleep 0.2; do
+  now=$(cd /sys/block && grep -H . [sv]d?/size | tr '\n' ' ')
+  [ "$now" = "$before" ] || echo "PLUG sizes $now"
+  before=$now
 done ) &
 insmod /modules/sr_mod.ko
 ( before=""
@@ -97,65 +113,6 @@ def started(tmp_path_factory: pytest.TempPathFactory, watching: Path) -> Iterato
         yield found
 
 
-def bare(started: Line, name: str) -> None:
-    """A guest that finds nothing to boot from, and waits."""
-    domain = {"devices": {"autoattachPodInterface": False}}
-    started.start(name, volumes=[], domain=domain, terminationGracePeriodSeconds=0)
-
-
-def xml(started: Line, name: str) -> str:
-    """The domain that runs; empty while nobody says."""
-    with suppress(DiskyardError):
-        return str(started.doors.order(meta.uid(started.pod(started.found(INSTANCE, name))), "domain"))
-    return ""
-
-
-def ordered(started: Line, order: Any, options: Obj) -> None:
-    """Do to the machine what its subresource does; its controller may write at the same time."""
-
-    def done() -> bool:
-        try:
-            for action in order(world(started.found(MACHINE, "vm"), started.found(INSTANCE, "vm")), options):
-                action.carry_out(started.objects)
-        except Conflict:
-            return False
-        return True
-
-    eventually(done)
-
-
-def plugged(started: Line, name: str, claim: str = "", **disk: Obj) -> None:
-    """Have the machine have that claim."""
-    source = {"persistentVolumeClaim": {"claimName": claim or name}}
-    ordered(started, hotplug.add, {"name": name, "disk": disk, "volumeSource": source})
-
-
-def status(started: Line, name: str, phase: str, guest: str = "vm") -> Obj:
-    """The volume's entry, as soon as it is in that phase."""
-
-    def check() -> Obj:
-        found = started.found(INSTANCE, guest)["status"]["volumeStatus"]
-        entry: Obj = next((each for each in found if each["name"] == name), {})
-        assert entry.get("phase") == phase, found
-        return entry
-
-    return eventually(check, 120)
-
-
-def lenders(started: Line) -> list[Obj]:
-    chosen = Selection("default", f"{kubevirt.APP_LABEL}={kubevirt.LENDER}")
-    return list(started.objects.list(POD, chosen).items)
-
-
-def gone(started: Line, name: str) -> bool:
-    """Whether nothing is said of the volume any more, and no pod holds its claim."""
-    found = started.found(INSTANCE, "vm")["status"]["volumeStatus"]
-    held = [
-        each for each in lenders(started) if each["metadata"]["annotations"][kubevirt.LENT_VOLUME] == name
-    ]
-    return all(each["name"] != name for each in found) and not held
-
-
 def test_a_volume_comes_to_a_running_guest_and_goes(started: Line) -> None:
     plugged(started, "more", disk={}, serial="S-1")
     assert "does not exist" in status(started, "more", "Pending")["message"]
@@ -194,6 +151,30 @@ def test_a_volume_comes_on_virtio_though_its_claim_waits_for_a_first_consumer(st
     ordered(started, hotplug.remove, {"name": "fast"})
     started.speaks("vm", "PLUG vdb is gone")
     eventually(lambda: gone(started, "fast"), 60)
+
+
+def test_a_disk_grows_with_its_claim_while_its_guest_runs(started: Line) -> None:
+    before = started.speaks("vm", f"PLUG sizes vda/size:{1024 << 11} ")  # as its image was
+    grown(started, "root", 1024)
+
+    expanded(started, "disk", "2Gi")
+
+    after = started.speaks("vm", f"vda/size:{1932 << 11} ")
+    grown(started, "root", 1932)
+    assert meta.uid(after) == meta.uid(before)
+
+
+def test_a_disk_that_came_to_a_running_guest_grows_with_its_claim(started: Line) -> None:
+    started.claim("wide", bytes(1 << 20))  # it was expanded while nobody used it
+
+    plugged(started, "wide", disk={"bus": "virtio"})
+    started.speaks("vm", f"vdb/size:{7 << 11} ")
+    expanded(started, "wide", "64Mi")
+
+    started.speaks("vm", f"vdb/size:{60 << 11} ")
+    assert grown(started, "wide", 60)["reason"] == "VolumeReady"
+    ordered(started, hotplug.remove, {"name": "wide"})
+    eventually(lambda: gone(started, "wide"), 60)
 
 
 def test_a_disc_is_put_into_the_drive_of_its_name_exchanged_and_taken_out(started: Line) -> None:
@@ -340,23 +321,6 @@ def amid_an_attach(started: Line, name: str) -> Amid:
     eventually(lambda: holds(program(family, "diskyard-launcher"), disk))
     (lending,) = (each for each in lenders(started) if meta.controller_of(each)["name"] == name)
     return Amid(family, processes(meta.uid(lending)), (pod, meta.uid(lending)))
-
-
-def disk_of(started: Line, claim: str) -> Path:
-    """Where a claim's disk lies, once its lender has made it."""
-    volume = meta.spec(started.found(CLAIM, claim, "Bound"))["volumeName"]
-    path = started.volumes / str(volume) / "disk.img"
-    assert path.exists(), path
-    return path
-
-
-def holds(pid: int, path: Path) -> bool:
-    """Whether a process has that file open."""
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):
-            if each.stat().st_ino == path.stat().st_ino and each.stat().st_dev == path.stat().st_dev:
-                return True
-    return False
 
 
 def test_a_launcher_that_is_killed_amid_an_attach_leaves_nothing_and_nothing_untrue(started: Line) -> None:

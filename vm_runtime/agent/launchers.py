@@ -12,7 +12,7 @@ from diskyard.api.hotplug import hotpluggable
 from diskyard.api.job import Report
 from diskyard.api.meta import INSTANCE, POD, Key, Kind, Obj
 from diskyard.api.names import derived, kubevirt
-from diskyard.errors import NotFound, Passing, Refused
+from diskyard.errors import InvalidRequest, NotFound, Passing, Refused
 from diskyard.kube.client import Client
 from diskyard.kube.reconcile import NOTHING, Action, Merge, Plan, Tell
 from vm_runtime.agent import network
@@ -20,11 +20,15 @@ from vm_runtime.agent.hostdisk import NO_HOST_DISKS, HostDisks, host_disks
 from vm_runtime.agent.mailbox import Mailbox, mailbox
 from vm_runtime.agent.network import Connections, unconnected
 from vm_runtime.agent.observer import Observer
-from vm_runtime.agent.plugs import Plug, Unplug
+from vm_runtime.agent.plugs import Grow, Plug, Unplug
 from vm_runtime.controller.pod import is_launcher
 
+RUNS = ("Running", "Paused")
+"""States of a guest that can be given something."""
 ASK_AGAIN = 3.0
 """Seconds between two orders to give or take the same disk."""
+GROW_AGAIN = 60.0
+"""Seconds between two orders to let the same disk grow: what has no room may have some later."""
 PATIENCE = 0.1
 """Seconds until the next look for a pod's directory that the node has not made yet."""
 
@@ -55,6 +59,8 @@ class World:
     observed: bool
     lent: Mapping[str, str] = field(default_factory=dict)
     """Volume that comes while the guest runs -> uid of the pod that holds its claim; empty: not yet."""
+    given: Mapping[str, int] = field(default_factory=dict)
+    """Volume -> bytes that its claim gives to its disk."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,7 @@ class Launchers:
             report=self._observer.report(uid),
             observed=self._observer.observed(uid),
             lent=_lent(obj) if obj else {},
+            given=_given(obj) if obj else {},
         )
 
     def decide(self, world: World) -> Plan:
@@ -181,19 +188,34 @@ class Launchers:
         if world.report is not None:
             actions += _noted(world.pod, world.report)
             plugs = tuple(self._plugged(box, world.report, world)) if world.wanted else ()
+            grown = tuple(_grown(box, world.report, world)) if world.wanted else ()
             # A guest that still boots hears no order to let go of a disk: it is told again.
-            return Plan((*actions, *plugs), requeue_after=ASK_AGAIN if plugs else None)
+            again = ASK_AGAIN if plugs else GROW_AGAIN if grown else None
+            return Plan((*actions, *plugs, *grown), requeue_after=again)
         return Plan(tuple(actions))
 
     def _plugged(self, box: Mailbox, report: Report, world: World) -> Iterator[Action]:
         """What is to come and is not there, what is there and is to go."""
-        if report.state not in ("Running", "Paused"):
+        if report.state not in RUNS:
             return
         for volume, uid in world.lent.items():
             if uid and volume not in report.plugged:
                 yield Plug(box, mailbox(self._directory, uid), volume)
         for volume in (report.plugged.keys() | report.troubles.keys()) - world.lent.keys():
             yield Unplug(box, volume)
+
+
+def _grown(box: Mailbox, report: Report, world: World) -> Iterator[Action]:
+    """Disks whose claims give more than they have. A launcher from before it could grow them tells of none."""
+    for volume, size in report.sizes.items() if report.state in RUNS else ():
+        if size < world.given.get(volume, 0):
+            yield Grow(box, volume)
+
+
+def _given(obj: Obj) -> Mapping[str, int]:
+    with suppress(InvalidRequest):  # its launcher says so itself
+        return {name: claim.most for name, claim in instances.instance(obj).claims.items()}
+    return {}
 
 
 def _lent(obj: Obj) -> Mapping[str, str]:

@@ -46,6 +46,18 @@ class Unplug:
         _order(self.launcher, "detach", self.volume)
 
 
+@dataclass(frozen=True)
+class Grow:
+    """Have a guest's disk take what its claim gives by now; how large it is, its launcher reports."""
+
+    launcher: Mailbox
+    volume: str
+
+    def carry_out(self, _client: Client) -> None:
+        """Raises Passing while the launcher does not listen."""
+        _order(self.launcher, "grow", self.volume)
+
+
 def _lent(lender: Mailbox) -> int:
     try:
         with closing(lender.connect(kubevirt.LENDER_SOCKET)) as connection:

@@ -130,17 +130,20 @@ def status(subject: Subject, stage: Stage, now: datetime) -> Obj:
     if subject.instance:
         after |= _shape(subject.instance, pod or {})
         volumes = supply.volume_status(fixed(subject.instance), subject.supplies)
-        after["volumeStatus"] = [*_sized(volumes, report), *subject.plugged]
+        after["volumeStatus"] = _sized([*volumes, *subject.plugged], report)
     if pod is not None:
         after |= _of_pod(pod) | _boots(report)
     return after
 
 
 def _sized(volumes: Sequence[Obj], report: Report | None) -> list[Obj]:
-    """Those whose disks are smaller than their claims promise say so."""
-    small = report.small if report else {}
+    """How large the guest's disks are; those that are smaller than their claims promise say so."""
+    sizes, small = (report.sizes, report.small) if report else ({}, {})
     told = {name: {"reason": SMALL, "message": text} for name, text in small.items()}
-    return [{**each, **told.get(str(each["name"]), {})} for each in volumes]
+    large = {name: {"size": size} for name, size in sizes.items()}
+    return [
+        {**each, **large.get(str(each["name"]), {}), **told.get(str(each["name"]), {})} for each in volumes
+    ]
 
 
 def small(before: Obj, after: Obj) -> list[str]:

@@ -86,10 +86,10 @@ class Control:
             self._report = replace(self._report, plugged=plugged, troubles=troubles)
             self._tell()
 
-    def tell_small(self, small: Mapping[str, str]) -> None:
-        """Say which disks are smaller than their claims promise; the rest is as it was."""
+    def tell_sizes(self, sizes: Mapping[str, int], small: Mapping[str, str]) -> None:
+        """Say how large disks are, and why some are smaller than their claims promise; the rest is as it was."""
         with self._lock:
-            self._report = replace(self._report, small=small)
+            self._report = replace(self._report, sizes=sizes, small=small)
             self._tell()
 
     def tell_boots(self, boots: Mapping[str, str]) -> None:

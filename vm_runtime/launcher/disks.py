@@ -27,16 +27,21 @@ RESERVED: Final = 131072
 def claimed(instance: Instance, volume: Volume, place: Place) -> Backing:
     """The disk of a claim, which grows with it; an empty file system gets one. Raises InvalidRequest, NoSpace."""
     claim = instance.claims[volume.name]
-    path = place.devices / volume.name if claim.block else place.disks / volume.name / DISK_FILE
+    path = where(claim, volume, place)
     made = not claim.block and volume.kind != EPHEMERAL and not os.path.lexists(path)
     small = make(path, claim) if made else ""
     _check_file(path, f"volume {volume.name}: {path} of claim {claim.name}", block=claim.block)
-    if not made and not claim.block and _own(instance, volume):
+    if not made and not claim.block and own(instance, volume):
         small = grow(path, claim)
     if small:
         _log.warning(small)
     found = sectors(path)
     return Backing(str(path), claim.block, direct(path), claim.preallocated, sectors=found, small=small)
+
+
+def where(claim: Claim, volume: Volume, place: Place) -> Path:
+    """The file or device of a claim that is there from the start."""
+    return place.devices / volume.name if claim.block else place.disks / volume.name / DISK_FILE
 
 
 def on_host(_: Instance, volume: Volume, place: Place) -> Backing:
@@ -67,35 +72,55 @@ def make(path: Path, claim: Claim) -> str:
     )
 
 
-def grow(path: Path, claim: Claim) -> str:
-    """Have a disk take what its claim gives, which may have been expanded; why it is smaller. What it holds stays."""
+def grow(path: Path, claim: Claim, *, linked: bool = False) -> str:
+    """Have a disk take what its claim gives, which may have been expanded; why it is smaller. What it holds stays.
+
+    `linked`: the path is a link of ours to it.
+    """
     wanted = round_down(claim.most)
-    found = path.stat()
-    if found.st_size >= wanted:
+    if path.stat().st_size >= wanted:
         return ""
-    size = max(found.st_size, round_down(min(wanted, found.st_blocks * _STORED + _free(path.parent))))
     try:
-        _extend(path, size, filled=claim.preallocated)
+        size = _extend(path, wanted, filled=claim.preallocated, linked=linked)
     except OSError as failure:
-        return (
-            f"the disk of claim {claim.name} cannot grow from {found.st_size} to {size} B: {failure.strerror}"
-        )
-    _log.info("the disk has grown with its claim", path=path, before=found.st_size, size=size)
+        return f"the disk of claim {claim.name} cannot grow to {wanted} B: {failure.strerror}"
+    _log.info("the disk has grown with its claim", claim=claim.name, size=size)
     if size == wanted:
         return ""
     return f"PV size too small: claim {claim.name} gives its disk {wanted} B, and its file system has room for {size} B"
 
 
-def _extend(path: Path, size: int, *, filled: bool) -> None:
-    """Make a file longer; `filled`: on blocks of its own. Raises OSError."""
-    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _extend(path: Path, wanted: int, *, filled: bool, linked: bool) -> int:
+    """Make a file that long, as far as there is room; `filled`: on blocks of its own. Raises OSError."""
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (0 if linked else os.O_NOFOLLOW))
     try:
+        found, rest = os.fstat(handle), os.fstatvfs(handle)
+        free = rest.f_bavail * rest.f_frsize
+        size = max(found.st_size, round_down(min(wanted, found.st_blocks * _STORED + free)))
         if filled:
             linux.allocate(handle, 0, size)
         else:
             os.ftruncate(handle, size)
     finally:
         os.close(handle)
+    return size
+
+
+def length(path: Path) -> int:
+    """Bytes of a file or device. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.lseek(handle, 0, os.SEEK_END)
+    finally:
+        os.close(handle)
+
+
+def own(instance: Instance, volume: Volume) -> bool:
+    """Whether the guest writes to the volume, and no other does: its disk grows with its claim."""
+    disks = [disk for disk in instance.disks if disk.name == volume.name]
+    writes = all(disk.device != "cdrom" and not disk.readonly and not disk.shareable for disk in disks)
+    claimed = volume.name in instance.claims and volume.kind != EPHEMERAL
+    return bool(disks) and claimed and writes and not volume.source.get("readOnly")
 
 
 def room(wanted: int, free: int) -> int:
@@ -138,13 +163,6 @@ def direct(path: Path) -> bool:
     finally:
         os.close(handle)
     return True
-
-
-def _own(instance: Instance, volume: Volume) -> bool:
-    """Whether the guest writes to the volume, and no other does."""
-    disks = [disk for disk in instance.disks if disk.name == volume.name]
-    writes = all(disk.device == "disk" and not disk.readonly and not disk.shareable for disk in disks)
-    return bool(disks) and writes and volume.kind != EPHEMERAL and not volume.source.get("readOnly")
 
 
 def _check_file(path: Path, called: str, *, block: bool) -> None:

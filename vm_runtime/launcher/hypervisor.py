@@ -152,6 +152,16 @@ class Hypervisor:
         with _Spoken("libvirt did not change the disc in the guest's drive"):
             self._domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
+    def size(self, target: str) -> int:
+        """Bytes that the running guest's disk has. Raises GuestFailed."""
+        with _Spoken("libvirt did not say how large the guest's disk is"):
+            return int(self._domain.blockInfo(target)[0])
+
+    def resize(self, target: str, size: int) -> None:
+        """Have the running guest's disk be of that many bytes. Raises GuestFailed."""
+        with _Spoken("libvirt did not make the guest's disk larger"):
+            self._domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
     def find(self, name: str) -> Turn:
         """The state of the domain of that name: `Off` and crashed when there is none."""
         try:

@@ -26,6 +26,7 @@ from vm_runtime.launcher.console import Console, unheard
 from vm_runtime.launcher.control import Control
 from vm_runtime.launcher.daemon import Daemon
 from vm_runtime.launcher.dhcp import DhcpServer
+from vm_runtime.launcher.growth import Growth
 from vm_runtime.launcher.hypervisor import OFF, RUNNING, AgentTurn, Hypervisor, Removed, Silent, Turn
 from vm_runtime.launcher.insider import Insider
 from vm_runtime.launcher.pauses import Pauses
@@ -115,16 +116,17 @@ class Launcher:
                 self._awaited = Awaited(self.job.awaits, control.tell_console)
             control.tell_boots(firmware.checksums(firmware.kernel(instance, self.place)))
             host = self._host(fixed(instance), daemon, lease)
-            control.tell_small({name: each.small for name, each in host.backings.items() if each.small})
             console = self._start(fixed(instance), host, daemon, hypervisor)
             if instance.begins_paused:
                 self._ran = True
                 control.publish(_report("Paused", "PausedByUser"))
-            plugs = Plugs(self.place.private, hypervisor, self._instance, control.tell_plugs)
+            growth = Growth(self.place, hypervisor, self._instance, control.tell_sizes)
+            plugs = Plugs(self.place.private, hypervisor, self._instance, control.tell_plugs, growth.look)
             pauses = Pauses(hypervisor)
             control.take({
                 "attach": plugs.attach,
                 "detach": plugs.detach,
+                "grow": growth.grow,
                 "pause": pauses.pause,
                 "unpause": pauses.unpause,
                 "softreboot": hypervisor.reboot,
@@ -133,6 +135,7 @@ class Launcher:
                 "figures": hypervisor.figures,
                 **_inside(Insider(hypervisor)),
             })  # fmt: skip
+            growth.begin({name: each.small for name, each in host.backings.items() if each.small})
             end = self._follow(control, daemon, hypervisor, plugs)
             if console:
                 console.drain(LAST_WORDS)

@@ -33,12 +33,19 @@ class Plugs:
     """What has come, and how to have more come or go; safe to use from several threads."""
 
     def __init__(
-        self, place: Path, hypervisor: Hypervisor, instance: Callable[[], Instance | None], told: Told
+        self,
+        place: Path,
+        hypervisor: Hypervisor,
+        instance: Callable[[], Instance | None],
+        told: Told,
+        look: Callable[[str], None],
     ) -> None:
-        self._directory = place / DIRECTORY
+        """`look` is called with the name of what has come; with none when nobody knows what has come or gone."""
+        self._place = place
         self._hypervisor = hypervisor
         self._instance = instance
         self._told = told
+        self._look = look
         self._lock = threading.Lock()
         self._files: dict[str, int] = {}
         self._discs: set[str] = set()
@@ -61,6 +68,7 @@ class Plugs:
                 raise GuestFailed(str(failure)) from failure
             finally:
                 self._told(dict(self._plugged), dict(self._troubles))
+        self._look(name)
 
     def detach(self, name: str) -> None:
         """Ask the guest to let go of it; `removed` is told when it has. Raises GuestFailed."""
@@ -101,6 +109,7 @@ class Plugs:
             left = [name for name in self._plugged if not target_of(xml, name)]
         for name in left:
             self.removed(f"ua-{name}")
+        self._look("")
 
     def _forget(self, name: str) -> None:
         """Nobody wants it any more, so that it could not come is no trouble."""
@@ -122,10 +131,10 @@ class Plugs:
         wanted = next((each for each in instance.disks if each.name == name), None) if instance else None
         if wanted is None:
             raise InvalidRequest(f"the instance has no disk {name}")
-        path, xml = self._path(name), self._hypervisor.xml()
+        link, xml = self._path(name), self._hypervisor.xml()
         block = stat.S_ISBLK(os.fstat(self._files[name]).st_mode)
         if wanted.device == DRIVE:
-            filled, seen = drive(xml, name, str(path), block=block)
+            filled, seen = drive(xml, name, str(link), block=block)
             self._hypervisor.change(filled)
             self._discs.add(name)
             return seen
@@ -133,7 +142,7 @@ class Plugs:
             return there
         taken, prefix = devices_of(xml), PREFIXES[wanted.bus]
         seen = next(each for number in count() if (each := prefix + letters(number)) not in taken)
-        backing = Backing(str(path), block, disks.direct(path))
+        backing = Backing(str(link), block, disks.direct(link))
         try:
             self._hypervisor.attach(etree.tostring(disk(wanted, backing, seen), encoding="unicode"))
         except GuestFailed as failure:
@@ -145,12 +154,17 @@ class Plugs:
 
     def _path(self, name: str) -> Path:
         """A name by which the emulator, which runs as we do, opens our file for itself."""
-        self._directory.mkdir(exist_ok=True)
-        path = self._directory / f"{name}.img"
-        path.unlink(missing_ok=True)
-        path.symlink_to(f"/proc/{os.getpid()}/fd/{self._files[name]}")
-        return path
+        link = path(self._place, name)
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"/proc/{os.getpid()}/fd/{self._files[name]}")
+        return link
 
     def _let_go(self, name: str) -> None:
-        (self._directory / f"{name}.img").unlink(missing_ok=True)
+        path(self._place, name).unlink(missing_ok=True)
         os.close(self._files.pop(name))
+
+
+def path(place: Path, name: str) -> Path:
+    """Where the disk that has come by that name is opened: a link to the launcher's open file."""
+    return place / DIRECTORY / f"{name}.img"
