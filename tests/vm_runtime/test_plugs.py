@@ -38,6 +38,7 @@ from tests.vm_runtime.plugging import (
 )
 from tests.vm_runtime.test_domain import complaints
 from vm_runtime.agent.host import Acceleration
+from vm_runtime.agent.mailbox import mailbox
 from vm_runtime.controller import hotplug
 
 pytestmark = [
@@ -293,9 +294,9 @@ class Amid:
         """Whether nothing of the guest is left, nor of the pod that held the claim."""
         return not any(map(alive, (*self.family, *self.lending)))
 
-    def kill(self, name: str) -> None:
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
         with suppress(ProcessLookupError):  # a daemon that stood still for long is gone already
-            os.kill(program(self.family, name), signal.SIGKILL)
+            os.kill(program(self.family, name), how)
 
 
 def amid_an_attach(started: Line, name: str) -> Amid:
@@ -349,6 +350,27 @@ def test_a_libvirt_daemon_that_is_killed_amid_an_attach_ends_neither_guest_nor_a
     started.objects.delete(INSTANCE, Key("patient", "default"))
     eventually(lambda: started.gone(INSTANCE, "patient"))
     eventually(lambda: amid.over)
+
+
+def test_a_disk_that_libvirts_daemon_had_not_written_down_when_it_was_killed_comes_again(
+    started: Line,
+) -> None:
+    amid = amid_an_attach(started, "unwritten")
+    private = mailbox(started.volumes.with_name("pods"), amid.pods[0]).path
+    written = private / "libvirt/run/libvirt/qemu/run/default_unwritten.xml"
+    before = written.read_bytes()
+    amid.kill("libvirtd", signal.SIGCONT)
+    status(started, "unwritten", "Ready", "unwritten")
+    expanded(started, "unwritten", "64Mi")
+
+    daemon = program(processes(amid.pods[0]), "libvirtd")
+    os.kill(daemon, signal.SIGSTOP)
+    written.write_bytes(before)
+    os.kill(daemon, signal.SIGKILL)
+
+    started.speaks("unwritten", "the guest has a disk of which libvirt does not know")
+    assert status(started, "unwritten", "Ready", "unwritten")["target"] == "sda"
+    grown(started, "unwritten", 60, "unwritten")
 
 
 def test_a_libvirt_daemon_that_stands_still_is_exchanged_and_its_guest_does_not_notice(started: Line) -> None:

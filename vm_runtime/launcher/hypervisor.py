@@ -197,6 +197,15 @@ class Hypervisor:
         with _Spoken(f"the guest's agent did not do {command}"):
             return json.loads(libvirt_qemu.qemuAgentCommand(self._domain, said, AGENT_PATIENCE, 0))["return"]
 
+    def ask_emulator(self, command: str, **arguments: object) -> Any:
+        """What the emulator itself answers, past libvirt. Raises GuestFailed."""
+        said = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
+        with _Spoken(f"the guest's emulator did not do {command}"):
+            answer = json.loads(libvirt_qemu.qemuMonitorCommand(self._domain, said, 0))
+        if "error" in answer:
+            raise GuestFailed(f"the guest's emulator did not do {command}: {answer['error'].get('desc')}")
+        return answer["return"]
+
     def guest(self) -> dict[str, Any]:
         """What the agent knows of its system, by the names of virDomainGetGuestInfo. Raises GuestFailed."""
         with _Spoken("the guest's agent did not say what runs there"):

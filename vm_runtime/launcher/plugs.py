@@ -5,6 +5,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from diskyard.api.instance import PREFIXES, Instance, letters
 from diskyard.errors import DiskyardError, GuestFailed, InvalidRequest
 from vm_runtime.domain.disk import Backing, disk
 from vm_runtime.domain.guest import devices_of, drive, target_of
-from vm_runtime.launcher import disks
+from vm_runtime.launcher import disks, strays
 from vm_runtime.launcher.hypervisor import Hypervisor
 
 DIRECTORY: Final = "hotplug-disks"
@@ -52,6 +53,8 @@ class Plugs:
         self._plugged: dict[str, str] = {}
         self._troubles: dict[str, str] = {}
         self._asked: dict[str, float] = {}
+        self._strayed = False
+        """Whether the emulator may have what libvirt does not know of."""
 
     def attach(self, name: str, file: int = -1) -> None:
         """Give the guest the volume of that name. Raises GuestFailed."""
@@ -65,6 +68,7 @@ class Plugs:
             except DiskyardError as failure:
                 self._troubles[name] = str(failure)
                 self._let_go(name)
+                self._strayed = True
                 raise GuestFailed(str(failure)) from failure
             finally:
                 self._told(dict(self._plugged), dict(self._troubles))
@@ -106,10 +110,16 @@ class Plugs:
             return
         with self._lock:
             self._asked.clear()
+            self._sweep()
             left = [name for name in self._plugged if not target_of(xml, name)]
         for name in left:
             self.removed(f"ua-{name}")
         self._look("")
+
+    def _sweep(self) -> None:
+        self._strayed = True
+        with suppress(GuestFailed):  # it is tried again with the next that comes
+            self._strayed = strays.sweep(self._hypervisor)
 
     def _forget(self, name: str) -> None:
         """Nobody wants it any more, so that it could not come is no trouble."""
@@ -131,6 +141,8 @@ class Plugs:
         wanted = next((each for each in instance.disks if each.name == name), None) if instance else None
         if wanted is None:
             raise InvalidRequest(f"the instance has no disk {name}")
+        if self._strayed:
+            self._sweep()
         link, xml = self._path(name), self._hypervisor.xml()
         block = stat.S_ISBLK(os.fstat(self._files[name]).st_mode)
         if wanted.device == DRIVE:
