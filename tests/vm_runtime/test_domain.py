@@ -19,7 +19,7 @@ from diskyard.api.meta import Obj
 from diskyard.api.rules.instance import defaults
 from diskyard.errors import InvalidRequest
 from tests import builders
-from vm_runtime.domain.disk import Backing
+from vm_runtime.domain.disk import Backing, plug
 from vm_runtime.domain.firmware import Uefi
 from vm_runtime.domain.guest import Host, domain
 from vm_runtime.launcher import firmware
@@ -319,3 +319,13 @@ def complaints(xml: str) -> str:
         pytest.skip(f"{SCHEMA} is not installed")
     validator = schema()
     return "" if validator.validate(etree.fromstring(xml)) else str(validator.error_log)
+
+
+def test_a_disk_that_comes_later_says_its_sizes_itself() -> None:
+    sizes = {"logical": 512, "physical": 4096, "discardGranularity": 65536}
+    (wanted,) = with_disk(blockSize={"custom": sizes}).disks
+
+    (blockio,) = plug(wanted, FILE, "vdb").findall("blockio")
+
+    assert blockio.get("discard_granularity") == "65536"
+    assert plug(replace(wanted, block_size={}), FILE, "vdb").find("blockio") is None

@@ -1,9 +1,11 @@
 """Which disk has which I/O thread: KubeVirt's way of sharing them out, as tables."""
 
+from dataclasses import replace
+
 import pytest
 
-from diskyard.api.instance import Cpu, Disk, Instance
-from vm_runtime.domain.threads import Threads, threads
+from diskyard.api.instance import Cpu, Disk, Instance, Volume
+from vm_runtime.domain.threads import Threads, later, threads
 
 
 def guest(policy: str, *disks: Disk, cores: int = 1, queues: bool = False) -> Instance:
@@ -42,3 +44,20 @@ def test_a_disk_has_a_queue_for_each_processor() -> None:
 
     assert shared.driver(PLAIN[0]) == {"queues": "4"}
     assert shared.driver(disk("d", bus="sata")) == {}
+
+
+HOT = Volume("hot", "persistentVolumeClaim", "c", {"hotpluggable": True})
+
+
+@pytest.mark.parametrize(
+    ("there", "of"),
+    [
+        (guest("shared", *PLAIN, disk("hot")), {"hot": 1}),
+        (guest("auto", disk("a", own=True), disk("b"), disk("hot", own=True)), {"hot": 1}),
+        (guest("", disk("a", own=True), disk("hot")), {}),
+        (guest("shared", disk("a"), disk("hot", bus="scsi")), {}),
+        (guest("shared", disk("hot")), {}),
+    ],
+)
+def test_a_disk_that_comes_later_joins_those_that_share_a_thread(there: Instance, of: dict[str, int]) -> None:
+    assert later(replace(there, volumes=(HOT,)), there.disks[-1]) == Threads(of=of)

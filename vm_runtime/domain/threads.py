@@ -7,6 +7,7 @@ from itertools import cycle
 from lxml.builder import E
 from lxml.etree import _Element as Element
 
+from diskyard.api.hotplug import fixed
 from diskyard.api.instance import Disk, Instance
 
 PER_PROCESSOR = 2
@@ -47,6 +48,14 @@ def threads(instance: Instance) -> Threads:
     of = dict(zip(others, cycle(range(1, shared + 1)), strict=False))
     of |= {name: shared + number for number, name in enumerate(own, 1)}
     return Threads(shared + len(own), of, queues)
+
+
+def later(instance: Instance, disk: Disk) -> Threads:
+    """Those of a disk that comes while the guest runs: a thread that others share already, where there is one."""
+    there = threads(fixed(instance))
+    lone = {each.name for each in instance.disks if each.own_thread}
+    shared = [number for name, number in there.of.items() if name not in lone]
+    return Threads(of={disk.name: shared[0]} if shared and threaded(disk) else {}, queues=there.queues)
 
 
 def threaded(disk: Disk) -> bool:

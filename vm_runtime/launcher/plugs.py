@@ -15,8 +15,9 @@ from lxml import etree
 from diskyard.api.hotplug import DRIVE
 from diskyard.api.instance import PREFIXES, Instance, letters
 from diskyard.errors import DiskyardError, GuestFailed, InvalidRequest
-from vm_runtime.domain.disk import Backing, disk
+from vm_runtime.domain.disk import Backing, plug
 from vm_runtime.domain.guest import devices_of, drive, target_of
+from vm_runtime.domain.threads import later
 from vm_runtime.launcher import disks, strays
 from vm_runtime.launcher.hypervisor import Hypervisor
 
@@ -139,24 +140,27 @@ class Plugs:
     def _attached(self, name: str) -> str:
         instance = self._instance()
         wanted = next((each for each in instance.disks if each.name == name), None) if instance else None
-        if wanted is None:
+        if instance is None or wanted is None:
             raise InvalidRequest(f"the instance has no disk {name}")
         if self._strayed:
             self._sweep()
         link, xml = self._path(name), self._hypervisor.xml()
         block = stat.S_ISBLK(os.fstat(self._files[name]).st_mode)
         if wanted.device == DRIVE:
-            filled, seen = drive(xml, name, str(link), block=block)
-            self._hypervisor.change(filled)
+            changed, seen = drive(xml, name, str(link), block=block)
+            self._hypervisor.change(changed)
             self._discs.add(name)
             return seen
         if there := target_of(xml, name):  # by an order whose answer was lost with libvirt's daemon
             return there
         taken, prefix = devices_of(xml), PREFIXES[wanted.bus]
         seen = next(each for number in count() if (each := prefix + letters(number)) not in taken)
-        backing = Backing(str(link), block, disks.direct(link))
+        claim = instance.claims.get(name)
+        filled = claim is not None and claim.preallocated
+        backing = Backing(str(link), block, disks.direct(link), filled, sectors=disks.sectors(link))
+        added = plug(wanted, backing, seen, later(instance, wanted))
         try:
-            self._hypervisor.attach(etree.tostring(disk(wanted, backing, seen), encoding="unicode"))
+            self._hypervisor.attach(etree.tostring(added, encoding="unicode"))
         except GuestFailed as failure:
             if NO_SLOT in str(failure):
                 text = f"{failure}: take another volume on virtio from it, or give this one bus scsi"
