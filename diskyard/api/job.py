@@ -17,6 +17,8 @@ from diskyard.errors import InvalidRequest
 MESSAGE_LIMIT: Final = 4096
 """Bytes of a termination message that Kubernetes keeps."""
 BLANK: Final = "none"
+LARGEST: Final = (1 << 63) - 1
+"""What a whole number of the wire can be at most."""
 PLUGS: Final = 256
 """Volumes that a report speaks of at most."""
 
@@ -390,4 +392,4 @@ def _named(said: object) -> dict[str, str]:
 
 def _counted(said: object) -> dict[str, int]:
     found = said if isinstance(said, dict) else {}
-    return {str(name)[:63]: _whole(number) for name, number in islice(found.items(), PLUGS)}
+    return {str(name)[:63]: min(_whole(number), LARGEST) for name, number in islice(found.items(), PLUGS)}

@@ -29,3 +29,15 @@ def test_a_disk_gets_no_more_than_its_claim_asked_for_however_large_its_volume_i
     )
 
     assert found.claims["root"].most == 1 << 30
+
+
+def test_what_a_launcher_says_of_sizes_is_whole_numbers_that_the_wire_can_carry() -> None:
+    said = Report("Running", sizes={"root": 10**30, "more": 1 << 20})
+
+    read_again = Report.from_text(said.to_text())
+
+    assert read_again is not None
+    assert read_again.sizes == {"root": (1 << 63) - 1, "more": 1 << 20}
+    assert Report.from_text('{"state": "Running", "sizes": {"root": "1", "more": -1}}') == Report(
+        "Running", sizes={"root": 0, "more": 0}
+    )
