@@ -376,8 +376,8 @@ def _claims(obj: Obj) -> Iterator[tuple[str, Claim]]:
     for volume in meta.status(obj).get("volumeStatus") or ():
         said = part(volume, "persistentVolumeClaimInfo")
         if said:
-            sizes = [quantity.parse(part(said, each).get("storage") or 0) for each in ("requests", "capacity")]
-            size = min(filter(None, sizes), default=0)
+            told = (part(said, each).get("storage") or 0 for each in ("requests", "capacity"))
+            size = min(filter(None, map(quantity.parse, told)), default=0)
             claim = Claim(
                 name=str(said.get("claimName") or ""),
                 block=said.get("volumeMode") == "Block",
