@@ -92,6 +92,27 @@ def test_a_disk_of_the_host_outside_its_rules_says_who_may_allow_it(started: Lin
     is_told(started, "Scheduling", "Synchronized", words)
 
 
+def test_a_disk_of_the_host_that_guests_may_not_write_to_says_so(started: Line) -> None:
+    path = started.host / "given.img"
+    path.write_bytes(bytes(1 << 20))
+    path.chmod(0o444)
+
+    start(started, {"name": "root", "hostDisk": {"path": str(path), "type": "Disk"}})
+
+    words = (f"volume root: {path} cannot be written by user", "or make the disk readonly")
+    is_told(started, "Failed", "Synchronized", words)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [{"cloudInitNoCloud": {"secretRef": {"name": "nowhere"}}}, {"sysprep": {"secret": {"name": "nowhere"}}}],
+)
+def test_a_guest_waits_for_a_missing_secret_and_names_it(started: Line, volume: Obj) -> None:
+    start(started, EMPTY, {"name": "seed", **volume})
+
+    is_told(started, "Scheduling", "Synchronized", ("nowhere", "not found"))
+
+
 def test_an_image_for_another_architecture_says_for_which(started: Line, images: Publisher) -> None:
     start(started, {"name": "root", "containerDisk": {"image": images.url.removeprefix("docker://")}})
 

@@ -126,6 +126,15 @@ def test_only_a_plain_file_is_a_disk(tmp_path: Path, what: str) -> None:
         disks.claimed(instance(Claim("c", block=False, size=GIB)), VOLUME, place(tmp_path))
 
 
+@pytest.mark.parametrize(("content", "filled"), [(b"\x01" * MIB, True), (None, False)])
+def test_a_file_with_all_its_blocks_is_known(tmp_path: Path, content: bytes | None, filled: bool) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(content or b"")
+    os.truncate(path, MIB)
+
+    assert disks.filled(path) is filled
+
+
 def test_a_file_has_the_sectors_of_its_file_system(tmp_path: Path) -> None:
     (tmp_path / "disk.img").write_bytes(bytes(512))
 

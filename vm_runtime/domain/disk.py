@@ -24,6 +24,11 @@ class Backing:
     direct: bool = False
     """O_DIRECT works there."""
     preallocated: bool = False
+    """It is to keep all its blocks."""
+    filled: bool = False
+    """It has all its blocks, so that nothing written there waits for new ones."""
+    sealed: bool = False
+    """Nobody writes to it: a disc that we made, or an image that others read too."""
     format: str = "raw"
     over: "Backing | None" = None
     """What it lies over: read from there what was not written here."""
@@ -78,7 +83,7 @@ def disk(wanted: Disk, backing: Backing, target: str, shared: Threads = NO_THREA
         found.append(E.blockio(**sizes))
     if backing.format != "raw":
         found.insert(2, _lower(backing.over))
-    if wanted.readonly:
+    if wanted.readonly or (backing.sealed and wanted.bus != "sata"):  # qemu refuses such SATA disks
         found.append(E.readonly())
     if wanted.shareable:
         found.append(E.shareable())
@@ -136,12 +141,11 @@ def _lower(backing: Backing | None) -> Element:
 def _driver(wanted: Disk, backing: Backing) -> dict[str, str]:
     cache = _cache(wanted, backing)
     driver = {"name": "qemu", "type": backing.format, "cache": cache}
-    native = cache == "none" and (backing.block or backing.preallocated)
+    native = cache == "none" and (backing.block or backing.filled)
     if wanted.io or native:
         driver["io"] = wanted.io or "native"
-    if not wanted.readonly:
-        driver["error_policy"] = wanted.error_policy or "stop"
-    if wanted.device != "cdrom" and not backing.preallocated:
+    driver["error_policy"] = wanted.error_policy or "stop"
+    if wanted.device != "cdrom" and not backing.preallocated and not backing.sealed:
         driver["discard"] = "unmap"
     return driver
 

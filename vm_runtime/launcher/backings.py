@@ -16,7 +16,7 @@ def backings(instance: Instance, place: Place) -> Mapping[str, Backing]:
 
 def _disc(instance: Instance, volume: Volume, place: Place) -> Backing:
     path = discs.disc(instance, volume, place)
-    return Backing(str(path), direct=disks.direct(path))
+    return Backing(str(path), direct=disks.direct(path), sealed=True)
 
 
 _KINDS: Final[Mapping[str, Callable[[Instance, Volume, Place], Backing]]] = {

@@ -3,6 +3,7 @@
 import mmap
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -30,13 +31,14 @@ def claimed(instance: Instance, volume: Volume, place: Place) -> Backing:
     path = where(claim, volume, place)
     made = not claim.block and volume.kind != EPHEMERAL and not os.path.lexists(path)
     small = make(path, claim) if made else ""
-    _check_file(path, f"volume {volume.name}: {path} of claim {claim.name}", block=claim.block)
+    called = f"volume {volume.name}: {path} of claim {claim.name}"
+    _check_file(path, called, block=claim.block, written=_written(instance, volume))
     if not made and not claim.block and own(instance, volume):
         small = grow(path, claim)
     if small:
         _log.warning(small)
-    found = sectors(path)
-    return Backing(str(path), claim.block, direct(path), claim.preallocated, sectors=found, small=small)
+    found = Backing(str(path), claim.block, direct(path), claim.preallocated, filled(path))
+    return replace(found, sectors=sectors(path), small=small)
 
 
 def where(claim: Claim, volume: Volume, place: Place) -> Path:
@@ -44,11 +46,12 @@ def where(claim: Claim, volume: Volume, place: Place) -> Path:
     return place.devices / volume.name if claim.block else place.disks / volume.name / DISK_FILE
 
 
-def on_host(_: Instance, volume: Volume, place: Place) -> Backing:
+def on_host(instance: Instance, volume: Volume, place: Place) -> Backing:
     """A disk of the machine itself, which the node's agent has looked at. Raises InvalidRequest."""
     path = place.disks / volume.name / PurePosixPath(str(volume.source.get("path"))).name
-    _check_file(path, f"volume {volume.name}: {volume.source.get('path')}", block=False)
-    return Backing(str(path), direct=direct(path), sectors=sectors(path))
+    called = f"volume {volume.name}: {volume.source.get('path')}"
+    _check_file(path, called, block=False, written=_written(instance, volume))
+    return Backing(str(path), direct=direct(path), filled=filled(path), sectors=sectors(path))
 
 
 def make(path: Path, claim: Claim) -> str:
@@ -149,6 +152,12 @@ def sectors(path: Path) -> tuple[int, int]:
         os.close(handle)
 
 
+def filled(path: Path) -> bool:
+    """Whether a file has all its blocks."""
+    found = path.stat()
+    return found.st_blocks * _STORED >= found.st_size
+
+
 def direct(path: Path) -> bool:
     """Whether O_DIRECT reads work on the file or device."""
     try:
@@ -165,7 +174,13 @@ def direct(path: Path) -> bool:
     return True
 
 
-def _check_file(path: Path, called: str, *, block: bool) -> None:
+def _written(instance: Instance, volume: Volume) -> bool:
+    """Whether the guest writes to the volume itself."""
+    disks = (disk for disk in instance.disks if disk.name == volume.name)
+    return volume.kind != EPHEMERAL and any(not disk.readonly for disk in disks)
+
+
+def _check_file(path: Path, called: str, *, block: bool, written: bool) -> None:
     try:
         mode = path.lstat().st_mode
     except OSError as failure:
@@ -174,6 +189,10 @@ def _check_file(path: Path, called: str, *, block: bool) -> None:
         raise InvalidRequest(f"{called} is not {'a block device' if block else 'a plain file'}")
     if not os.access(path, os.R_OK):
         raise InvalidRequest(f"{called} cannot be read by user {os.getuid()}: give the file to that user")
+    if written and not os.access(path, os.W_OK):
+        raise InvalidRequest(
+            f"{called} cannot be written by user {os.getuid()}: give the file to that user, or make the disk readonly"
+        )
 
 
 def _free(directory: Path) -> int:

@@ -32,10 +32,12 @@ def over_claim(instance: Instance, volume: Volume, place: Place) -> Backing:
     return over(disks.claimed(instance, volume, place), volume, place)
 
 
-def over_image(_: Instance, volume: Volume, place: Place) -> Backing:
-    """What is written beside the disk out of a container image."""
+def over_image(instance: Instance, volume: Volume, place: Place) -> Backing:
+    """What is written beside the disk out of a container image; the image itself where the guest only reads."""
     path = fetched(volume, place)
-    return over(Backing(str(path), direct=disks.direct(path)), volume, place)
+    image = Backing(str(path), direct=disks.direct(path), sealed=True)
+    reads = all(each.readonly for each in instance.disks if each.name == volume.name)
+    return image if reads else over(image, volume, place)
 
 
 def fetched(volume: Volume, place: Place) -> Path:
