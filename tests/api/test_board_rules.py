@@ -66,6 +66,18 @@ def test_what_is_wrong_with_the_board_is_said_with_its_field(
     assert (field, message) in refused(change)
 
 
+@pytest.mark.parametrize("field", instance.NOT_YET)
+def test_what_is_not_built_is_refused_by_name(field: str) -> None:
+    assert (f"spec.{field}", f"spec.{field} is not supported yet") in refused({field: {"asked": "for"}})
+
+
+@pytest.mark.parametrize("field", instance.DISK_NOT_YET)
+def test_what_is_not_built_of_a_disk_is_refused_by_name(field: str) -> None:
+    change = {f"domain.devices.disks.0.{field}": True}
+
+    assert (f"{HERE}.{field}", f"{HERE}.{field} is not supported yet") in refused(change)
+
+
 def test_features_of_hyperv_bring_what_they_need() -> None:
     asked_ = asked({"domain.features": {"hyperv": {"synictimer": {}, "evmcs": {}}}})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from diskyard.api.meta import CDI, CDI_CONFIG, KUBEVIRT, Key
+from diskyard.api.meta import CDI, CDI_CONFIG, KUBEVIRT, MACHINE, Key
 from diskyard.kube.http import connect
 from tests.builders import eventually
 from tests.disk.tars import entry, tar
@@ -38,6 +38,7 @@ def diskyard(yard: Yard, *words: str) -> None:
 
 
 def test_a_system_is_installed_from_a_disc_and_keeps_its_state(tmp_path: Path, images: Publisher) -> None:
+    """D-01 and D-08."""
     disk, iso = tmp_path / "machine/vms/disk.img", tmp_path / "Win10x64.iso"
     disk.parents[1].mkdir()
     installer.disc(iso)
@@ -64,6 +65,12 @@ def test_a_system_is_installed_from_a_disc_and_keeps_its_state(tmp_path: Path, i
         yard.console_says("win10", "Start number 1 from the disk")
         diskyard(yard, "restart", "win10")
         yard.console_says("win10", "Start number 2 from the disk")
+
+        with closing(connect(yard.kubeconfig)) as client:
+            client.patch(MACHINE, Key("win10", "default"), {"spec": {"runStrategy": "Always"}})
+        assert yard.stop() == 0
+        with running(tmp_path / "yard", "--allow-host-path", str(disk.parents[1])) as again:
+            again.console_says("win10", "Start number 3 from the disk")
 
 
 def permitted(yard: Yard, host: str) -> None:

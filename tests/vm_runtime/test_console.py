@@ -113,6 +113,20 @@ def test_all_who_look_see_the_same_bytes_and_the_log_has_the_text(port: Port) ->
     assert port.out.getvalue() == b"bold\n"
 
 
+def test_what_is_not_to_be_in_the_log_is_heard_all_the_same(tmp_path: Path) -> None:
+    said: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "serial"))
+        listener.listen()
+        console = Console(tmp_path / "serial", tmp_path / "console", None, said.extend)
+        emulator, _ = listener.accept()
+        with emulator:
+            emulator.sendall(b"password: secret\r\n")
+    console.drain(60)
+
+    assert said == [b"password: secret"]
+
+
 def test_who_does_not_read_holds_up_nobody(port: Port) -> None:
     with port.viewer() as idle, port.viewer() as eager:
         idle.sendall(b"i")

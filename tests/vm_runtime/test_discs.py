@@ -153,6 +153,18 @@ def test_a_configuration_drive_names_the_cards_by_their_addresses(tmp_path: Path
     assert about["devices"] == [{"type": "nic", "mac": mac(asked, asked.interfaces[0])}]
 
 
+def test_a_configuration_drive_passes_on_what_a_card_is_tagged_with(tmp_path: Path) -> None:
+    volume = {"name": "v", "cloudInitConfigDrive": {"userData": "x"}}
+    obj = builders.stored(
+        builders.instance("vm", volumes=[volume], networks=[{"name": "n", "pod": {}}]), uid=UID
+    )
+    obj["spec"]["domain"]["devices"]["interfaces"] = [{"name": "n", "masquerade": {}, "tag": "front"}]
+
+    _, files = made(tmp_path, instance(defaults(obj)))
+
+    assert json.loads(files["openstack/latest/meta_data.json"])["devices"][0]["tags"] == ["front"]
+
+
 def test_a_secret_without_the_key_says_what_it_has(tmp_path: Path) -> None:
     put(tmp_path / "secret/v-udata", {"user": b"x"})
 

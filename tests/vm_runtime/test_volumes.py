@@ -148,6 +148,7 @@ def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind
     rebooted = said(started, tours=2)
     assert rebooted["counts"] == every("0", "1")
     assert (rebooted["words"], rebooted["settings"]) == ({"password": "x y"}, {"color": "blue"})
+    assert rebooted["account"] == first["account"]
 
     started.objects.patch(MACHINE, Key("vm", "default"), {"spec": {"runStrategy": "Halted"}})
     eventually(lambda: started.gone(INSTANCE, "vm"))
@@ -155,6 +156,7 @@ def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind
     again = said(started)
     assert again["counts"] == every("0") | kept("2")
     assert (again["words"], again["settings"]) == ({"password": "z"}, {"color": "red"})
+    assert again["account"]["token"] != first["account"]["token"]
 
     started.objects.delete(MACHINE, Key("vm", "default"))
     eventually(lambda: started.gone(MACHINE, "vm"))

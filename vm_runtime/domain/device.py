@@ -101,7 +101,8 @@ def _screen(instance: Instance, private_dir: str) -> Iterator[Element]:
     if not instance.attached("autoattachGraphicsDevice"):
         return
     yield E.graphics(E.listen(type="socket", socket=f"{private_dir}/{kubevirt.VNC_SOCKET}"), type="vnc")
-    model = str(part(instance.devices, "video").get("type") or "vga")
+    usual = "vga" if instance.efi is None else "bochs"  # UEFI needs none of what VGA kept from before
+    model = str(part(instance.devices, "video").get("type") or usual)
     memory = {"vram": "16384"} if model in ("vga", "cirrus", "bochs") else {}
     yield E.video(E.model(type=model, heads="1", **memory))
 

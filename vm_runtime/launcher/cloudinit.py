@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from diskyard.api.cloudinit import broken
-from diskyard.api.instance import Instance, Volume, mac
+from diskyard.api.instance import Instance, Volume, mac, parts
 from diskyard.api.meta import Obj
 from diskyard.errors import InvalidRequest
 
@@ -61,7 +61,10 @@ def config_drive(instance: Instance, seed: Seed) -> dict[str, bytes]:
     if instance.type_name:
         about["instance_type"] = instance.type_name
     if instance.interfaces:
-        about["devices"] = [{"type": "nic", "mac": mac(instance, each)} for each in instance.interfaces]
+        about["devices"] = [
+            {"type": "nic", "mac": mac(instance, each), **_tags(said)}
+            for each, said in zip(instance.interfaces, parts(instance.devices, "interfaces"), strict=True)
+        ]
     if seed.keys:
         about["public_keys"] = dict(_numbered(seed.keys))
     files = {"openstack/latest/meta_data.json": _json(about)}
@@ -77,6 +80,10 @@ DISCS: Final[Mapping[str, tuple[str, str, Callable[[Instance, Seed], dict[str, b
     "cloudInitConfigDrive": ("config-2", "configDrive", config_drive),
 }
 """Kind of volume -> (label, how public keys call it, files)."""
+
+
+def _tags(interface: Obj) -> dict[str, list[str]]:
+    return {"tags": [str(interface["tag"])]} if interface.get("tag") else {}
 
 
 def _document(volume: Volume, which: str, reference: str, read: Read) -> bytes:

@@ -56,9 +56,12 @@ class Console:
     """The one connection to the serial port's socket, shared: its lines go to the log, its bytes to all who look."""
 
     def __init__(
-        self, port: Path, shared: Path, out: BinaryIO, heard: Callable[[list[bytes]], None] = unheard
+        self, port: Path, shared: Path, out: BinaryIO | None, heard: Callable[[list[bytes]], None] = unheard
     ) -> None:
-        """`heard` is told the lines, also none of them: with each piece, and about once a second."""
+        """`out`: the log, None: there is to be none of it.
+
+        `heard` is told the lines, also none of them: with each piece, and about once a second.
+        """
         self._out = out
         self._heard = heard
         self._port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -135,7 +138,7 @@ class Console:
 
     def _write(self, lines: list[bytes]) -> None:
         self._heard(lines)
-        if lines:
+        if lines and self._out:
             self._out.write(b"".join(line + b"\n" for line in lines))
             self._out.flush()
 

@@ -200,7 +200,8 @@ class Launcher:
         console = None
         if instance.attached("autoattachSerialConsole"):
             port, shared = private / kubevirt.SERIAL_SOCKET, private / kubevirt.CONSOLE_SOCKET
-            console = Console(port, shared, self.out, self._awaited.hear if self._awaited else unheard)
+            said = self.out if instance.attached("logSerialConsole") else None
+            console = Console(port, shared, said, self._awaited.hear if self._awaited else unheard)
         if not instance.begins_paused:
             hypervisor.resume()
         return console

@@ -46,10 +46,7 @@ NOT_YET: Final = (
     "domain.devices.hostDevices", "domain.devices.useVirtioTransitional",
 )  # fmt: skip
 """Fields that ask for what we cannot do yet: refused, never ignored."""
-DISK_NOT_YET: Final = (
-    "changedBlockTracking",
-    "lun.reservation",
-)
+DISK_NOT_YET: Final = ("changedBlockTracking", "lun.reservation", "tag")
 INTERFACE_NOT_YET: Final = ("acpiIndex", "pciAddress", "portRanges", "state")
 
 
