@@ -6,6 +6,7 @@ import pytest
 
 from diskyard.api.meta import Obj
 from diskyard.api.rules import instance
+from diskyard.api.rules.volumes import NOT_YET
 from tests import builders
 
 HERE = "spec.volumes[0]"
@@ -134,6 +135,14 @@ def test_there_are_256_at_most() -> None:
     many = [{"name": f"v{number}", "dataVolume": {"name": "d"}} for number in range(257)]
 
     assert ("spec.volumes", "spec.volumes list exceeds the 256 element limit in length") in refused(*many)
+
+
+@pytest.mark.parametrize("kind", NOT_YET)
+def test_what_is_not_served_yet_is_refused_with_what_is(kind: str) -> None:
+    ((field, message),) = refused(one(**{kind: {"claimName": "c"}}))
+
+    assert field == f"{HERE}.{kind}"
+    assert message.startswith(f"{field} is not supported yet: persistentVolumeClaim, dataVolume, ")
 
 
 def test_what_is_no_volume_is_told_apart_from_what_is_not_served_yet() -> None:

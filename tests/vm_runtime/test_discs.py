@@ -87,6 +87,12 @@ def test_network_data_stands_beside_user_data(tmp_path: Path) -> None:
     assert json.loads(files["meta-data"])["local-hostname"] == "web"
 
 
+def test_a_guest_that_is_only_told_its_network_has_empty_user_data(tmp_path: Path) -> None:
+    _, files = made(tmp_path, guest({"cloudInitNoCloud": {"networkData": "version: 2"}}))
+
+    assert (files["user-data"], files["network-config"]) == (b"", b"version: 2")
+
+
 def test_a_configuration_drive_has_openstacks_layout(tmp_path: Path) -> None:
     source = {"userData": "#!/bin/sh\n", "networkData": "{}"}
 
@@ -219,6 +225,10 @@ def test_a_disc_has_the_entries_and_none_of_the_kubelets_own_names(
     label, files = made(tmp_path, guest(volume))
 
     assert (label, files) == ("cfgdata", content)
+
+
+def test_a_disc_of_what_may_be_missing_and_is_has_nothing_on_it(tmp_path: Path) -> None:
+    assert made(tmp_path, guest({"secret": {"secretName": "s", "optional": True}})) == ("cfgdata", {})
 
 
 def test_a_config_map_can_be_a_cloud_init_disc(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_a_guest_finds_every_kind_of_volume_and_what_it_wrote_lasts_as_each_kind
     assert (first["account"]["namespace"], first["account"]["ca.crt"]) == ("default", "roots")
     user, _ = accounts(started).user(str(first["account"]["token"]), [ISSUER])
     assert user.name == "system:serviceaccount:default:robot"
+    assert "missing" not in first
     assert first["counts"] == every("0")
 
     started.objects.patch(CONFIG_MAP, Key("settings", "default"), {"data": {"color": "red"}})
@@ -213,6 +214,7 @@ def wanted(started: Line, image: str) -> Obj:
         {"name": "drive", "cloudInitConfigDrive": {"userDataBase64": "YXMgaXQgaXM="}},
         {"name": "words", "secret": {"secretName": "words"}},
         {"name": "settings", "configMap": {"name": "settings", "volumeLabel": "cidata"}},
+        {"name": "missing", "configMap": {"name": "nowhere", "optional": True}},
         {"name": "answers", "sysprep": {"configMap": {"name": "answers"}}},
         {"name": "silent", "sysprep": {"secret": {"name": "silent"}}},
         {"name": "account", "serviceAccount": {"serviceAccountName": "robot"}},
