@@ -86,7 +86,9 @@ def test_a_guest_is_started_joined_paused_and_stopped(
     greeting.close()
 
     xml = diskyard(guest, "domain", "worker").stdout
-    assert all(each in xml for each in ("<domain type=", "/disk.img'", "<entry name='manufacturer'>KubeVirt<")), xml
+    assert all(
+        each in xml for each in ("<domain type=", "/disk.img'", "<entry name='manufacturer'>KubeVirt<")
+    ), xml
     for figure in (
         'kubevirt_vmi_cpu_usage_seconds_total{name="worker",namespace="default"',
         'kubevirt_vmi_storage_read_traffic_bytes_total{drive="root",name="worker"',
