@@ -29,7 +29,7 @@ http {{
   server {{
     listen 127.0.0.1:{port}{tls};
     root {root};
-    location /slow/ {{ alias {root}/; limit_rate 64m; }}
+    location /slow/ {{ alias {root}/; limit_rate 16m; }}
     location /crawl/ {{ alias {root}/; limit_rate 3m; }}
     location /narrow/ {{ alias {root}/; limit_rate 20m; }}
     location /one-at-a-time/ {{ alias {root}/; limit_rate 40m; limit_conn client 1; }}
@@ -82,29 +82,36 @@ class ImageServer:
 def image_server(root: Path, folder: Path, certificate: Path | None = None) -> Iterator[ImageServer]:
     """nginx; with a certificate, its key and chain in one file, over TLS."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     (folder / "users").write_text("ann:{PLAIN}secret\n")
-    configuration = folder / "nginx.conf"
     tls = f" ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate}" if certificate else ""
-    configuration.write_text(CONFIGURATION.format(folder=folder, root=root, port=port, tls=tls))
-    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-    process = subprocess.Popen(
-        [nginx, "-c", str(configuration), "-p", str(folder), "-e", str(folder / "error.log")],
-        stderr=subprocess.DEVNULL,
-    )
+    while True:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        process = _nginx(folder, CONFIGURATION.format(folder=folder, root=root, port=port, tls=tls))
+        if process.poll() is None:  # else somebody else has taken the port meanwhile
+            break
     try:
-        eventually(lambda: _listens(port))
         yield ImageServer(root, folder, port, "https" if certificate else "http")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _nginx(folder: Path, configuration: str) -> "subprocess.Popen[bytes]":
+    """Started with that configuration: it serves, or has ended because its port is taken."""
+    (folder / "nginx.conf").write_text(configuration)
+    (folder / "pid").unlink(missing_ok=True)
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    process = subprocess.Popen(
+        [program, "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", str(folder / "error.log")],
+        stderr=subprocess.DEVNULL,
+    )
+    eventually(lambda: (folder / "pid").exists() or process.poll() is not None)
+    if process.poll() is not None:
+        said = (folder / "error.log").read_text()
+        assert "Address already in use" in said, said
+    return process
 
 
 Behaviour = Callable[["Exchange"], None]

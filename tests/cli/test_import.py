@@ -141,7 +141,7 @@ def test_ctrl_c_keeps_what_is_here_and_the_same_command_goes_on(images: ImageSer
         60,
     )
     first.send_signal(signal.SIGINT)
-    _, said = first.communicate(timeout=20)
+    _, said = first.communicate(timeout=120)
 
     second = imported(*command[len(IMPORT) :])
 

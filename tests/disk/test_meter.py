@@ -183,7 +183,7 @@ def test_a_transfer_that_stands_still_says_so_while_it_does(tmp_path: Path) -> N
 
     def before(offset: int) -> None:
         if offset >= 2 * MIB:
-            assert moving.wait(10)
+            assert moving.wait(60)
 
     ingest(
         Bytes(bytes(8 * MIB), before=before), Target(tmp_path / "disk"), expect=Expect(), on_progress=watch

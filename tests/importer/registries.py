@@ -62,7 +62,7 @@ def registry(folder: Path, store: Path, **more: Any) -> Iterator[Registry]:
         yield Registry(f"127.0.0.1:{port}", store)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def passwords(folder: Path) -> dict[str, Any]:

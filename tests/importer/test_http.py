@@ -346,11 +346,11 @@ def test_nginx_is_read_over_tls_by_a_private_authority(
             cert_dir=str(tmp_path),
         )
         transfer(job, Target(tmp_path / "disk.img"))
-        hits = secure.hits()
+        statuses = eventually(lambda: {hit.status for hit in secure.hits()})
 
     right = (tmp_path / "disk.img").read_bytes() == (images.root / "disk.raw").read_bytes()
     assert right
-    assert {hit.status for hit in hits} == {206}
+    assert statuses == {206}
 
 
 def test_an_unknown_authority_is_refused_with_the_way_out(secure: Callable[[], str]) -> None:

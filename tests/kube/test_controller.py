@@ -108,7 +108,7 @@ def test_does_what_is_missing_for_what_was_there_before(store: Objects) -> None:
 
 def test_does_what_a_change_calls_for(store: Objects) -> None:
     with running(store, Copies()) as controllers:
-        assert controllers.wait(10)
+        assert controllers.wait(60)
         store.create(CONFIG_MAP, builders.config_map("a", x="1"))
         assert eventually(lambda: meta.annotations(copied(store) or {}) == {"x": "1"})
 
@@ -135,7 +135,7 @@ def test_every_root_is_looked_at_when_a_setting_changes(store: Objects) -> None:
 def test_facts_from_outside_wake_a_key(store: Objects) -> None:
     copies = Copies()
     with running(store, copies) as controllers:
-        controllers.wait(10)
+        controllers.wait(60)
         controllers.wake(CONFIG_MAP, Key("nobody", "default"))
         eventually(lambda: Key("nobody", "default") in copies.looked)
 
@@ -181,7 +181,7 @@ def test_one_reconcilers_trouble_does_not_hold_others_up(store: Objects) -> None
 def test_goes_on_where_it_was_when_the_server_comes_back(store: Objects) -> None:
     link = Link(store)
     with running(link, Copies()) as controllers:
-        controllers.wait(10)
+        controllers.wait(60)
         lists = link.lists
         link.cut()
         store.create(CONFIG_MAP, builders.config_map("a"))
@@ -218,7 +218,7 @@ def test_what_was_written_through_is_read_at_once(store: Objects) -> None:
     cache = Cache(store, [CONFIG_MAP], lambda _kind, _objects: None)
     cache.start()
     try:
-        assert cache.wait(10)
+        assert cache.wait(60)
         server = WriteThrough(store, cache)
         server.create(CONFIG_MAP, builders.config_map("a", x="1"))
         assert CachedClient(server, cache).get(CONFIG_MAP, A)["data"] == {"x": "1"}

@@ -55,7 +55,7 @@ def test_a_watch_that_is_closed_from_another_thread_ends_at_once(yard: Yard) -> 
 
     watch.close()
     watch.close()
-    reader.join(2)
+    reader.join(60)
 
     assert not reader.is_alive()
     assert [(change.type, meta.name(change.obj)) for change in seen] == [("ADDED", "told")]

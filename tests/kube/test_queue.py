@@ -70,7 +70,7 @@ def test_a_waiting_worker_is_woken_by_a_new_key():
     worker = threading.Thread(target=lambda: taken.append(queue.take()))
     worker.start()
     queue.add("a")
-    worker.join(timeout=10)
+    worker.join(timeout=60)
     assert taken == ["a"]
 
 
@@ -82,5 +82,5 @@ def test_closing_ends_every_waiting_worker():
         worker.start()
     queue.close()
     for worker in workers:
-        worker.join(timeout=10)
+        worker.join(timeout=60)
     assert taken == [None, None, None]

@@ -76,6 +76,10 @@ class Front:
     def patch(self, url: str, offset: int, body: Any) -> requests.Response:
         return self.session.patch(url, data=body, headers=self.patching(offset), timeout=120)
 
+    def reached(self) -> bool:
+        """Whether bytes of an upload have come to the pod: its client has the place that it takes."""
+        return bool(self.pod.progress()["fetched"])
+
     def offset(self, url: str) -> int:
         """What HEAD says; -1 while nobody knows."""
         answer = self.session.head(url, headers={**TUS, **self.bearer()}, timeout=60)

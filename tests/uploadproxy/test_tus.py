@@ -121,7 +121,7 @@ def _taken_over(pod: Pod, url: str) -> int:
 
 
 def test_a_client_that_sends_nothing_is_given_up(tmp_path: Path) -> None:
-    with upload_pod(tmp_path, idle=1.0) as pod:
+    with upload_pod(tmp_path, idle=3.0) as pod:
         pod.start()
         url = pod.create(len(RAW))
         first, _ = _half(pod, url, RAW[:MIB])
@@ -198,8 +198,8 @@ def test_an_upload_that_nobody_goes_on_with_expires(tmp_path: Path) -> None:
 
 
 def test_it_expires_as_its_proxy_has_said_also_when_another_server_finds_it(pod: Pod) -> None:
-    url = pod.create(len(RAW), **{upload.EXPIRY_HEADER: "2"})
-    pod.patch(url, 0, RAW[:MIB], **{upload.EXPIRY_HEADER: "2"})
+    url = pod.create(len(RAW), **{upload.EXPIRY_HEADER: "5"})
+    pod.patch(url, 0, RAW[:MIB], **{upload.EXPIRY_HEADER: "5"})
     pod.kill()
     left = pod.left()
     pod.start()

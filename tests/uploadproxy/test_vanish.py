@@ -52,6 +52,7 @@ def test_a_client_that_vanishes_keeps_neither_lock_nor_place(store: Objects, tmp
         lines = {**place.patching(0), "Host": host, "Content-Length": str(len(RAW))}
         head = "".join(f"{name}: {text}\r\n" for name, text in lines.items())
         sock.sendall(f"PATCH {path} HTTP/1.1\r\n{head}\r\n".encode() + RAW[:MIB])
+        eventually(place.reached)
         eventually(lambda: asked(place, narrow) == 429, 60)
         stack.enter_context(vanished(address))
 

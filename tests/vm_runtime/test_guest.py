@@ -60,7 +60,7 @@ def test_a_deleted_guest_is_asked_to_power_off_and_does(started: Line) -> None:
 
     started.objects.delete(INSTANCE, Key("vm", "default"))
 
-    eventually(lambda: started.gone(INSTANCE, "vm"), 25)
+    eventually(lambda: started.gone(INSTANCE, "vm"))
     assert started.gone(POD, meta.name(running))
 
 
@@ -71,7 +71,7 @@ def test_a_guest_that_does_not_listen_is_destroyed_after_its_time(started: Line)
 
     started.objects.delete(INSTANCE, Key("vm", "default"))
 
-    eventually(lambda: started.gone(INSTANCE, "vm"), 25)
+    eventually(lambda: started.gone(INSTANCE, "vm"))
 
 
 def test_a_guest_powers_off_in_order_though_what_it_began_with_is_gone(started: Line) -> None:
@@ -119,7 +119,7 @@ def test_a_crash_is_told_and_leaves_no_process_and_no_mount(started: Line, progr
         eventually(lambda: not any(alive(pid) for pid in family))
 
     assert failed["status"]["reason"] == reason
-    assert meta.uid(pod) not in Path("/proc/self/mountinfo").read_text()
+    eventually(lambda: meta.uid(pod) not in Path("/proc/self/mountinfo").read_text())
 
 
 def test_a_guest_outlives_its_libvirt_daemon(started: Line) -> None:

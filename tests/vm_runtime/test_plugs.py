@@ -335,8 +335,7 @@ def test_a_launcher_that_is_killed_amid_an_attach_leaves_nothing_and_nothing_unt
     assert failed["status"]["reason"] == "Error"
     (entry,) = failed["status"]["volumeStatus"]
     assert (entry["phase"], entry["target"], entry["hotplugVolume"]) == ("Bound", "", {})
-    mounts = Path("/proc/self/mountinfo").read_text()
-    assert not any(pod in mounts for pod in amid.pods)
+    eventually(lambda: not any(pod in Path("/proc/self/mountinfo").read_text() for pod in amid.pods))
 
 
 def test_a_libvirt_daemon_that_is_killed_amid_an_attach_ends_neither_guest_nor_attach(started: Line) -> None:

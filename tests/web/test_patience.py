@@ -83,13 +83,13 @@ def test_a_request_that_dribbles_in_is_ended_all_the_same(running: Running) -> N
             return True
 
         assert eventually(dribbled_out)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30
 
 
 def test_an_answer_may_take_longer_than_silence_is_borne(running: Running) -> None:
     with socket.create_connection((LOCALHOST, running.port)) as client:
         client.sendall(b"GET /patient HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        client.settimeout(10)
+        client.settimeout(60)
         answer = b""
         while piece := client.recv(4096):
             answer += piece
@@ -144,6 +144,6 @@ def test_strangers_who_never_greet_do_not_keep_others_out(tmp_path: Path) -> Non
         ]
         trusted = ssl.create_default_context(cafile=str(authority.certificate))
 
-        with urllib.request.urlopen(running.url, timeout=10, context=trusted) as answer:
+        with urllib.request.urlopen(running.url, timeout=60, context=trusted) as answer:
             assert answer.read() == b"hello"
         eventually(lambda: sum(map(ended, strangers)) >= 90)

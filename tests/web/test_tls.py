@@ -33,7 +33,7 @@ def test_a_client_that_trusts_the_authority_trusts_the_server(folder: Path) -> N
 
     try:
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(running.url, context=trusting, timeout=10)
+            urllib.request.urlopen(running.url, context=trusting, timeout=60)
     finally:
         running.stop()
 
@@ -45,7 +45,7 @@ def test_a_client_that_does_not_know_the_authority_refuses(folder: Path) -> None
 
     try:
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
-            urllib.request.urlopen(running.url, timeout=10)
+            urllib.request.urlopen(running.url, timeout=60)
     finally:
         running.stop()
 

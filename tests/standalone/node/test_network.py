@@ -64,7 +64,7 @@ def echo(place: Path, port: int) -> threading.Thread:
 
 
 def heard(address: str, port: int) -> bytes:
-    with closing(socket.create_connection((address, port), 10)) as way:
+    with closing(socket.create_connection((address, port), 60)) as way:
         way.sendall(b"hello")
         return way.recv(64)
 

@@ -29,7 +29,7 @@ VOLUMES = "/apis/cdi.kubevirt.io/v1beta1/namespaces/{place}/datavolumes"
 def watching(wire: Wire, path: str, accept: str = "application/json") -> Iterator[Iterator[Obj]]:
     headers = {"Authorization": f"Bearer {wire.yard.token}", "Accept": accept}
     answer = wire.pool.request(
-        "GET", wire.yard.url + path, headers=headers, preload_content=False, timeout=10, retries=False
+        "GET", wire.yard.url + path, headers=headers, preload_content=False, timeout=60, retries=False
     )
     assert answer.status == 200
     try:
