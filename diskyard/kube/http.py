@@ -298,10 +298,15 @@ class HttpWatch:
 
     def __init__(self, response: BaseHTTPResponse) -> None:
         self._response = response
+        self._lock = threading.Lock()
         self._closed = False
+        self._read = False
+        """Whether somebody reads, who gives the connection back."""
 
     def __iter__(self) -> Iterator[Change]:
         """Changes until it is closed or the server ends it. Raises Expired when the server has moved on."""
+        with self._lock:
+            self._read = True
         rest = b""
         try:
             for piece in self._response.stream(256 * 1024):
@@ -315,8 +320,13 @@ class HttpWatch:
 
     def close(self) -> None:
         """End the iteration, from any thread, at once."""
-        if not self._closed:
+        with self._lock:
+            if self._closed:
+                return
             self._closed = True
+            if not self._read:
+                self._response.close()
+                return
             with suppress(ValueError, RuntimeError, OSError):
                 self._response.shutdown()
 

@@ -1,7 +1,10 @@
 """Client over HTTP beyond what the conformance suite asks: finding a server, losing one, ending a watch."""
 
+import gc
 import threading
+import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,30 @@ def test_a_watch_that_is_closed_from_another_thread_ends_at_once(yard: Yard) -> 
 
     assert not reader.is_alive()
     assert [(change.type, meta.name(change.obj)) for change in seen] == [("ADDED", "told")]
+
+
+def test_a_watch_that_nobody_has_read_gives_its_connection_back_when_it_is_closed(yard: Yard) -> None:
+    since = yard.client.list(CONFIG_MAP).resource_version
+    with closing(connect(yard.kubeconfig)) as client, warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        ring: list[object] = []  # the collector takes all of it at once, the connection before who holds it
+        watch = client.watch(CONFIG_MAP, since)
+        ring += [ring, watch]
+
+        watch.close()
+
+        del ring, watch
+        gc.collect()
+        left = [str(each.message) for each in seen if each.category is ResourceWarning]
+    assert left == []
+
+
+def test_a_watch_that_is_closed_before_it_is_read_has_nothing_to_tell(yard: Yard) -> None:
+    watch = yard.client.watch(CONFIG_MAP, "0")
+
+    watch.close()
+
+    assert list(watch) == []
 
 
 def test_listed_objects_say_what_they_are(yard: Yard) -> None:
