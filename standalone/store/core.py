@@ -6,7 +6,7 @@ Messages are Kubernetes' own (`pkg/apis/core/validation`).
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from diskyard.api import meta, quantity
@@ -33,6 +33,10 @@ from standalone.store import admitted, quota, rbac, rules, served, validations
 from standalone.store.shapes import SHAPES
 
 _DATA: Final = ("data", "binaryData")
+TEXTS: Final[Mapping[Kind, Sequence[str]]] = {
+    SECRET: (*_DATA, "stringData"), CONFIG_MAP: _DATA, STORAGE_CLASS: ("parameters",),
+}  # fmt: skip
+"""Which fields are maps of texts."""
 _ENTRY: Final = re.compile(r"[-._a-zA-Z0-9]+")
 _LARGEST: Final = 1 << 20
 _POD_MAY_CHANGE: Final = (

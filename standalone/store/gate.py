@@ -41,7 +41,7 @@ class Gate:
         """The object as it is after a change of one part of it. Raises Invalid, NotFound."""
         kind, subresource = served.kind, signature.author.subresource
         if subresource == "status" and served.status:
-            status = metadata.with_status_of(authors.resigned(old, asked), _pruned(served, asked))
+            status = metadata.with_status_of(authors.resigned(old, asked), _pruned(served, asked, signature))
             _raise(kind, status, served.schema.status_causes(status, old) if served.schema else [])
             return _stored(served, _signed(served, status, old, signature))
         if subresource == "finalize" and kind == NAMESPACE:
@@ -61,7 +61,7 @@ class Gate:
     def _judged(self, served: Served, obj: Obj, old: Obj | None, signature: Signature) -> Obj:
         """The object completed; its shape is looked at first, so that every later rule finds what it expects."""
         kind = served.kind
-        obj = _pruned(served, obj)
+        obj = _pruned(served, obj, signature)
         if early := rules.causes(kind, obj, old) + _shape(served, obj, old):
             raise answers.invalid(kind, meta.name(obj), _every(served, obj, old, early))
         obj = _signed(served, _defaulted(served, obj), old, signature)
@@ -121,13 +121,15 @@ def _broken(served: Served, obj: Obj, old: Obj | None, early: list[Cause]) -> li
     return causes + served.schema.broken(obj, old, [*early, *causes])
 
 
-def _pruned(served: Served, obj: Obj) -> Obj:
+def _pruned(served: Served, obj: Obj, signature: Signature) -> Obj:
+    """Only what is written as it stands loses its nulls: what is applied is refused for them, as on a real server."""
     if served.schema:
-        return served.schema.pruned(obj)[0]
+        return served.schema.pruned(obj, nulls=signature.author.operation == authors.APPLY)[0]
     if served.node.get(KEEPS):
         return obj
     # below the top our schemas of Kubernetes' own kinds are not complete
-    return {field: value for field, value in obj.items() if field in served.node["properties"]}
+    known = {field: value for field, value in obj.items() if field in served.node["properties"]}
+    return known | metadata.texts(known, core.TEXTS.get(served.kind, ()))
 
 
 def _defaulted(served: Served, obj: Obj) -> Obj:

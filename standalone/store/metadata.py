@@ -1,6 +1,6 @@
 """What the server keeps in an object's metadata: identity, times, generation; and what it lets others change. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,6 +53,15 @@ def content(obj: Obj) -> Obj:
     return {field: value for field, value in obj.items() if field not in ("apiVersion", "kind", "metadata")}
 
 
+def texts(of: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """Those fields that are maps, as a real server's types read them: null among texts is the empty text."""
+    maps = {field: of[field] for field in fields if isinstance(of.get(field), dict)}
+    return {
+        field: {name: "" if text is None else text for name, text in entries.items()}
+        for field, entries in maps.items()
+    }
+
+
 def addressed(obj: Obj, subresource: str, *, status: bool) -> Obj:
     """Of what is said of an object, what this way in can change: all but the status, or the status alone."""
     if subresource:
@@ -67,7 +76,7 @@ def addressed(obj: Obj, subresource: str, *, status: bool) -> Obj:
 def with_status_of(new: Obj, old: Obj) -> Obj:
     """`new` with the status of `old`."""
     rest = {field: value for field, value in new.items() if field != "status"}
-    return {**rest, **({"status": old["status"]} if "status" in old else {})}
+    return {**rest, **({"status": old["status"]} if old.get("status") is not None else {})}
 
 
 def same(new: Obj, old: Obj) -> bool:
@@ -121,6 +130,7 @@ def _type(obj: Obj) -> Obj:
 
 def _said(obj: Obj) -> dict[str, Any]:
     said = {f: v for f, v in meta.meta(obj).items() if f not in SERVER_FIELDS}
+    said |= texts(said, ("labels", "annotations"))
     return {f: v for f, v in said.items() if v not in (None, {}, []) or (f == "managedFields" and v == [])}
 
 

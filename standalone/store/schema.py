@@ -49,12 +49,15 @@ class Schema:
     def __init__(self, openapi: Node) -> None:
         self.openapi = openapi
 
-    def pruned(self, obj: Obj) -> tuple[Obj, list[str]]:
-        """The object without fields that the schema does not know, and the paths of those."""
+    def pruned(self, obj: Obj, *, nulls: bool = False) -> tuple[Obj, list[str]]:
+        """The object without fields that the schema does not know, and the paths of those.
+
+        `nulls`: null stays where there is neither room nor a default for it, to be refused.
+        """
         unknown: list[str] = []
         kept = {field: obj[field] for field in _ALWAYS if field in obj}
         rest = {field: value for field, value in obj.items() if field not in _ALWAYS}
-        return kept | _pruned(rest, self.openapi, "", unknown), unknown
+        return kept | _pruned(rest, self.openapi, "", unknown, nulls), unknown
 
     def defaulted(self, obj: Obj) -> Obj:
         """The object with the schema's defaults where fields are missing."""
@@ -118,10 +121,10 @@ def _causes(validator: Any, value: Any, old: Any, node: Node) -> list[Cause]:
     return found[:MOST_CAUSES]
 
 
-def _pruned(value: Any, node: Node, path: str, unknown: list[str]) -> Any:
+def _pruned(value: Any, node: Node, path: str, unknown: list[str], nulls: bool) -> Any:
     if isinstance(value, list):
         items = node.get("items") or {KEEPS: True}
-        return [_pruned(item, items, f"{path}[{i}]", unknown) for i, item in enumerate(value)]
+        return [_pruned(item, items, f"{path}[{i}]", unknown, nulls) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
     more = node.get("additionalProperties")
@@ -134,10 +137,11 @@ def _pruned(value: Any, node: Node, path: str, unknown: list[str]) -> Any:
     for field, inner in value.items():
         place = f"{path}.{field}" if path else field
         if field in properties:
-            if inner is not None or properties[field].get("nullable"):
-                result[field] = _pruned(inner, properties[field], place, unknown)
+            known = properties[field]
+            if inner is not None or known.get("nullable") or (nulls and "default" not in known):
+                result[field] = _pruned(inner, known, place, unknown, nulls)
         elif isinstance(more, Mapping):
-            result[field] = _pruned(inner, more, place, unknown)
+            result[field] = _pruned(inner, more, place, unknown, nulls)
         elif node.get(KEEPS) or more is True:
             result[field] = inner
         else:

@@ -38,9 +38,6 @@ DIFFERENCES: Mapping[str, Mapping[tuple[str, str], tuple[int, ...]]] = {
         ("reads", "how the server is"): (3, 7, 11, 15),
         ("reads", "who signs tokens"): (4,),
     },
-    "nulls": {
-        ("applies", "null is applied"): (0, 2),
-    },
     "patches": {
         ("patches", "a JSON patch"): (10,),
         ("patches", "a strategic patch of a ConfigMap"): (4,),
@@ -82,6 +79,7 @@ DIFFERENCES: Mapping[str, Mapping[tuple[str, str], tuple[int, ...]]] = {
         ("patches", "a JSON patch"): (16,),
         ("patches", "patches of an unknown type"): (1, 2),
         ("applies", "what cannot be applied"): (8, 9),
+        ("applies", "null where there is no room for it"): (9,),
         ("schemas", "strict about unknown fields"): (4,),
         ("reads", "label selectors"): (11, 12, 13, 14, 15),
         ("reads", "bodies that cannot be read"): (0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 15),

@@ -4,6 +4,7 @@ from tests.conformance.exchange import APPLY, Request
 from tests.conformance.stories import (
     MAPS,
     PODS,
+    SECRETS,
     SERVICES,
     WIDGETS,
     Stories,
@@ -143,6 +144,43 @@ STORIES: Stories = {
         apply(ONE, config_map("one", data=None)),
         apply(ONE, config_map("one", data={"a": None})),
         apply(ONE, config_map("one", data={})),
+        post(MAPS, config_map("two", data={"a": None})),
+        put(f"{MAPS}/two", config_map("two", data={"a": None, "b": "1"})),
+        post(MAPS, config_map("three", metadata={"labels": {"a": None}, "annotations": {"b": None}})),
+        apply(f"{MAPS}/four", config_map("four", metadata={"labels": {"a": None}, "annotations": None})),
+        post(SECRETS, {"metadata": {"name": "five"}, "data": {"a": None}, "stringData": {"b": None}}),
+        apply(WIDGET, widget("one", metadata={"labels": {"a": None}})),
+    ),
+    "null where there is no room for it": (
+        apply(WIDGET, widget("one", spec={"maybe": None, "size": None})),
+        apply(WIDGET, widget("one", spec={"limits": {"a": None}})),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "name": None})),
+        apply(
+            WIDGET,
+            widget("one", spec={"limits": {"a": 1}, "parts": [{"name": "a", "count": None, "notes": None}]}),
+        ),
+        apply(
+            WIDGET, widget("one", spec={"limits": {"a": 1}, "nested": {"must": "a", "with": {"deep": None}}})
+        ),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "nested": None})),
+        apply(WIDGET, widget("one", spec=None)),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "free": None, "port": None})),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "free": {"a": None}})),
+        apply(f"{WIDGET}/status", widget("one", status={"replicas": None})),
+        apply(f"{WIDGET}/status", widget("one", status=None)),
+    ),
+    "an object of which nothing is left is applied": (
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "unit": {"a": "1"}, "free": {"a": "1"}})),
+        apply(WIDGET, widget("one", spec={"limits": {}})),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "unit": {}, "free": {"a": "1"}})),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "unit": {"a": "1"}, "free": {}})),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "free": {"a": "1"}})),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}, "free": {}}), "ben"),
+        apply(WIDGET, widget("one", spec={"limits": {"a": 1}}), "ben"),
+        apply(WIDGET, widget("one", spec={})),
+        apply(WIDGET, widget("one", spec={}), "ben"),
+        apply(WIDGET, widget("one")),
+        get(WIDGET),
     ),
     "a pod is applied": (
         apply(
