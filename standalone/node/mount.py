@@ -62,7 +62,8 @@ class Mounts:
         ]
         for said in container.get("volumeDevices") or ():
             volume = _named(named, said)
-            node = self.device_node(f"{container['name']}-block-{volume.name}", _device(volume))
+            name = f"{container['name']}-block-{volume.name}"
+            node = self.device_node(name, _device(volume), read_only=volume.read_only)
             result.append(Bind(node, place(said["devicePath"]), read_only=False, device=True))
         return tuple(result)
 
@@ -75,7 +76,8 @@ class Mounts:
             return
         if volume.claim:
             _there(volume)
-            self._share(volume.path)
+            if not volume.read_only:
+                self._share(volume.path)
             return
         fresh = not volume.path.exists()
         volume.path.mkdir(mode=0o777, parents=True, exist_ok=True)
@@ -93,8 +95,11 @@ class Mounts:
                 self._renew(volume, token, client)
         _clear(volume.path, {*volume.content.files, *tokens})
 
-    def device_node(self, name: str, device: Path) -> Path:
-        """A device's node of this pod's own: its worker may use it, and the host's node stays as it is."""
+    def device_node(self, name: str, device: Path, *, read_only: bool = False) -> Path:
+        """A device's node of this pod's own: its worker may use it, and the host's node stays as it is.
+
+        One to be read belongs to root, so that its worker cannot give itself more.
+        """
         if os.geteuid() != 0:
             return device
         node = self.home.path / "devices" / name
@@ -102,7 +107,9 @@ class Mounts:
         node.unlink(missing_ok=True)
         found = device.stat()
         os.mknod(node, stat.S_IFMT(found.st_mode) | 0o600, found.st_rdev)
-        os.chown(node, self.who.user, self.who.group)
+        os.chown(node, 0 if read_only else self.who.user, self.who.group)
+        if read_only:
+            node.chmod(0o440)
         return node
 
     def _put(self, volume: Volume, name: str, file: File) -> None:

@@ -55,7 +55,8 @@ class Pods:
         self._capacity = heartbeat.capacity()
         self._uses = Uses()
         self.wakes: Mapping[Kind, Callable[[Obj], Iterable[Key]]] = {
-            kind: self._uses.users(kind) for kind in (CLAIM, SECRET, CONFIG_MAP, NODE)
+            **{kind: self._uses.users(kind) for kind in (CLAIM, SECRET, CONFIG_MAP, NODE)},
+            POD: self._uses.beside,
         }
 
     def gather(self, client: Client, key: Key) -> World | None:

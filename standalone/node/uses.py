@@ -45,6 +45,15 @@ class Uses:
 
         return keys
 
+    def beside(self, pod: Obj) -> Iterable[Key]:
+        """For `wakes`: the pods that use a claim of one that ends, and may have waited for that."""
+        if not meta.deleting(pod) and meta.phase(pod) not in ("Succeeded", "Failed"):
+            return ()
+        here = meta.key(pod)
+        claims = [Key(name, here.namespace) for kind, name in _references(meta.spec(pod)) if kind == CLAIM]
+        with self._lock:
+            return {user for claim in claims for user in self._users.get((CLAIM, claim), ())} - {here}
+
     def _drop(self, key: Key) -> None:
         for each in self._used.pop(key, ()):
             users = self._users[each]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from diskyard.api import meta
 from diskyard.api import pod as api_pod
@@ -20,6 +21,8 @@ from standalone.node.sandbox import Host
 from standalone.node.schedule import Claim
 from standalone.node.volume import Scene, Volume
 from standalone.storage.volume import is_on
+
+IN_USE: Final = "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
 
 
 @dataclass(frozen=True)
@@ -90,24 +93,44 @@ def _claim(client: Client, pod: Obj, name: str, node: str) -> Claim:
         return Claim(name, None)
     said = find(client, STORAGE_CLASS, Key(str(meta.spec(found).get("storageClassName") or ""))) or {}
     held = find(client, VOLUME, Key(str(meta.spec(found).get("volumeName") or "")))
-    alone = "ReadWriteOncePod" in (meta.spec(found).get("accessModes") or ())
     return Claim(
         name,
         found,
         said.get("volumeBindingMode") == "WaitForFirstConsumer",
         elsewhere=held is not None and not is_on(held, node),
-        taken=alone and _used_by_another(client, pod, name),
+        taken=_is_alone(found) and bool(_users(client, pod, name)),
     )
 
 
-def _used_by_another(client: Client, pod: Obj, claim: str) -> bool:
-    return any(
-        claim in api_pod.claims(each)
+def _is_alone(claim: Obj) -> bool:
+    return "ReadWriteOncePod" in (meta.spec(claim).get("accessModes") or ())
+
+
+def _users(client: Client, pod: Obj, claim: str) -> list[Obj]:
+    """The other pods on nodes that use a claim."""
+    return [
+        each
+        for each in client.list(POD, Selection(meta.namespace(pod))).items
+        if claim in api_pod.claims(each)
         and meta.uid(each) != meta.uid(pod)
         and meta.spec(each).get("nodeName")
         and meta.phase(each) not in ("Succeeded", "Failed")
-        for each in client.list(POD, Selection(meta.namespace(pod))).items
+    ]
+
+
+def _taken(client: Client, pod: Obj) -> bool:
+    """Whether a pod that has not begun finds a claim for one pod alone with another: nobody had to schedule it."""
+    if meta.phase(pod) not in ("", "Pending"):
+        return False
+    found = ((name, find(client, CLAIM, Key(name, meta.namespace(pod)))) for name in api_pod.claims(pod))
+    users = (
+        user for name, claim in found if claim and _is_alone(claim) for user in _users(client, pod, name)
     )
+    return any(meta.phase(user) == "Running" or _age(user) < _age(pod) for user in users)
+
+
+def _age(pod: Obj) -> tuple[str, str]:
+    return str(meta.meta(pod).get("creationTimestamp") or ""), meta.uid(pod)
 
 
 def materials(scene: Scene) -> Materials:
@@ -119,6 +142,8 @@ def materials(scene: Scene) -> Materials:
             env[str(container["name"])] = environment.environment(container, scene.reader)
         except Missing as error:
             missing[str(container["name"])] = str(error)
+    if _taken(scene.client, scene.pod):
+        return Materials(env, missing, missing_volume=IN_USE)
     try:
         return Materials(env, missing, volume.volumes(scene))
     except Missing as error:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from diskyard.api.config import Config
-from diskyard.api.instance import Instance, Volume, instance
+from diskyard.api.instance import Instance, instance
 from diskyard.api.meta import Obj
 from diskyard.api.rules.instance import defaults
 from diskyard.errors import InvalidRequest
@@ -104,19 +104,23 @@ def test_the_pod_is_of_the_service_account_whose_token_the_guest_reads() -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "theirs", "kept_out"),
+    ("own", "theirs", "kept_out"),
     [
-        ("ephemeral", {"claimName": "c", "readOnly": True}, False),
-        ("ephemeral", {"claimName": "c"}, True),
-        ("persistentVolumeClaim", {"claimName": "c", "readOnly": True}, True),
-        ("persistentVolumeClaim", {"claimName": "c"}, True),
-        ("persistentVolumeClaim", {"claimName": "other"}, False),
+        ({"ephemeral": {"persistentVolumeClaim": {"claimName": "c"}}}, {"claimName": "c", "readOnly": True}, False),
+        ({"ephemeral": {"persistentVolumeClaim": {"claimName": "c"}}}, {"claimName": "c"}, True),
+        ({"persistentVolumeClaim": {"claimName": "c"}}, {"claimName": "c", "readOnly": True}, True),
+        ({"persistentVolumeClaim": {"claimName": "c"}}, {"claimName": "c"}, True),
+        ({"persistentVolumeClaim": {"claimName": "c"}}, {"claimName": "other"}, False),
+        ({"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}, {"claimName": "c", "readOnly": True}, False),
+        ({"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}, {"claimName": "c"}, True),
     ],
-)
-def test_readers_of_a_claim_bear_with_readers_alone(kind: str, theirs: Obj, kept_out: bool) -> None:
+)  # fmt: skip
+def test_readers_of_a_claim_bear_with_readers_alone(own: Obj, theirs: Obj, kept_out: bool) -> None:
     pod = builders.pod("other", "x", volumes=[{"name": "v", "persistentVolumeClaim": theirs}])
 
-    assert supply.uses(pod, Volume("v", kind, "c")) is kept_out
+    (volume,) = guest({"name": "v", **own}).volumes
+
+    assert supply.uses(pod, volume) is kept_out
 
 
 def test_huge_pages_are_asked_of_the_node_and_of_the_machine(tmp_path: Path) -> None:

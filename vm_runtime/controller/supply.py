@@ -85,7 +85,7 @@ def uses(pod: Obj, volume: Volume) -> bool:
     """Whether a pod uses the volume's claim in a way that keeps the volume's guest out: readers bear with readers."""
     claims = (part(each, "persistentVolumeClaim") for each in meta.spec(pod).get("volumes") or ())
     ways = [claim for claim in claims if claim.get("claimName") == volume.claim]
-    if volume.kind == EPHEMERAL:
+    if volume.kind == EPHEMERAL or volume.source.get("readOnly"):
         return any(not claim.get("readOnly") for claim in ways)
     return bool(ways)
 

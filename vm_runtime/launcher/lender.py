@@ -54,7 +54,9 @@ def _opened(volume: str, size: int, place: Place) -> int:
 
 
 def _open(path: Path, volume: str) -> int:
+    """To be written, unless the claim is there to be read alone."""
+    way = os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY
     try:
-        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(path, way | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as failure:
         raise InvalidRequest(f"volume {volume}: its disk cannot be opened: {failure.strerror}") from failure

@@ -59,7 +59,7 @@ def test_a_claim_for_one_pod_alone_is_not_given_to_a_second(yard: Yard) -> None:
 
     yard.run(shell("two", "true", volumes=volumes))
     sentence = eventually(lambda: yard.told("two").get("FailedScheduling", ""), 60)
-    yard.store.delete(POD, Key("one", "default"), Deletion(grace=0))
+    yard.store.delete(POD, Key("one", "default"), Deletion(grace=1))
 
     eventually(lambda: meta.phase(yard.pod("two")) == "Succeeded", 90)
     assert "with the same name and ReadWriteOncePod access mode" in sentence
