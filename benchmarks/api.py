@@ -1,6 +1,7 @@
 """The yard's API server beside a real one in the same run: what each does in a second, and what it holds in memory.
 
-python benchmarks/api.py [ROUNDS]      (needs what `python -m tests.cluster.programs` builds)
+python benchmarks/api.py [ROUNDS]            (needs what `python -m tests.cluster.programs` builds)
+python benchmarks/api.py start [PAIRS]       the starts alone, in turns
 """
 
 import json
@@ -22,6 +23,7 @@ from apiserver import Server
 from tests.cluster.programs import folder
 
 ROUNDS: Final = 2
+PAIRS: Final = 5
 ONE, MANY, LISTED, HELD, WATCHES, CHANGES = 1000, 16, 4800, 10_000, 1000, 15
 MIB: Final = 1 << 20
 VOLUMES: Final = "/apis/cdi.kubevirt.io/v1beta1/namespaces/default/datavolumes"
@@ -52,10 +54,29 @@ FIGURES: Final = {
 }
 
 
-def main(rounds: int) -> None:
+def main(words: list[str]) -> None:
     if not Path(folder(), "kube-apiserver").exists():
         print("skipped: `python -m tests.cluster.programs` builds the real server to measure against")
-        return
+    elif words[:1] == ["start"]:
+        _starts(int(words[1]) if len(words) > 1 else PAIRS)
+    else:
+        _all(int(words[0]) if words else ROUNDS)
+
+
+def _starts(pairs: int) -> None:
+    """Each beside the other one's next: a machine is not as quick in every minute."""
+    startup.start()
+    ratios = []
+    for _ in range(pairs):
+        own = startup.start().seconds
+        with apiserver.real(folder()) as server:
+            ratios.append(own / server.seconds)
+            print(f"{own:.2f} s against {server.seconds:.2f} s: {ratios[-1]:.2f}x")
+    goal = FIGURES["start"].goal
+    print(f"median {median(ratios):.2f}x  <= {goal:g}x: {'met' if median(ratios) <= goal else 'MISSED'}")
+
+
+def _all(rounds: int) -> None:
     found: dict[str, list[dict[str, float]]] = {apiserver.OURS: [], apiserver.REAL: []}
     startup.start()  # reads the programs into memory, as the real ones are there since they were built
     for _ in range(rounds):
@@ -186,4 +207,4 @@ def _show(found: dict[str, list[dict[str, float]]]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
+    main(sys.argv[1:])
