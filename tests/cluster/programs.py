@@ -77,8 +77,10 @@ def virtctl(release: str) -> Path:
             command = [_go(target.parent / "go"), "build", "-p", "2", "-trimpath", "-ldflags", "-s -w"]
             package = "kubevirt.io/kubevirt/cmd/virtctl"
             half = str(target / "half")
+            began = monotonic()
             _run([*command, "-o", half, package], f"virtctl {release} cannot be built", place=source)
             Path(half).rename(target / "virtctl")
+            print(f"built virtctl {release} in {monotonic() - began:.0f} s", flush=True)
     return target / "virtctl"
 
 
@@ -99,7 +101,9 @@ def installed(name: str, package: str) -> Path:
                 "-s -w",
                 package,
             ]
+            began = monotonic()
             _run(command, f"{package} cannot be built", {"GOBIN": str(target), "GOFLAGS": _FLAGS})
+            print(f"built {name} in {monotonic() - began:.0f} s", flush=True)
     return target / name
 
 
