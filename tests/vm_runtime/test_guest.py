@@ -153,6 +153,22 @@ def test_a_claim_serves_one_guest_at_a_time(started: Line) -> None:
     started.reaches("second", "Running")
 
 
+def test_guests_that_only_read_share_a_claim_and_keep_out_one_that_writes(started: Line) -> None:
+    started.claim("disk", disk("Ready", Then.BUTTON), accessModes=["ReadOnlyMany"])
+    volumes = [{"name": "root", "persistentVolumeClaim": {"claimName": "disk", "readOnly": True}}]
+
+    for name in ("first", "second"):
+        domain = {"devices": {"disks": [{"name": "root", "disk": {"bus": "virtio", "readonly": True}}]}}
+        started.start(name, volumes=volumes, domain=domain)
+    for name in ("first", "second"):
+        started.speaks(name, "Ready")
+    started.start("writer")
+
+    waiting = eventually(lambda: meta.condition(started.found(INSTANCE, "writer"), "Synchronized"))
+    assert waiting["reason"] == "ClaimInUse"
+    assert meta.phase(started.found(INSTANCE, "first")) == "Running"
+
+
 def test_without_kvm_the_field_that_allows_emulation_is_named_and_read_live(started: Line) -> None:
     started.emulate(False)
     started.claim("disk", disk("Hello"))
