@@ -1,7 +1,7 @@
 """The programs of a real Kubernetes, built from Go modules into a cache outside the repository.
 
-`python -m tests.cluster.programs` builds what is missing (some 8 minutes on two cores, once) and says where it lies. Which
-versions: `go.mod`, beside this file. A change of that file builds anew.
+`python -m tests.cluster.programs` builds what is missing (some 8 minutes on two cores, once) and says where it lies.
+Which versions: `go.mod`, beside this file. A change of that file builds anew.
 """
 
 import fcntl
