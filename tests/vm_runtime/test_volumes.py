@@ -252,6 +252,7 @@ def said(started: Line, tours: int = 1) -> dict[str, dict[str, object]]:
     def ended() -> list[str]:
         text = started.console(started.found(INSTANCE, "vm", "Running"))
         assert text.count("TOUR ends") == tours, text
+        assert text.count("This is a shell") == tours, text  # it hears its power button from now on
         return text.splitlines()
 
     lines = [each[5:] for each in eventually(ended, 180) if "TOUR " in each]
