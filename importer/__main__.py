@@ -43,6 +43,7 @@ def main() -> int:
         return _look(os.environ)
     report = _report(os.environ)
     code, message = _run(os.environ, report)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what has ended is not stopped: its end is said
     fetched = message.bytes_fetched or report.fetched
     message = replace(
         message, journal=report.journal, phase=report.phase if code else "", bytes_fetched=fetched

@@ -30,15 +30,15 @@ class HttpSource:
         self._url = url
         self._access = access
         self._client = Client()
-        answer = self._client.get(url, access, {"Range": "bytes=0-"})
-        with ExitStack() as wrong:
-            wrong.callback(answer.close)
-            self.size = _size(answer)
-            _check_framing(answer, 0)
-            wrong.pop_all()
+        answer, self.size = self._begun({"Range": "bytes=0-"})
+        endless = answer.status == 206 and self.size is None
+        if endless:  # a part, and nobody says of how much
+            answer.close()
+            answer, self.size = self._begun({})
         self._resolved = (answer.url, answer.access)
         self.validator = _validator(answer.headers)
-        self.ranged = answer.status == 206 or answer.headers.get("Accept-Ranges", "").strip() == "bytes"
+        offered = answer.headers.get("Accept-Ranges", "").strip() == "bytes"
+        self.ranged = not endless and (answer.status == 206 or offered)
         first = None if answer.status == 416 else _Body(answer, 0, None, self.size)  # 416: there is no byte 0
         if first is None:
             answer.close()
@@ -53,6 +53,21 @@ class HttpSource:
     def close(self) -> None:
         self._streams.close()
         self._client.close()
+
+    def _begun(self, headers: dict[str, str]) -> tuple[Answer, int | None]:
+        """The first answer, and the size that it says."""
+        answer = self._client.get(self._url, self._access, headers)
+        with ExitStack() as wrong:
+            wrong.callback(answer.close)
+            size = _size(answer)
+            _check_framing(answer, 0)
+            if answer.status == 206 and not headers:
+                raise SourceUnavailable(
+                    f"{shown(answer.url)} answered with {answer.headers.get('Content-Range')!r} where it was "
+                    "asked for as a whole: expected status 200. A proxy or the server is at fault"
+                )
+            wrong.pop_all()
+        return answer, size
 
     def _opened(self, offset: int, end: int | None) -> "_Body":
         if offset and not self.ranged:

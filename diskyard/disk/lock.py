@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-MOMENT: Final = 1.0
+MOMENT: Final = 3.0
 """Seconds for which a program that was killed may still hold what it held, by a child that it had just forked."""
 _AGAIN: Final = 0.02
 

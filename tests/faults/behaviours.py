@@ -72,6 +72,12 @@ def lying_content_range(exchange: Exchange) -> None:
     exchange.answer(206, said, whole[start:end])
 
 
+def part_of_who_knows_what(exchange: Exchange) -> None:
+    """The first bytes, of a file whose size is not said."""
+    said = {"ETag": exchange.server.etag, "Content-Range": "bytes 0-299999/*"}
+    exchange.answer(206, said, exchange.server.body[:300_000])
+
+
 def shorter_part(exchange: Exchange) -> None:
     """Less than was asked for, and says so."""
     whole, start = exchange.server.body, exchange.start
