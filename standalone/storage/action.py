@@ -136,9 +136,17 @@ class Remove:
     place: Place
 
     def carry_out(self, client: Client) -> None:
-        """Take it away, once the server itself says that the claim is gone. Raises Passing."""
+        """Take it away, once the server itself says that the claim is gone, and that it is no other's. Raises Passing.
+
+        What we know may be older: of two watches the one of claims can be ahead of the one of volumes.
+        """
         of = volume.owner(self.volume)
         claim = find(client, CLAIM, of[0]) if of else None
         if of and claim and meta.uid(claim) == of[1]:
             raise Passing(f"volume {meta.name(self.volume)} is still that of claim {of[0]}; will look again")
+        now = find(client, VOLUME, meta.key(self.volume))
+        if now and meta.spec(now) != meta.spec(self.volume):
+            raise Passing(
+                f"volume {meta.name(self.volume)} was given to another claim, or changed; will look again"
+            )
         self.place.remove(meta.name(self.volume), volume.is_block(self.volume))

@@ -2,13 +2,14 @@
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diskyard.api import meta, quantity
 from diskyard.api.meta import CLAIM, POD, STORAGE_CLASS, VOLUME, Key, Obj
-from diskyard.errors import NotFound
+from diskyard.errors import NotFound, Passing
 from diskyard.kube.client import Deletion
 from diskyard.kube.controller import reconcile
 from standalone.storage.action import Room
@@ -251,6 +252,39 @@ def test_a_crash_between_any_two_steps_is_made_good(store: Objects, tmp_path: Pa
     assert meta.phase(claim) == "Bound"
     assert [path.name for path in (tmp_path / "volumes").iterdir()] == [meta.spec(claim)["volumeName"]]
     assert meta.phase(store.list(VOLUME).items[0]) == "Bound"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"claimRef": {"name": "disk", "namespace": "default", "uid": "of-another"}},
+        {"persistentVolumeReclaimPolicy": "Retain"},
+    ],
+    ids=["given to another claim", "to be kept"],
+)
+def test_a_volume_that_has_changed_unseen_is_not_taken_away(
+    store: Objects, tmp_path: Path, change: Obj
+) -> None:
+    """That its claim is gone is seen before what was done to the volume just before that."""
+    claims, volumes, *_ = reconcilers("here", Place(tmp_path))
+    store.create(STORAGE_CLASS, storage_classes()[0])
+    store.create(CLAIM, builders.claim("prime", storageClassName="local"))
+    prime = Key("prime", "default")
+    for _ in range(2):
+        reconcile(claims, store, store, prime)
+    key = Key(meta.spec(store.get(CLAIM, prime))["volumeName"])
+    (tmp_path / key.name / "disk.img").write_bytes(b"all that there is")
+    seen = volumes.gather(store, key)
+    assert seen
+    store.patch(VOLUME, key, {"spec": change})
+    store.delete(CLAIM, prime)
+    reconcile(claims, store, store, prime)
+
+    with pytest.raises(Passing, match="will look again"):
+        volumes.decide(replace(seen, claim=None)).actions[0].carry_out(store)
+
+    assert (tmp_path / key.name / "disk.img").exists()
+    assert not meta.deleting(store.get(VOLUME, key))
 
 
 def test_who_holds_a_volume_meanwhile_holds_it(store: Objects, tmp_path: Path) -> None:
