@@ -61,7 +61,8 @@ def world(
         (world(claim(annotations={"cdi.kubevirt.io/storage.pod.phase": "Running"})), "Provisioning",
          "WaitingForDataVolumes", "claim disk is still being filled"),
         (world(claim(), holder="other"), "Synchronized", "ClaimInUse",
-         "claim disk is in use by guest other: stop that guest, or mark the disk of both as shareable"),
+         "claim disk is in use by guest other: stop that guest, or mark the disk of both as shareable; where both only "
+         "read it (a disc), say `readOnly: true` of the volume of both"),
         (world(claim(), how=Acceleration(kvm=False, emulation=True)), "Synchronized", "NodesNotProbed",
          "no node's agent has said yet how guests can run there"),
         (world(claim(), how=Acceleration(kvm=False, emulation=False, reason="it hangs")), "PodScheduled",

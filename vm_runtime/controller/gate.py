@@ -116,7 +116,7 @@ def _held(world: World) -> Closed | None:
     return _unsynchronized(
         "ClaimInUse",
         f"claim {held.volume.claim} is in use by guest {held.holder}: stop that guest, or mark the disk of both as "
-        "shareable",
+        "shareable; where both only read it (a disc), say `readOnly: true` of the volume of both",
     )
 
 
