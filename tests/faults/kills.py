@@ -39,8 +39,23 @@ class _Trap:
     known: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     sent: int = 0
+    serving: int = 0
 
     def serve(self, exchange: Exchange) -> None:
+        with self._counted():
+            self._serve(exchange)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self.lock:
+            self.serving += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.serving -= 1
+
+    def _serve(self, exchange: Exchange) -> None:
         start, end, server = exchange.start, exchange.end, exchange.server
         if self.ranged:
             said = {"ETag": server.etag, "Content-Range": f"bytes {start}-{end - 1}/{len(server.body)}"}
@@ -86,6 +101,7 @@ def crash(pod: Pod, body: bytes, at: int, times: int = 1, *, ranged: bool = True
             process.communicate(timeout=120)
             assert process.returncode == -signal.SIGKILL
             assert not pod.disk.exists()
+        eventually(lambda: not trap.serving)  # a piece may still go out to who was killed
         killed = trap.sent
 
         ended = pod.run(job)

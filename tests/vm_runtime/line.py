@@ -8,7 +8,7 @@ from pathlib import Path
 from diskyard.api import meta
 from diskyard.api.meta import CLAIM, EVENT, INSTANCE, KUBEVIRT, MACHINE, POD, STORAGE_CLASS, Key, Kind, Obj
 from diskyard.api.names import derived, kubevirt
-from diskyard.errors import NotFound
+from diskyard.errors import BadRequest, NotFound
 from diskyard.kube.client import Selection
 from diskyard.kube.controller import Controllers
 from standalone.admission import Rules
@@ -104,8 +104,11 @@ class Line:
         return self.found(POD, derived.launcher_pod(meta.name(instance), meta.uid(instance)))
 
     def console(self, instance: Obj) -> str:
-        """What the launcher's pod has logged."""
-        return b"".join(self.node.logs(self.pod(instance), LogOptions())).decode()
+        """What the launcher's pod has logged; nothing while it waits to start."""
+        try:
+            return b"".join(self.node.logs(self.pod(instance), LogOptions())).decode()
+        except BadRequest:
+            return ""
 
     def told(self, name: str) -> list[str]:
         """The warnings about the instance: reason, colon, message."""
