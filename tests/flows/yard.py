@@ -14,6 +14,7 @@ from typing import Any
 from standalone.node.network.network import Network
 from standalone.node.network.plan import Plan
 from standalone.node.network.plan import yard as yard_name
+from standalone.storage import place as storage
 from tests.flows.place import CDI, KUBEVIRT, Place
 
 PROGRAM = (sys.executable, "-m", "cli")
@@ -91,12 +92,13 @@ def running(directory: Path, *options: str, program: Sequence[str] = PROGRAM) ->
 
 
 def sweep(directory: Path) -> list[int]:
-    """Kill every process that still knows the directory; their ids (none after a clean stop)."""
+    """Kill every process that still knows the directory, give its devices back; the ids (none after a clean stop)."""
     found = processes(directory)
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     disconnect(directory)
+    storage.Place(directory / "volumes").release()
     return found
 
 

@@ -150,6 +150,7 @@ def line(directory: Path, acceleration: Acceleration) -> Iterator[Line]:
         stack.callback(collector.close)
         work = [node.reconciler, *volumes.reconcilers(NODE_NAME, place), *reconcilers(), *agent.reconcilers]
         controllers = Controllers(objects, work)
+        stack.callback(place.release)
         stack.callback(node.stop_all, 0)
         stack.callback(controllers.stop)
         collector.start()

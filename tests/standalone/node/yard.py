@@ -47,7 +47,7 @@ class Yard:
         self.accounts = Accounts(self.store, ec.generate_private_key(ec.SECP256R1()))
         self.store.answer("token", self.accounts.issue)
         (path / "volumes").mkdir(exist_ok=True)
-        place = Place(path / "volumes", allowed, floor=floor)
+        self.place = place = Place(path / "volumes", allowed, floor=floor)
         self.node = Node(Machine("here", devices), path / "pods", place, QUICK)
         self.controllers = Controllers(
             self.store, [self.node.reconciler, *volumes.reconcilers("here", place)]
@@ -63,9 +63,10 @@ class Yard:
         self.store.close()
 
     def end(self, grace: float) -> None:
-        """Stop to work, and leave no process."""
+        """Stop to work, and leave no process and no device."""
         self.controllers.stop()
         self.node.stop_all(grace)
+        self.place.release()
         self.node.close()
         self.store.close()
 
