@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from diskyard.api.meta import CDI, CDI_CONFIG, KUBEVIRT, MACHINE, Key
+from diskyard.api.meta import CDI, CDI_CONFIG, CLAIM, KUBEVIRT, MACHINE, Key
 from diskyard.kube.http import connect
+from tests import builders
 from tests.builders import eventually
 from tests.disk.tars import entry, tar
 from tests.flows.yard import Yard, running
@@ -47,7 +48,8 @@ def test_a_system_is_installed_from_a_disc_and_keeps_its_state(tmp_path: Path, i
         diskyard(
             yard, "image-upload", "pvc", "cdromiso", "--size", "16Mi", "--image-path", str(iso), "--insecure"
         )
-        machine = windows(disk, drivers.removeprefix("docker://"))
+        on_host = {"hostDisk": {"path": str(disk), "type": "DiskOrCreate", "capacity": "50Gi"}}
+        machine = windows(on_host, drivers)
         refusal = yard.refusal(machine)
         assert "featureGates of KubeVirt kubevirt/kubevirt" in refusal
         assert "ConfigMap kubevirt/kubevirt-config" in refusal
@@ -73,6 +75,27 @@ def test_a_system_is_installed_from_a_disc_and_keeps_its_state(tmp_path: Path, i
             again.console_says("win10", "Start number 3 from the disk")
 
 
+def test_a_system_is_installed_on_a_claim(tmp_path: Path, images: Publisher) -> None:
+    """B-06."""
+    iso = tmp_path / "installer.iso"
+    installer.disc(iso)
+    drivers = images.push(tar([entry("disk/virtio-win.iso", installer.drivers("drivers from an image"))]))
+    with running(tmp_path / "yard") as yard:
+        permitted(yard, images.registry.host)
+        diskyard(
+            yard, "image-upload", "pvc", "cdromiso", "--size", "16Mi", "--image-path", str(iso), "--insecure"
+        )
+        with closing(connect(yard.kubeconfig)) as client:
+            client.create(CLAIM, builders.claim("root", "64Mi"))
+        yard.create(windows({"persistentVolumeClaim": {"claimName": "root"}}, drivers))
+
+        diskyard(yard, "start", "win10")
+        yard.console_says("win10", "Installed")
+        yard.until("virtualmachines", "win10", lambda vm: vm["status"].get("printableStatus") == "Stopped")
+        diskyard(yard, "start", "win10")
+        yard.console_says("win10", "Start number 1 from the disk")
+
+
 def permitted(yard: Yard, host: str) -> None:
     """Disks of the machine for guests, and images out of a registry without TLS."""
     gates = {"developerConfiguration": {"featureGates": ["HostDisk"]}}
@@ -82,8 +105,8 @@ def permitted(yard: Yard, host: str) -> None:
         eventually(lambda: host in str(client.get(CDI_CONFIG, Key("config"))["spec"]))
 
 
-def windows(disk: Path, drivers: str) -> dict[str, Any]:
-    """The machine of the walk-through, small."""
+def windows(system: dict[str, Any], drivers: str) -> dict[str, Any]:
+    """The machine of the walk-through, small; its system's volume, and the URL of its drivers."""
     return {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
@@ -104,10 +127,8 @@ def windows(disk: Path, drivers: str) -> dict[str, Any]:
                 },
                 "volumes": [
                     {"name": "cdromiso", "persistentVolumeClaim": {"claimName": "cdromiso"}},
-                    {"name": "harddrive", "hostDisk": {
-                        "path": str(disk), "type": "DiskOrCreate", "capacity": "50Gi",
-                    }},
-                    {"name": "virtiocontainerdisk", "containerDisk": {"image": drivers}},
+                    {"name": "harddrive", **system},
+                    {"name": "virtiocontainerdisk", "containerDisk": {"image": drivers.removeprefix("docker://")}},
                 ],
             }},
         },

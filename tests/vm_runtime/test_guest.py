@@ -234,6 +234,27 @@ def test_a_machine_restarts_a_guest_that_powers_off_and_stops_it_when_halted(sta
     started.becomes("vm", "Stopped")
 
 
+def test_a_guest_that_no_machine_keeps_is_paused_and_rebooted_and_stays_away_once_deleted(
+    started: Line,
+) -> None:
+    """B-09."""
+    started.claim("disk", disk("Ready", Then.BUTTON))
+    started.start("vm")
+    pod = meta.uid(started.pod(started.speaks("vm", "Ready")))
+
+    started.doors.order(pod, "pause")
+    eventually(lambda: meta.holds(started.found(INSTANCE, "vm"), "Paused"))
+    started.doors.order(pod, "unpause")
+    eventually(lambda: not meta.holds(started.found(INSTANCE, "vm"), "Paused"))
+    started.doors.order(pod, "softreboot")
+    eventually(lambda: started.console(started.found(INSTANCE, "vm")).count("Ready") == 2, 120)
+    started.objects.delete(INSTANCE, Key("vm", "default"))
+
+    eventually(lambda: started.gone(INSTANCE, "vm"))
+    eventually(lambda: not started.objects.list(POD).items)
+    assert not started.objects.list(INSTANCE).items
+
+
 def test_a_deleted_machine_takes_its_guest_along(started: Line) -> None:
     started.claim("disk", disk("Ready", Then.BUTTON))
     started.objects.create(MACHINE, small(builders.machine("vm")))
