@@ -118,9 +118,10 @@ def domain_command(name: str, kubeconfig: Path | None, namespace: str) -> None:
 @reaching
 def vnc_command(name: str, port: int, proxy_only: bool, kubeconfig: Path | None, namespace: str) -> None:
     """Show a guest's screen, beside others who look."""
-    import time
+    import threading
 
     from cli import guests, screen
+    from diskyard import ending
     from diskyard.api.meta import Key
 
     client, key = client_of(kubeconfig), Key(name, namespace)
@@ -132,7 +133,6 @@ def vnc_command(name: str, port: int, proxy_only: bool, kubeconfig: Path | None,
             click.echo(
                 f"The screen of {name} is at vnc://127.0.0.1:{number} until Ctrl-C, for any viewer.", err=True
             )
-            while True:  # a Ctrl-C that comes just before a wait is handled after it
-                time.sleep(1)
+            ending.until(threading.Event())
         else:
             started.wait()

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from datavolume_controller import admission, metrics, reconcilers, uploadapi
 from datavolume_controller.progress import Scraper
-from diskyard import log
+from diskyard import ending, log
 from diskyard.api.config import config
 from diskyard.api.meta import (
     API_SERVICE,
@@ -66,9 +66,6 @@ TRUSTING: Final = (
 CONTROLLERS: Final = "controllers"
 ADMISSION: Final = "admission"
 ALL: Final = "all"
-_LOOK: Final = 1.0
-"""Seconds after which we look up: a signal that another thread was given, or that came just before this one waits, is
-handled only then."""
 _SELF_SIGNED: Final = timedelta(days=365)
 
 _log = log.logger("program")
@@ -124,7 +121,7 @@ class Program(AbstractContextManager["Program"]):
     def run(self, stop: threading.Event) -> bool:
         """Work until `stop` is set; False: another replica leads now."""
         if self._settings.part == ADMISSION:
-            _until(stop)
+            ending.until(stop)
             time.sleep(self._settings.drain)
             return True
         if not self._settings.elect:
@@ -148,7 +145,7 @@ class Program(AbstractContextManager["Program"]):
             self.figures.leading.set(1)
             self.figures.registry.register(objects)
             try:
-                _until(stop)
+                ending.until(stop)
             finally:
                 self.figures.leading.set(0)
                 self.figures.registry.unregister(objects)
@@ -203,12 +200,6 @@ class Program(AbstractContextManager["Program"]):
         except ApiError as error:
             return web.json_response(error.status(), status=error.code)
         return web.Response(body=await call(self.figures.text), content_type="text/plain", charset="utf-8")
-
-
-def _until(stop: threading.Event) -> None:
-    """Wait for that, by a signal too."""
-    while not stop.wait(_LOOK):
-        pass
 
 
 def _hardened(context: ssl.SSLContext, kind: Kind, objects: Sequence[Obj]) -> None:

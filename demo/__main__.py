@@ -6,6 +6,7 @@ python -m demo [--once] [--cache DIR] [--payload BYTES]
 import argparse
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -20,6 +21,7 @@ from cli.manifest import Wanted, wanted
 from demo import image
 from demo.server import served
 from demo.yard import yard
+from diskyard import ending
 from diskyard.api import meta
 from diskyard.api.meta import DATA_VOLUME, MACHINE, Key
 from diskyard.api.quantity import MIB, human
@@ -83,8 +85,7 @@ def _demo(setting: Setting) -> Iterator[None]:
         if setting.stay:
             say("")
             say("Press Ctrl-C to stop and clean up.")
-            while True:  # a Ctrl-C that comes just before a wait is handled after it
-                time.sleep(1)
+            ending.until(threading.Event())
 
 
 def _setting() -> Setting:

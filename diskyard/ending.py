@@ -1,11 +1,16 @@
-"""How our programs end: at once, with what they found as exit code."""
+"""How our programs end: when they are told to, at once, with what they found as exit code."""
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+
+LOOK: Final = 1.0
+"""Seconds after which a main thread that waits looks up: a signal that another thread was given, or that came just
+before the wait, is handled only then."""
 
 
 def at_once(program: Callable[[], Any]) -> Callable[[], NoReturn]:
@@ -28,3 +33,9 @@ def at_once(program: Callable[[], Any]) -> Callable[[], NoReturn]:
         os._exit(code or 0)
 
     return run
+
+
+def until(stop: threading.Event) -> None:
+    """Wait for that on the main thread: it may be set by the handler of a signal, or never, and a signal ends it."""
+    while not stop.wait(LOOK):
+        pass

@@ -43,7 +43,6 @@ def main() -> int:
         return _look(os.environ)
     report = _report(os.environ)
     code, message = _run(os.environ, report)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what has ended is not stopped: its end is said
     fetched = message.bytes_fetched or report.fetched
     message = replace(
         message, journal=report.journal, phase=report.phase if code else "", bytes_fetched=fetched
@@ -153,6 +152,8 @@ def _say(result: Result, seconds: float) -> None:
 
 
 def _leave(text: str, path: Path) -> None:
+    """Say the end, behind which nothing is stopped any more."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError):  # run by hand there is none, and the log has said it
         path.write_text(text)
 

@@ -40,9 +40,6 @@ DEADLINE: Final = "Deadline Passed"
 GRACE: Final = 10.0
 _LAST_ANSWER: Final = 1.0
 """Seconds for which a server that is done still answers who asks how it went."""
-_LOOK: Final = 1.0
-"""Seconds after which we look up: a signal that another thread was given, or that came just before this one waits, is
-handled only then."""
 _OPEN: Final = ("/healthz", "/progress")
 """What anybody in the cluster may ask, as of importers."""
 _CLONE: Final = "x-cdi-content-type"
@@ -103,7 +100,7 @@ def _awaited(ends: "SimpleQueue[End]", receiver: Receiver, deadline: str) -> End
     until = datetime.fromisoformat(deadline) if deadline else datetime.max.replace(tzinfo=UTC)
     while True:
         with suppress(Empty):
-            return ends.get(timeout=_LOOK)
+            return ends.get(timeout=ending.LOOK)
         if datetime.now(UTC) >= until and not receiver.busy:
             return End(DONE, json.dumps({"deadlinePassed": True, "message": DEADLINE}))
 

@@ -186,8 +186,7 @@ def _admission(world: World) -> Plan:
 
 
 def _before_pod(world: World, closed: gate.Closed | None) -> phases.Stage:
-    to_make = closed is None or (closed.consumer and world.consumer is None)
-    if closed is None or (to_make and phases.refused(world.obj)):
+    if closed is None or (closed.consumer and world.consumer is None and phases.refused(world.obj)):
         return phases.waiting(world.obj)
     return closed.stage
 

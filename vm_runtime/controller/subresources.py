@@ -154,7 +154,7 @@ def check_order(obj: Obj, verb: str) -> None:
     alive = part(meta.spec(obj), "livenessProbe")
     if verb == "pause" and alive and alive.get("guestAgentPing") is None:
         # Nobody would answer that probe, and its guest would be shut down.
-        name = f'{INSTANCE.singular}.{INSTANCE.group} "{meta.name(obj)}"'
+        name = _called(INSTANCE, meta.name(obj))
         raise Forbidden(f"{name} is forbidden: Pausing VMIs with LivenessProbe is currently not supported")
 
 
@@ -165,8 +165,11 @@ def _has_acpi(obj: Obj) -> bool:
 
 def refused(kind: Kind, key: Key, why: str) -> Conflict:
     """A 409 in the server's words."""
-    name = f'{kind.singular}.{kind.group} "{key.name}"'
-    return Conflict(f"Operation cannot be fulfilled on {name}: {why}")
+    return Conflict(f"Operation cannot be fulfilled on {_called(kind, key.name)}: {why}")
+
+
+def _called(kind: Kind, name: str) -> str:
+    return f'{kind.singular}.{kind.group} "{name}"'
 
 
 def _run(world: World, *, running: bool, as_read: bool = True) -> Merge:

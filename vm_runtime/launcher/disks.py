@@ -3,12 +3,11 @@
 import mmap
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from diskyard import linux, log
-from diskyard.api.instance import EPHEMERAL, Claim, Instance, Volume
+from diskyard.api.instance import EPHEMERAL, Claim, Disk, Instance, Volume
 from diskyard.api.names.cdi import DISK_FILE
 from diskyard.api.quantity import MIB, round_down
 from diskyard.errors import InvalidRequest, NoSpace
@@ -37,8 +36,15 @@ def claimed(instance: Instance, volume: Volume, place: Place) -> Backing:
         small = grow(path, claim)
     if small:
         _log.warning(small)
-    found = Backing(str(path), claim.block, direct(path), claim.preallocated, filled(path))
-    return replace(found, sectors=sectors(path), small=small)
+    return Backing(
+        str(path),
+        claim.block,
+        direct(path),
+        claim.preallocated,
+        filled(path),
+        sectors=sectors(path),
+        small=small,
+    )
 
 
 def where(claim: Claim, volume: Volume, place: Place) -> Path:
@@ -120,10 +126,15 @@ def length(path: Path) -> int:
 
 def own(instance: Instance, volume: Volume) -> bool:
     """Whether the guest writes to the volume, and no other does: its disk grows with its claim."""
-    disks = [disk for disk in instance.disks if disk.name == volume.name]
-    writes = all(disk.device != "cdrom" and not disk.readonly and not disk.shareable for disk in disks)
+    found = on(instance, volume)
+    writes = all(disk.device != "cdrom" and not disk.readonly and not disk.shareable for disk in found)
     claimed = volume.name in instance.claims and volume.kind != EPHEMERAL
-    return bool(disks) and claimed and writes and not volume.source.get("readOnly")
+    return bool(found) and claimed and writes and not volume.source.get("readOnly")
+
+
+def on(instance: Instance, volume: Volume) -> list[Disk]:
+    """The guest's disks that stand on a volume."""
+    return [disk for disk in instance.disks if disk.name == volume.name]
 
 
 def room(wanted: int, free: int) -> int:
@@ -176,8 +187,7 @@ def direct(path: Path) -> bool:
 
 def _written(instance: Instance, volume: Volume) -> bool:
     """Whether the guest writes to the volume itself."""
-    disks = (disk for disk in instance.disks if disk.name == volume.name)
-    return volume.kind != EPHEMERAL and any(not disk.readonly for disk in disks)
+    return volume.kind != EPHEMERAL and any(not disk.readonly for disk in on(instance, volume))
 
 
 def _check_file(path: Path, called: str, *, block: bool, written: bool) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import BinaryIO, Final
 
-from diskyard import log
+from diskyard import ending, log
 from diskyard.api import instance as instances
 from diskyard.api import meta
 from diskyard.api.hotplug import fixed
@@ -40,9 +40,6 @@ ASK_AGAIN: Final = 2.0
 """Seconds between two requests to the guest to power off: an early one finds nobody listening."""
 GLANCE: Final = 0.05
 """Seconds between two looks for the instance's file."""
-LOOK: Final = 1.0
-"""Seconds after which we look up: a signal that another thread was given, or that came just before this one waits, is
-handled only then."""
 INSTANCE_LIMIT: Final = 4 << 20
 DAEMON_LIVES: Final = 3
 """How often libvirt's daemon may end within an hour."""
@@ -247,7 +244,7 @@ class Launcher:
 
     def _pause(self) -> float:
         if self._ending is None:
-            return LOOK
+            return ending.LOOK
         due = (
             self._ending.deadline
             if self._ending.destroyed

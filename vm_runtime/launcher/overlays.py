@@ -36,7 +36,7 @@ def over_image(instance: Instance, volume: Volume, place: Place) -> Backing:
     """What is written beside the disk out of a container image; the image itself where the guest only reads."""
     path = fetched(volume, place)
     image = Backing(str(path), direct=disks.direct(path), sealed=True)
-    reads = all(each.readonly for each in instance.disks if each.name == volume.name)
+    reads = all(disk.readonly for disk in disks.on(instance, volume))
     return image if reads else over(image, volume, place)
 
 

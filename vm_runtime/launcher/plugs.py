@@ -147,8 +147,8 @@ class Plugs:
         link, xml = self._path(name), self._hypervisor.xml()
         block = stat.S_ISBLK(os.fstat(self._files[name]).st_mode)
         if wanted.device == DRIVE:
-            changed, seen = drive(xml, name, str(link), block=block)
-            self._hypervisor.change(changed)
+            filled, seen = drive(xml, name, str(link), block=block)
+            self._hypervisor.change(filled)
             self._discs.add(name)
             return seen
         if there := target_of(xml, name):  # by an order whose answer was lost with libvirt's daemon
@@ -156,8 +156,8 @@ class Plugs:
         taken, prefix = devices_of(xml), PREFIXES[wanted.bus]
         seen = next(each for number in count() if (each := prefix + letters(number)) not in taken)
         claim = instance.claims.get(name)
-        filled = claim is not None and claim.preallocated
-        backing = Backing(str(link), block, disks.direct(link), filled, sectors=disks.sectors(link))
+        preallocated = claim is not None and claim.preallocated
+        backing = Backing(str(link), block, disks.direct(link), preallocated, sectors=disks.sectors(link))
         added = plug(wanted, backing, seen, later(instance, wanted))
         try:
             self._hypervisor.attach(etree.tostring(added, encoding="unicode"))
